@@ -1,0 +1,36 @@
+# `make train` and `make test` need Python 3.10+, make and a package index; .venv is made from the lock when missing.
+PYTHON ?= python3
+BIN := .venv/bin
+FLAGFILE ?= mnist.flags
+
+.PHONY: train test test-slow lint lock clean
+
+train: .venv
+	$(BIN)/python -m tfgan_app.train --flagfile=$(FLAGFILE)
+
+test: .venv lint
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: .venv
+	$(BIN)/python -m pytest -m slow
+
+lint: .venv
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+# The stamp is written last, so an interrupted installation starts again.
+.venv: .venv/installed
+.venv/installed: requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+# One lock for every supported Python and platform.
+lock:
+	$(PYTHON) -m pip install --quiet uv
+	$(PYTHON) -m uv pip compile --quiet --universal --python-version 3.10 --extra dev --no-header \
+	  --no-emit-index-url pyproject.toml --output-file requirements.lock
+
+clean:
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache

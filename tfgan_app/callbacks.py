@@ -1,0 +1,213 @@
+"""Keras callbacks for training GANs, each of use with any `fit`."""
+
+import csv
+import math
+import pathlib
+import signal
+import sys
+import threading
+import time
+
+import keras
+import numpy as np
+from PIL import Image
+
+from tfgan_app import pictures
+
+__all__ = ["MetricsCSV", "Progress", "SampleGrid", "SaveCheckpoint", "StopOnNonFinite", "StopOnSignal", "Stopped"]
+
+
+class SampleGrid(keras.callbacks.Callback):
+    """Writes `step_00001500.png`, a grid of samples from fixed latents, each epoch, and `samples.gif` at the end.
+
+    Args:
+        directory: Folder of the pictures.
+        rows: Rows of the grid.
+        columns: Columns of the grid. A conditional GAN draws its classes in turn, so as many columns as classes
+            show one a column.
+        seed: Seed of the latents.
+    """
+
+    def __init__(self, directory, rows=8, columns=10, seed=0):
+        super().__init__()
+        self.directory = pathlib.Path(directory)
+        self.rows, self.columns, self.seed = rows, columns, seed
+
+    def on_epoch_end(self, epoch, logs=None):
+        images = self.model.sample(self.rows * self.columns, self.seed)
+        path = self.directory / f"step_{int(self.model.iterations):08d}.png"
+        pictures.save_png(path, pictures.grid(images, self.columns))
+
+    def on_train_end(self, logs=None):
+        frames = []
+        for path in sorted(self.directory.glob("step_*.png")):
+            with Image.open(path) as picture:
+                frames.append(np.atleast_3d(np.asarray(picture)))
+        if frames:
+            pictures.save_gif(self.directory / "samples.gif", frames)
+
+
+class StopOnNonFinite(keras.callbacks.Callback):
+    """Raises `FloatingPointError`, naming the term and the step, when a logged value is NaN or infinite.
+
+    Put it before callbacks that save: what came before the bad step is then what stays.
+    """
+
+    def on_train_batch_end(self, batch, logs=None):
+        for name, value in (logs or {}).items():
+            if not math.isfinite(value):
+                raise FloatingPointError(
+                    f"{name} became {value} at step {int(self.model.iterations)}. Lower the learning rates "
+                    "(--g_learning_rate, --d_learning_rate) or train in float32 (--mixed_precision=none)."
+                )
+
+
+class SaveCheckpoint(keras.callbacks.Callback):
+    """Saves a `tfgan_app.checkpoints.Checkpoints` each epoch."""
+
+    def __init__(self, checkpoints):
+        super().__init__()
+        self.checkpoints = checkpoints
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.checkpoints.save()
+
+
+class MetricsCSV(keras.callbacks.Callback):
+    """Appends each epoch's logs to a CSV file, with the step and the seconds since training began.
+
+    Rows from after the model's step, left by a run that was killed before it saved, are dropped first. A changed set of
+    columns is refused rather than written askew.
+    """
+
+    def __init__(self, path):
+        super().__init__()
+        self.path = pathlib.Path(path)
+
+    def on_train_begin(self, logs=None):
+        self._began = time.monotonic()
+        self._rows = []
+        if self.path.exists():
+            with self.path.open(newline="") as file:
+                rows = list(csv.DictReader(file))
+            self._rows = [row for row in rows if int(row["step"]) <= int(self.model.iterations)]
+
+    def on_epoch_end(self, epoch, logs=None):
+        seconds = time.monotonic() - self._began
+        row = {"step": int(self.model.iterations), "epoch": epoch + 1, "seconds": f"{seconds:.1f}"}
+        self._rows.append({**row, **{name: f"{value:.6g}" for name, value in (logs or {}).items()}})
+        columns = dict.fromkeys(name for row in self._rows for name in row)
+        with self.path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, columns, restval="")
+            writer.writeheader()
+            writer.writerows(self._rows)
+
+
+class Stopped(Exception):  # noqa: N818  # not an error: the user asked for it
+    """Training stopped between two steps because of a signal."""
+
+    def __init__(self, signum):
+        super().__init__(signal.Signals(signum).name)
+        self.signum = signum
+
+
+class StopOnSignal(keras.callbacks.Callback):
+    """Finishes the current step on SIGINT or SIGTERM, then raises `Stopped`. A second signal acts at once.
+
+    A signal during validation takes effect after the epoch's other callbacks: put this one last.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self._received = None
+        self._previous = {}
+
+    def on_train_begin(self, logs=None):
+        if threading.current_thread() is threading.main_thread():
+            for signum in (signal.SIGINT, signal.SIGTERM):
+                self._previous[signum] = signal.signal(signum, self._receive)
+
+    def on_train_batch_end(self, batch, logs=None):
+        # The epoch's last step is followed by its validation and its checkpoint.
+        if batch + 1 != self.params["steps"]:
+            self._stop()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._stop()
+
+    def on_train_end(self, logs=None):
+        self._restore()
+
+    def _receive(self, signum, frame):
+        self._received = signum
+        print(f"\n{signal.Signals(signum).name}: finishing the step, then saving.", file=sys.stderr, flush=True)
+        self._restore()
+
+    def _restore(self):
+        for signum, handler in self._previous.items():
+            signal.signal(signum, handler)
+        self._previous.clear()
+
+    def _stop(self):
+        if self._received is not None:
+            raise Stopped(self._received)
+
+
+class Progress(keras.callbacks.Callback):
+    """Shows the run on one line: step, losses, D(x), D(G(z)), scores, images/s and the time left.
+
+    On a terminal the line is rewritten as training goes; elsewhere one is printed an epoch.
+
+    Args:
+        total_steps: Step at which the run ends.
+        batch_size: Images a step.
+        stream: Where to write; standard output by default.
+    """
+
+    _NAMES = {"d_real": "D(x)", "d_fake": "D(G(z))"}  # noqa: RUF012  # as in the field's logs
+    _REFRESH_SECONDS = 0.25
+
+    def __init__(self, total_steps, batch_size, stream=None):
+        super().__init__()
+        self.total_steps, self.batch_size = total_steps, batch_size
+        self.stream = stream or sys.stdout
+        self._began = 0.0
+        self._width = 0
+
+    def on_train_begin(self, logs=None):
+        # A run is several calls of `fit` where epochs are cut short.
+        if not self._began:
+            self._began, self._first_step = time.monotonic(), int(self.model.iterations)
+            self._shown = 0.0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch_began, self._epoch_step = time.monotonic(), int(self.model.iterations)
+
+    def on_train_batch_end(self, batch, logs=None):
+        now = time.monotonic()
+        self._step_ended = now
+        if self.stream.isatty() and now - self._shown >= self._REFRESH_SECONDS:
+            self._shown = now
+            self._show(logs, end="\r")
+
+    def on_epoch_end(self, epoch, logs=None):
+        scores = {name: value for name, value in logs.items() if not name.startswith("val_")}
+        trained = set(scores)
+        scores |= {n: v for n, v in logs.items() if n.removeprefix("val_") not in trained and n not in trained}
+        self._show(scores, end="\n")
+
+    def _show(self, logs, end):
+        step = int(self.model.iterations)
+        rate = (step - self._epoch_step) / max(self._step_ended - self._epoch_began, 1e-9)
+        overall = (step - self._first_step) / max(time.monotonic() - self._began, 1e-9)
+        left = (self.total_steps - step) / max(overall, 1e-9)
+        fields = [
+            f"step {step:>{len(str(self.total_steps))}}/{self.total_steps}",
+            *(f"{self._NAMES.get(name, name)} {value:.3g}" for name, value in logs.items()),
+            f"{rate * self.batch_size:.0f} images/s",
+            f"{int(left) // 60}:{int(left) % 60:02d} left",
+        ]
+        line = "  ".join(fields)
+        # Blanks cover what a longer line left behind.
+        print(line.ljust(self._width), end=end, file=self.stream, flush=True)
+        self._width = len(line) if end == "\r" else 0

@@ -1,0 +1,140 @@
+"""Durable checkpoints from which a run goes on exactly.
+
+A checkpoint is a folder `step_00001500/` of TensorFlow checkpoint files with a manifest of their SHA-256 sums.
+It is written under another name and renamed when it is complete, so a folder of that name is always whole.
+"""
+
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+__all__ = ["CheckpointError", "Checkpoints"]
+
+_PARTIAL = ".partial"
+_MANIFEST = "manifest.json"
+
+
+class CheckpointError(Exception):
+    """No checkpoint could be read."""
+
+
+class Checkpoints:
+    """The checkpoints of one compiled GAN.
+
+    They hold the weights of all networks, the state of both optimizers (loss scales included), the step counter and the
+    state of random layers.
+
+    Args:
+        gan: A compiled `tfgan_app.AdversarialModel`.
+        directory: Folder of the checkpoints; made when the first is written.
+        keep: How many to keep; the oldest go first.
+    """
+
+    def __init__(self, gan, directory, keep=3):
+        self.gan = gan
+        self.directory = pathlib.Path(directory)
+        self.keep = keep
+
+    def save(self):
+        """Writes the state at the current step and returns its folder.
+
+        Raises:
+            FloatingPointError: If a weight is NaN or infinite; the checkpoints before stay as they are.
+        """
+        _check_finite(self.gan)
+        target = self.directory / f"step_{int(self.gan.iterations):08d}"
+        if target.exists():
+            return target
+        for abandoned in self.directory.glob(f"step_*{_PARTIAL}"):
+            shutil.rmtree(abandoned)
+        partial = self.directory / f"{target.name}{_PARTIAL}"
+        partial.mkdir(parents=True)
+        _state(self.gan).write(str(partial / "state"))
+        sums = {path.name: _sha256(path) for path in sorted(partial.iterdir())}
+        (partial / _MANIFEST).write_text(json.dumps({"sha256": sums}, indent=2))
+        for path in (*partial.iterdir(), partial):
+            _sync(path)
+        partial.rename(target)
+        _sync(self.directory)
+        for old in self.folders()[self.keep :]:
+            shutil.rmtree(old)
+        return target
+
+    def folders(self):
+        """Returns the folders of complete checkpoints, the newest first."""
+        return sorted((p for p in self.directory.glob("step_*") if p.suffix != _PARTIAL), reverse=True)
+
+    def restore(self, step=None):
+        """Restores the newest checkpoint that is undamaged, or that of `step`.
+
+        Returns:
+            Its folder, or None if there is no checkpoint at all.
+
+        Raises:
+            CheckpointError: If there are checkpoints, and none can be read; or none is of `step`.
+        """
+        folders = self.folders()
+        if step is not None:
+            steps = [int(folder.name.removeprefix("step_")) for folder in folders]
+            if step not in steps:
+                raise CheckpointError(f"{self.directory} has no checkpoint of step {step}. It has {steps}.")
+            folders = [folders[steps.index(step)]]
+        for folder in folders:
+            try:
+                _verify(folder)
+                _state(self.gan).read(str(folder / "state")).assert_existing_objects_matched()
+                return folder
+            except (OSError, ValueError, KeyError, AssertionError, tf.errors.OpError) as error:
+                logging.warning("Checkpoint %s cannot be read and is passed over: %s", folder, error)
+        if folders:
+            raise CheckpointError(
+                f"None of the {len(folders)} checkpoint(s) in {self.directory} can be read. Delete that folder to "
+                "start again from step 0."
+            )
+        return None
+
+
+def _state(gan):
+    """Everything that the next step depends on, by position: the architecture is checked before."""
+    weights = {id(variable) for variable in gan.weights}
+    # Keras keeps the state of seed generators out of `weights`, and so out of its own checkpoints.
+    seeds = [variable for variable in gan.non_trainable_variables if id(variable) not in weights]
+    groups = {
+        "weights": gan.weights,
+        "seeds": seeds,
+        "g_optimizer": gan.g_optimizer.variables,
+        "d_optimizer": gan.d_optimizer.variables,
+    }
+    return tf.train.Checkpoint(**{name: [v.value for v in group] for name, group in groups.items()})
+
+
+def _check_finite(gan):
+    for variable in gan.weights:
+        if not np.isfinite(np.asarray(variable)).all():
+            raise FloatingPointError(
+                f"{variable.path} holds NaN or Inf at step {int(gan.iterations)}; this state is not saved."
+            )
+
+
+def _verify(folder):
+    for name, expected in json.loads((folder / _MANIFEST).read_text())["sha256"].items():
+        if _sha256(folder / name) != expected:
+            raise ValueError(f"{name} is damaged (its SHA-256 is not the one that was written)")
+
+
+def _sha256(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _sync(path):
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,132 @@
+"""What the commands share: flagfiles by name, one-line errors, flags of data.
+
+Imports neither TensorFlow nor Keras, so that `--help` and mistyped flags answer at once.
+"""
+
+import contextlib
+import os
+import pathlib
+import sys
+
+from absl import app, flags, logging
+
+__all__ = ["DATA_FLAGS", "UsageError", "define_data_flags", "flagfile", "run"]
+
+# The flags that `define_data_flags` defines.
+DATA_FLAGS = ("dataset", "split", "data_dir", "manual_dir", "image_size", "channels", "fallback_dataset")
+
+RECIPES = pathlib.Path(__file__).parent / "flags"
+
+EXIT_FAILURE = 1
+EXIT_USAGE = 2
+
+
+class UsageError(Exception):
+    """A command line that cannot be carried out."""
+
+
+def run(main):
+    """Parses the command line, calls `main(argv)`, and ends the process with its return value.
+
+    A user's error is one line on standard error; the exit code is 2 for a wrong command line and 1 for data,
+    checkpoints and the rest.
+    """
+    app.run(lambda argv: _guarded(main, argv), flags_parser=_parse)
+
+
+def define_data_flags(dataset, split):
+    """Defines the flags that choose a data set, with the given defaults."""
+    flags.DEFINE_string(
+        "dataset",
+        dataset,
+        "A TFDS name, mnist_5k (shipped), a folder of images, an .npz or .npy, or a prepared TFDS folder.",
+    )
+    flags.DEFINE_string("split", split, "Split to read, with TFDS's slices: train, train[:80%].")
+    flags.DEFINE_string("data_dir", None, "Where TFDS keeps prepared data sets. Default: ~/tensorflow_datasets.")
+    flags.DEFINE_string("manual_dir", None, "Archives downloaded by hand. Default: DATA_DIR/downloads/manual.")
+    flags.DEFINE_integer("image_size", None, "Crop to a square and resize to this side.", lower_bound=1)
+    flags.DEFINE_integer("channels", None, "Convert to greyscale (1) or RGB (3).")
+    flags.register_validator("channels", lambda n: n in (None, 1, 3), "must be 1 (greyscale) or 3 (RGB)")
+    flags.DEFINE_string("fallback_dataset", None, "Taken, with a warning, only where --dataset cannot be downloaded.")
+
+
+def flagfile(settings):
+    """Returns values of flags by name as the text of a flagfile; None, and what is no flag, are left out."""
+    lines = []
+    for name, value in settings.items():
+        if name in flags.FLAGS and value is not None:
+            for item in value if isinstance(value, list) else [value]:
+                lines.append(f"--{name}={str(item).lower() if isinstance(item, bool) else item}\n")
+    return "".join(lines)
+
+
+def _guarded(main, argv):
+    if len(argv) > 1:
+        return _fail(UsageError(f"unexpected arguments: {' '.join(argv[1:])}"), EXIT_USAGE)
+    logging.set_verbosity(logging.WARNING)
+    _import_tensorflow()
+    from tfgan_app.checkpoints import CheckpointError
+    from tfgan_app.data import DataError, UnknownDataset
+
+    try:
+        return main(argv)
+    except (UsageError, UnknownDataset) as error:
+        return _fail(error, EXIT_USAGE)
+    except (DataError, CheckpointError, FloatingPointError) as error:
+        return _fail(error, EXIT_FAILURE)
+
+
+def _import_tensorflow():
+    """Imports TensorFlow without the lines on its own set-up, which hide what the command says.
+
+    They are written past every logging level, so standard error is turned aside meanwhile; errors are exceptions
+    and stay visible. Setting TF_CPP_MIN_LOG_LEVEL shows them all.
+    """
+    if "TF_CPP_MIN_LOG_LEVEL" not in os.environ:
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+        with open(os.devnull, "w") as nowhere, _redirected(2, nowhere.fileno()):
+            import tensorflow as tf
+
+            tf.config.list_physical_devices()
+
+
+@contextlib.contextmanager
+def _redirected(descriptor, target):
+    saved = os.dup(descriptor)
+    os.dup2(target, descriptor)
+    try:
+        yield
+    finally:
+        os.dup2(saved, descriptor)
+        os.close(saved)
+
+
+def _parse(argv):
+    try:
+        return flags.FLAGS(_find_flagfiles(argv))
+    except flags.Error as error:
+        sys.exit(_fail(error, EXIT_USAGE))
+
+
+def _fail(error, code):
+    print(f"{pathlib.Path(sys.argv[0]).stem}: {error}", file=sys.stderr)
+    return code
+
+
+def _find_flagfiles(argv):
+    """Replaces the name of a packaged recipe by its path, unless the working folder has a file of that name."""
+    found = list(argv)
+    for index, argument in enumerate(argv):
+        name = argument.removeprefix("-").removeprefix("-")
+        if name.startswith("flagfile="):
+            found[index] = f"--flagfile={_recipe(name.removeprefix('flagfile='))}"
+        elif name == "flagfile" and index + 1 < len(argv):
+            found[index + 1] = str(_recipe(argv[index + 1]))
+    return found
+
+
+def _recipe(name):
+    path, packaged = pathlib.Path(name), RECIPES / name
+    if path.is_file() or not packaged.is_file():
+        return path
+    return packaged

@@ -1,0 +1,117 @@
+"""ImageSet: images of one split, whatever they were read from, and how a run draws batches of them."""
+
+import dataclasses
+from typing import Any
+
+import tensorflow as tf
+
+from tfgan_app.data.errors import DataError
+from tfgan_app.data.records import Records
+
+
+def to_float(images) -> tf.Tensor:
+    """Maps uint8 images to the float32 range [-1, 1] that networks take."""
+    return tf.cast(images, tf.float32) / 127.5 - 1.0
+
+
+def to_uint8(images) -> tf.Tensor:
+    """Maps float images in [-1, 1] to uint8, the nearest level each; values outside are clipped."""
+    images = tf.cast(images, tf.float32)
+    return tf.cast(tf.clip_by_value(tf.round((images + 1.0) * 127.5), 0.0, 255.0), tf.uint8)
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageSet:
+    """Images of one split, and the facts about them that a run records.
+
+    Batches are float32 images (B, H, W, C) in [-1, 1], and `(images, labels)` with int32 labels (B,) when the
+    set is labelled.
+
+    Attributes:
+        name: The dataset's name, or the name of the folder or file it was read from.
+        split: The split as asked for, with its slice.
+        image_shape: (height, width, channels).
+        class_names: A name for each label, or None for an unlabelled set.
+        licence: The licence of the images, as far as it is known.
+        origin: Where the images come from: a URL or a few words.
+        fingerprint: SHA-256 in hex of the decoded images and labels; of names, sizes and shards where the set
+            is too large to be held in memory.
+        skipped: How many images were left out because they cannot be read.
+        fallback_for: The dataset that this one stands in for, or None.
+    """
+
+    name: str
+    split: str
+    image_shape: tuple[int, int, int]
+    class_names: tuple[str, ...] | None
+    licence: str
+    origin: str
+    fingerprint: str
+    records: Records = dataclasses.field(repr=False, compare=False)
+    skipped: int = 0
+    fallback_for: str | None = None
+
+    @property
+    def num_images(self) -> int:
+        """The number of images, without those skipped."""
+        return self.records.count
+
+    @property
+    def num_classes(self) -> int | None:
+        """The number of classes, or None for an unlabelled set."""
+        return None if self.class_names is None else len(self.class_names)
+
+    def batches(self, batch_size: int, *, seed: int = 0, start_step: int = 0) -> tf.data.Dataset:
+        """Returns endless training batches, every image once a pass.
+
+        Equal seeds give equal batches, and `start_step=k` gives exactly the batches from the k-th on: a run
+        resumes on the data it would have seen.
+
+        Args:
+            batch_size: Images in each batch; at most the number of images.
+            seed: Any integer.
+            start_step: How many batches to leave out.
+        """
+        self._require_batch(batch_size)
+        return self._finished(self.records.batches(batch_size, seed, start_step))
+
+    def passes(self, batch_size: int, *, seed: int = 0) -> tf.data.Dataset:
+        """Returns one shuffled pass of full batches, reshuffled each time it is iterated, for `model.fit`."""
+        self._require_batch(batch_size)
+        return self._finished(self.records.one_pass(batch_size, seed))
+
+    def in_order(self, batch_size: int) -> tf.data.Dataset:
+        """Returns one pass in a fixed order, the smaller last batch included, for evaluation."""
+        return self._finished(self.records.in_order(batch_size))
+
+    def require_labels(self) -> int:
+        """Returns the number of classes.
+
+        Raises:
+            DataError: If the set is unlabelled.
+        """
+        if self.class_names is None:
+            raise DataError(
+                f"The images of '{self.name}' have no labels, which conditional models need. Put them in "
+                "one sub-folder a class, give an .npz file with 'labels', or choose another --dataset."
+            )
+        return len(self.class_names)
+
+    def describe(self) -> dict[str, Any]:
+        """Returns the facts about the set as JSON takes them."""
+        facts = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "records"}
+        lists = {name: list(value) for name, value in facts.items() if isinstance(value, tuple)}
+        return facts | lists | {"num_images": self.num_images, "num_classes": self.num_classes}
+
+    def _require_batch(self, batch_size: int) -> None:
+        if batch_size > self.num_images:
+            raise DataError(
+                f"--batch_size={batch_size} is more than the {self.num_images} images of '{self.name}' "
+                f"({self.split}). Give at most --batch_size={self.num_images}, or more images."
+            )
+
+    def _finished(self, batches: tf.data.Dataset) -> tf.data.Dataset:
+        def finish(images, labels):
+            return to_float(images) if self.class_names is None else (to_float(images), labels)
+
+        return batches.map(finish).prefetch(tf.data.AUTOTUNE)

@@ -1,0 +1,261 @@
+"""Datasets of TensorFlow Datasets: prepared ones, ones whose archives are at hand, and ones to download.
+
+TFDS itself is imported where it is used: it takes a while, and folders and arrays do without.
+"""
+
+import difflib
+import functools
+import hashlib
+import os
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import requests
+import tensorflow as tf
+
+from tfgan_app.data.decoding import Header, Item, common_size, read_all, read_header, read_image
+from tfgan_app.data.errors import DataError, NotDownloadable, UnknownDataset, UnknownSplit
+from tfgan_app.data.image_set import ImageSet
+from tfgan_app.data.records import Opened, Streamed, decode_and_hold, fits_in_memory
+
+_LICENCES = {  # of datasets for which TFDS states none
+    "celeb_a": "non-commercial research purposes only",
+    "fashion_mnist": "MIT",
+    "mnist": "CC BY-SA 3.0",
+    "mnist_5k": "CC BY-SA 3.0",
+}
+_CONNECT_SECONDS = 4.0  # for one step of a connection to a host
+_PROBE_SECONDS = 10.0  # for all hosts together, slow name servers and redirections included
+_READ_BATCH = 256  # encoded records taken from tf.data at a time
+
+
+def open_named(
+    name: str,
+    *,
+    data_dir: str | None,
+    manual_dir: str | None,
+    split: str,
+    image_size: int | None,
+    channels: int | None,
+) -> ImageSet:
+    """Opens a TFDS dataset by name, preparing it first where needed; see `open_images`."""
+    builder = _find_builder(name, data_dir)
+    # is_prepared() says the same, with a warning.
+    if not Path(builder.data_dir, "dataset_info.json").exists():
+        _prepare(name, builder, manual_dir)
+    return _open_builder(builder, name, split, image_size, channels)
+
+
+def open_prepared(path: Path, *, split: str, image_size: int | None, channels: int | None) -> ImageSet:
+    """Opens a folder that TFDS prepared, the one with `dataset_info.json` in it; see `open_images`."""
+    import tensorflow_datasets as tfds
+
+    try:
+        builder = tfds.builder_from_directory(path)
+    except Exception as error:  # of any kind: the folder's files are not ours
+        raise DataError(f"'{path}' is not a folder that TFDS can read: {error}") from error
+    return _open_builder(builder, builder.name, split, image_size, channels)
+
+
+def peek_named(name: str, *, data_dir: str | None, image_size: int | None, channels: int | None):
+    """Returns a TFDS dataset's `(image_shape, num_classes)` as declared, without preparing it; see `peek`."""
+    features = _find_builder(name, data_dir).info.features
+    height, width, depth = features[_image_key(features, f"'{name}'")].shape
+    if image_size is None and None in (height, width):
+        raise DataError(f"The images of '{name}' differ in size. Give one, for example --image_size=64.")
+    class_names = _class_names(features)
+    shape = (image_size or height, image_size or width, channels or (1 if depth == 1 else 3))
+    return shape, None if class_names is None else len(class_names)
+
+
+def _open_builder(builder: Any, name: str, split: str, image_size: int | None, channels: int | None) -> ImageSet:
+    import tensorflow_datasets as tfds
+
+    info, where = builder.info, f"'{name}'"
+    try:
+        split_info = info.splits[split]
+    except (KeyError, ValueError) as error:
+        raise UnknownSplit(f"{where} has no split '{split}'. It has: {', '.join(info.splits)}.") from error
+    count = split_info.num_examples
+    if not count:
+        raise DataError(f"--split={split} selects none of the images of {where}.")
+    key = _image_key(info.features, where)
+    class_names = _class_names(info.features)
+    wanted = {key: True} | ({} if class_names is None else {"label": True})
+    encoded = builder.as_dataset(
+        split=split,
+        shuffle_files=False,
+        decoders=tfds.decode.PartialDecoding(wanted, decoders={key: tfds.decode.SkipDecoding()}),
+        read_config=tfds.ReadConfig(try_autocache=False),
+    ).map(lambda record: (record[key], tf.cast(record.get("label", 0), tf.int32)))
+
+    def items() -> Iterator[Item]:
+        number = 0
+        for images, labels in encoded.batch(_READ_BATCH).as_numpy_iterator():
+            for image, class_ in zip(images, labels, strict=True):
+                yield Item(f"image {number} of {split}", image, class_)
+                number += 1
+
+    height, width, depth = info.features[key].shape
+    if image_size is not None:
+        height = width = image_size
+    elif height is None or width is None:
+        headers = [header for _, header in read_all(read_header, items()) if isinstance(header, Header)]
+        height, width = common_size(headers, where)
+    channels = channels or (1 if depth == 1 else 3)
+    shape = (height, width, channels)
+    read = functools.partial(read_image, channels=channels, image_size=image_size)
+    if fits_in_memory(count, shape):
+        opened = decode_and_hold(items(), read, count, shape, where)
+    else:
+        shards = [(Path(part.filename).name, part.skip, part.take) for part in split_info.file_instructions]
+        facts = (info.full_name, info.dataset_size, shards, shape)
+        records = Streamed(encoded, functools.partial(_decode, read, shape), count, shape)
+        opened = Opened(records, hashlib.sha256(repr(facts).encode()).hexdigest())
+    return ImageSet(
+        name=name,
+        split=split,
+        image_shape=shape,
+        class_names=class_names,
+        licence=_LICENCES.get(builder.name) or info.redistribution_info.license or "not stated",
+        origin=info.homepage or f"TFDS {info.full_name}",
+        fingerprint=opened.fingerprint,
+        skipped=opened.skipped,
+        records=opened.records,
+    )
+
+
+def _decode(read, shape, image, label):
+    decoded = tf.numpy_function(read, [image], tf.uint8, stateful=False)
+    return tf.ensure_shape(decoded, shape), label
+
+
+def _class_names(features: Any) -> tuple[str, ...] | None:
+    import tensorflow_datasets as tfds
+
+    label = dict(features.items()).get("label")
+    return tuple(label.names) if isinstance(label, tfds.features.ClassLabel) else None
+
+
+def _image_key(features: Any, where: str) -> str:
+    import tensorflow_datasets as tfds
+
+    images = [key for key, feature in features.items() if isinstance(feature, tfds.features.Image)]
+    key = "image" if "image" in images else images[0] if len(images) == 1 else None
+    if key is None:
+        listed = ", ".join(f"{name} ({type(feature).__name__})" for name, feature in sorted(features.items()))
+        raise DataError(f"{where} has no feature 'image', nor exactly one image by another name. It has: {listed}.")
+    if np.issubdtype(features[key].np_dtype, np.floating):
+        raise DataError(f"The images of {where} are floating point; only datasets of integer pixels can be read.")
+    return key
+
+
+def _find_builder(name: str, data_dir: str | None) -> Any:
+    import tensorflow_datasets as tfds
+
+    base, _, config = name.split(":")[0].partition("/")
+    known = tfds.list_builders(with_community_datasets=False)  # the community's list lies on the network
+    root = Path(data_dir or os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
+    if base not in known and not (root / base).is_dir():
+        near = _did_you_mean(base.lower(), [*known, "mnist_5k"])
+        raise UnknownDataset(
+            f"Unknown dataset '{name}'. {near}Give --dataset=mnist_5k, a name from "
+            "https://www.tensorflow.org/datasets/catalog, or the path of a folder of images, of an .npz or "
+            ".npy file, or of a folder prepared by TFDS."
+        )
+    try:
+        configs = list(tfds.builder_cls(base).builder_configs) if base in known else []
+        if config and configs and config not in configs and "=" not in config:
+            near = _did_you_mean(config, configs)
+            raise UnknownDataset(f"Unknown configuration '{name}'. {near}There are: {', '.join(configs)}.")
+        return tfds.builder(name, data_dir=data_dir)
+    except UnknownDataset:
+        raise
+    except Exception as error:  # a version that is gone, a dependency that is not installed
+        raise DataError(f"'{name}' cannot be opened: {error}") from error
+
+
+def _did_you_mean(name: str, known: list[str]) -> str:
+    near = [f"'{match}'" for match in difflib.get_close_matches(name, known)]
+    return f"Did you mean {' or '.join(near)}? " if near else ""
+
+
+def _prepare(name: str, builder: Any, manual_dir: str | None) -> None:
+    import tensorflow_datasets as tfds
+
+    root = Path(builder.data_dir_root)
+    manual = Path(manual_dir).expanduser() if manual_dir else root / "downloads" / "manual"
+    missing = {
+        url: archive.filename or url
+        for url, archive in _archives(builder).items()
+        if not _is_file(manual / (archive.filename or "?"), archive.size)
+    }
+
+    def not_downloadable(reason: object) -> NotDownloadable:
+        return NotDownloadable(
+            f"'{name}' is not prepared in --data_dir={root}, and cannot be downloaded: {reason}. Either put "
+            f"its original archives ({', '.join(sorted(missing.values())) or 'see its homepage'}) into "
+            f"--manual_dir={manual}, or copy a folder that TFDS prepared elsewhere into --data_dir, or use "
+            "the digits that come with this package: --dataset=mnist_5k."
+        )
+
+    if reason := _unreachable(missing):
+        raise not_downloadable(reason)
+    config = tfds.download.DownloadConfig(manual_dir=manual, try_download_gcs=False)
+    try:
+        builder.download_and_prepare(download_config=config)
+    except (requests.RequestException, tfds.download.DownloadError) as error:
+        raise not_downloadable(_reason(error)) from error
+    except Exception as error:  # a damaged archive, a full disk, a dataset that must be downloaded by hand
+        raise DataError(f"'{name}' cannot be prepared from {manual} in --data_dir={root}: {error}") from error
+
+
+def _archives(builder: Any) -> dict[str, Any]:
+    """Returns what TFDS knows (file name, size) of the URLs that the dataset is downloaded from."""
+    archives = builder.url_infos or {}
+    config = builder.builder_config
+    # All configurations share one list; where their archives are named after them, one is enough.
+    return {url: a for url, a in archives.items() if config and config.name in url} or archives
+
+
+def _reason(error: Exception) -> str:
+    # requests wraps what happened ("Failed to resolve ...") in the names and arguments of its own calls.
+    cause = getattr(error.args[0], "reason", error) if error.args else type(error).__name__
+    return str(cause).split("): ", 1)[-1]
+
+
+def _is_file(path: Path, size: int) -> bool:
+    # The size tells apart the archives of MNIST and Fashion-MNIST, which go by the same names.
+    return path.is_file() and path.stat().st_size == size
+
+
+def _unreachable(urls: Iterable[str]) -> str | None:
+    """Returns why one of the hosts cannot be reached, or None if all answer.
+
+    TFDS by itself retries for minutes.
+    """
+    by_host = {urlsplit(url).hostname: url for url in urls if url.startswith("http")}
+    failures: dict[str | None, str] = dict.fromkeys(by_host, f"no answer within {_PROBE_SECONDS:.0f} s")
+
+    def probe(host: str | None, url: str) -> None:
+        try:
+            # The body is not read. HEAD is not served everywhere.
+            with requests.get(url, stream=True, timeout=_CONNECT_SECONDS) as response:
+                response.raise_for_status()
+            del failures[host]
+        except requests.RequestException as error:
+            failures[host] = _reason(error)
+
+    # Daemons: a name server that never answers must not keep the process from ending.
+    threads = [threading.Thread(target=probe, args=item, daemon=True) for item in by_host.items()]
+    deadline = time.monotonic() + _PROBE_SECONDS
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    return next((f"{host}: {failure}" for host, failure in list(failures.items())), None)

@@ -1,0 +1,62 @@
+"""Splits of folders and arrays: `train`, `test`, `train[:90%]`, `train[500:1500]`."""
+
+import re
+from collections.abc import Iterable
+
+import numpy as np
+
+from tfgan_app.data.errors import DataError, UnknownSplit
+
+_SPLIT = re.compile(r"(?P<name>\w+)(?:\[(?P<start>-?\d+%?)?:(?P<stop>-?\d+%?)?\])?")
+
+
+def split_name(split: str, available: Iterable[str], where: str) -> str:
+    """Returns the name before the brackets of `split`.
+
+    Args:
+        split: A split's name, optionally with a slice in per cent or in images.
+        available: The splits that the dataset has.
+        where: What the dataset is called in messages.
+
+    Raises:
+        DataError: If `split` is malformed or names no split of the dataset.
+    """
+    available = sorted(available)
+    match = _SPLIT.fullmatch(split)
+    if match is None:
+        raise DataError(f"--split={split} is not a split. Write one as train, train[:90%] or train[500:1500].")
+    if match["name"] not in available:
+        raise UnknownSplit(f"{where} has no split '{match['name']}'. It has: {', '.join(available)}.")
+    return match["name"]
+
+
+def split_indices(split: str, count: int) -> np.ndarray:
+    """Returns which of `count` images belong to `split`, ascending.
+
+    A slice is taken from a fixed random order, because folders and arrays are often sorted by class: each
+    slice is a fair sample, and `train[:90%]` and `train[90%:]` share nothing and leave nothing out.
+
+    Args:
+        split: A split that `split_name` accepts.
+        count: The number of images in the whole split.
+
+    Returns:
+        int64 array of indices in [0, count).
+
+    Raises:
+        DataError: If the slice is empty.
+    """
+    match = _SPLIT.fullmatch(split)
+    assert match is not None, split
+    start, stop = (_boundary(match[side], count) for side in ("start", "stop"))
+    # RandomState, unlike Generator, promises the same stream in every version of NumPy.
+    indices = np.sort(np.random.RandomState(0).permutation(count)[start:stop])
+    if count and not len(indices):
+        raise DataError(f"--split={split} selects none of the {count} images.")
+    return indices
+
+
+def _boundary(text: str | None, count: int) -> int | None:
+    if text is None or not text.endswith("%"):
+        return None if text is None else int(text)
+    return round(int(text[:-1]) * count / 100)

@@ -1,0 +1,178 @@
+"""A trained GAN as a SavedModel that needs TensorFlow alone, with its model card."""
+
+import json
+import pathlib
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfgan_app.adversarial import float32_copy
+from tfgan_app.gan import draw_latents, to_unit
+from tfgan_app.metrics.receipts import describe_score, versions
+
+__all__ = ["export_gan", "write_card"]
+
+_MARK = "tags: [gan, tfgan_app"
+
+
+def export_gan(gan, filepath, **facts):
+    """Writes the EMA generator and the discriminator as a SavedModel in float32, and a model card.
+
+    The signatures, for any batch size (`labels` only where the GAN is conditional):
+
+    - `generate(latents[, labels]) -> {"images"}`, float32 in [0, 1]; also `serving_default`
+    - `generate_uint8(latents[, labels]) -> {"images"}`, uint8
+    - `sample(num_images, seed[, labels]) -> {"images"}`, float32 in [0, 1]; the images of `gan.sample`
+    - `discriminate(images[, labels]) -> {"logits"}` for images in [0, 1]
+
+    Args:
+        gan: A `tfgan_app.GAN`.
+        filepath: Folder of the SavedModel. Serving wants a version number as its last part (`digits/1`); the card then
+            stands beside that folder, otherwise in it.
+        **facts: What the card tells, see `write_card`.
+
+    Returns:
+        The folder's path.
+
+    Raises:
+        FileExistsError: If the card would replace a README.md that is not one.
+    """
+    folder = pathlib.Path(filepath)
+    card = (folder.parent if folder.name.isdigit() else folder) / "README.md"
+    if card.exists() and _MARK not in card.read_text():
+        raise FileExistsError(
+            f"{card} is not a model card and would be replaced. Export to a folder of its own, such as "
+            f"{folder.parent / 'my_gan' / '1'}."
+        )
+    archive = keras.export.ExportArchive()
+    generator, discriminator = gan.ema_generator, float32_copy(gan.discriminator)
+    archive.track(generator)
+    archive.track(discriminator)
+    labels = [] if gan.num_classes is None else [tf.TensorSpec((None,), tf.int32, "labels")]
+
+    def add(name, function, *signature):
+        archive.add_endpoint(name, function, input_signature=[*signature, *labels])
+
+    def generate(latents, *labels):
+        return {"images": to_unit(generator([latents, *labels] if labels else latents, training=False))}
+
+    def generate_uint8(latents, *labels):
+        images = generate(latents, *labels)["images"]
+        return {"images": tf.cast(tf.round(images * 255.0), tf.uint8)}
+
+    def sample(num_images, seed, *labels):
+        return generate(draw_latents(num_images, gan.latent_dim, tf.stack([seed, 0])), *labels)
+
+    def discriminate(images, *labels):
+        images = images * 2.0 - 1.0
+        return {"logits": discriminator([images, *labels] if labels else images, training=False)}
+
+    latents = tf.TensorSpec((None, gan.latent_dim), tf.float32, "latents")
+    add("generate", generate, latents)
+    add("generate_uint8", generate_uint8, latents)
+    add("sample", sample, tf.TensorSpec((), tf.int32, "num_images"), tf.TensorSpec((), tf.int64, "seed"))
+    add("discriminate", discriminate, tf.TensorSpec((None, *gan.image_shape), tf.float32, "images"))
+    archive.write_out(str(folder), verbose=False)
+    extra = folder / "assets.extra"
+    extra.mkdir()
+    (extra / "gan.json").write_text(json.dumps(_facts(gan), indent=2) + "\n")
+    write_card(card, gan, **facts)
+    return folder
+
+
+def write_card(path, gan, *, data=None, command=None, batch_size=None, scores=(), picture=None):
+    """Writes a model card in the format that model hubs read: a YAML header, then Markdown.
+
+    Args:
+        path: The card's path.
+        gan: The `tfgan_app.GAN`.
+        data: `ImageSet.describe()` of the training images.
+        command: The command line that trained it.
+        batch_size: Images a step, from which the images seen follow.
+        scores: Receipts of `tfgan_app.metrics.receipts.score`.
+        picture: Name of a sample grid beside the card.
+    """
+    data = data or {"name": "not recorded", "licence": "not recorded", "origin": "not recorded"}
+    steps = int(gan.iterations)
+    kind = "unconditional" if gan.num_classes is None else f"conditional on {gan.num_classes} classes"
+    stand_in = f" (standing in for {data['fallback_for']})" if data.get("fallback_for") else ""
+    seen = "not recorded" if batch_size is None else f"{steps * batch_size:,} ({steps:,} steps of {batch_size})"
+    arguments = "num_images=tf.constant(16), seed=tf.constant(7, tf.int64)"
+    if gan.num_classes is not None:
+        arguments += f", labels=tf.range(16) % {gan.num_classes}"
+    lines = [
+        "---",
+        "library_name: tensorflow",
+        "pipeline_tag: unconditional-image-generation",
+        f"{_MARK}, {type(gan).__name__.lower()}]",
+        f"datasets: [{json.dumps(data['name'])}]",
+        f"license: {json.dumps(data['licence'])}",
+        *_model_index(gan, scores),
+        "---",
+        "",
+        f"# {type(gan).__name__} trained on {data['name']}{stand_in}",
+        "",
+        *([f"![Samples]({picture})", ""] if picture else []),
+        f"Draws images of shape {gan.image_shape} from {gan.latent_dim} latents, {kind}.",
+        "",
+        "```python",
+        "import tensorflow as tf",
+        "",
+        f'gan = tf.saved_model.load("{_folder_name(path)}")',
+        f'images = gan.signatures["sample"]({arguments})["images"]  # float32 in [0, 1]',
+        "```",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| Training images | {data['name']}{stand_in}, split {data.get('split')}, {data.get('num_images', 0):,} |",
+        f"| Origin, licence | {data['origin']}; {data['licence']} |",
+        f"| Fingerprint of the images | `{data.get('fingerprint')}` |",
+        f"| Images seen | {seen} |",
+        f"| Seed | {gan.seed} |",
+        f"| Loss | {type(gan.loss).__name__} {gan.loss.get_config()} |",
+        f"| Weights | generator {_parameters(gan.generator):,}, discriminator {_parameters(gan.discriminator):,}; "
+        f"the generator's moving average (decay {gan.ema_decay}) is exported |",
+        f"| Versions | {', '.join(f'{name} {version}' for name, version in versions().items())} |",
+        "",
+    ]
+    if command:
+        lines += ["Trained by", "", "```", command, "```", ""]
+    lines += [f"- {describe_score(receipt)}" for receipt in scores]
+    path.write_text("\n".join(lines).rstrip() + "\n")
+
+
+def _facts(gan):
+    return {
+        "model": type(gan).__name__,
+        "image_shape": gan.image_shape,
+        "latent_dim": gan.latent_dim,
+        "num_classes": gan.num_classes,
+        "step": int(gan.iterations),
+        "ema_decay": gan.ema_decay,
+    }
+
+
+def _model_index(gan, scores):
+    if not scores:
+        return []
+    lines = ["model-index:", f"- name: {type(gan).__name__}", "  results:"]
+    for receipt in scores:
+        name = json.dumps(receipt["real"]["name"])
+        lines += [
+            "  - task: {type: unconditional-image-generation}",
+            f"    dataset: {{name: {name}, type: {name}}}",
+            "    metrics:",
+            f"    - name: {json.dumps('Frechet distance (' + receipt['extractor']['name'] + ')')}",
+            f"      type: frechet_distance\n      value: {receipt['value']:.4f}",
+        ]
+    return lines
+
+
+def _folder_name(card):
+    folders = sorted(p.name for p in card.parent.iterdir() if (p / "saved_model.pb").exists())
+    return folders[-1] if folders else "."
+
+
+def _parameters(network):
+    return sum(int(np.prod(variable.shape)) for variable in network.trainable_variables)

@@ -1,0 +1,171 @@
+"""GANs that map latents, and labels where conditional, to images."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfgan_app.adversarial import AdversarialModel
+
+__all__ = ["GAN", "draw_latents"]
+
+_SAMPLE_BATCH = 256
+
+
+def draw_latents(num, latent_dim, seed):
+    """Draws z ~ N(0, I) that depends on the seed alone.
+
+    Args:
+        num: Number of latents.
+        latent_dim: Their length.
+        seed: Two integers, or a tensor of them.
+
+    Returns:
+        A float32 tensor `(num, latent_dim)`. Philox is named, as the automatic choice differs between devices.
+    """
+    return tf.random.stateless_normal((num, latent_dim), seed, alg="philox")
+
+
+@keras.saving.register_keras_serializable("tfgan_app")
+class GAN(AdversarialModel):
+    """A GAN of any two functional models.
+
+    Args:
+        generator: Maps latents `(batch, latent_dim)`, or `[latents, labels]` with integer labels `(batch,)`, to images
+            `(batch, height, width, channels)` in [-1, 1]. Name the inputs `latents` and `labels`: exported signatures
+            take those names.
+        discriminator: Maps images, or `[images, labels]`, to logits `(batch, ...)`.
+        num_classes: Number of classes of a conditional pair; None for an unconditional one.
+        seed: Seed of the latents, as in `AdversarialModel`.
+        **kwargs: `name` and `dtype`, as in `keras.Model`.
+
+    Raises:
+        ValueError: If the networks' inputs and outputs do not fit each other or `num_classes`.
+
+    Example:
+        >>> gan = GAN(generator, discriminator)
+        >>> gan.compile(keras.optimizers.Adam(2e-4, 0.5), keras.optimizers.Adam(2e-4, 0.5))
+        >>> gan.fit(images, epochs=20)  # (num, height, width, channels) in [-1, 1]
+        >>> gan.sample(16, seed=7)      # (16, height, width, channels) in [0, 1]
+    """
+
+    # Whether convolutions take most of a step; `--mixed_precision=auto` goes by it.
+    convolutional = True
+
+    def __init__(self, generator, discriminator, num_classes=None, seed=None, **kwargs):
+        _check_networks(generator, discriminator, num_classes)
+        super().__init__(generator, discriminator, seed=seed, **kwargs)
+        self.latent_dim = generator.inputs[0].shape[-1]
+        self.image_shape = tuple(generator.outputs[0].shape[1:])
+        self.num_classes = num_classes
+
+    def unpack(self, data):
+        images, labels, _ = keras.utils.unpack_x_y_sample_weight(data)
+        if self.num_classes is None:
+            return images, ()
+        if labels is None:
+            raise ValueError(
+                f"{type(self).__name__} is conditional on {self.num_classes} classes and needs batches of "
+                f"(images, labels). Received: images of shape {tuple(images.shape)} without labels."
+            )
+        return images, (labels,)
+
+    def generate(self, generator, real, condition, seed, training):
+        latents = draw_latents(tf.shape(real)[0], self.latent_dim, seed)
+        return generator([latents, *condition] if condition else latents, training=training)
+
+    def call(self, inputs, training=False):
+        """Returns images in [-1, 1] from latents, or `[latents, labels]`, by the EMA generator."""
+        return self.ema_generator(inputs, training=training)
+
+    def sample(self, num_images, seed=0, labels=None):
+        """Draws images from the EMA generator.
+
+        Args:
+            num_images: How many.
+            seed: Equal seeds give equal images, here and in the exported `sample` signature.
+            labels: Integer classes `(num_images,)` of a conditional GAN; by default 0, 1, 2, ... in turn.
+
+        Returns:
+            A float32 array `(num_images, height, width, channels)` in [0, 1].
+        """
+        latents = draw_latents(num_images, self.latent_dim, (seed, 0))
+        return self.images_from(latents, labels)
+
+    def images_from(self, latents, labels=None):
+        """Returns the EMA generator's images in [0, 1], a float32 array, for latents `(num, latent_dim)`."""
+        num = len(latents)
+        if self.num_classes is None and labels is not None:
+            raise ValueError(f"{type(self).__name__} is unconditional. Received: labels={labels}")
+        inputs = [latents]
+        if self.num_classes is not None:
+            inputs.append(check_labels(labels, num, self.num_classes))
+        # Batches bound the memory.
+        batches = [
+            to_unit(self._forward([part[start : start + _SAMPLE_BATCH] for part in inputs]))
+            for start in range(0, num, _SAMPLE_BATCH)
+        ]
+        return np.concatenate(batches) if batches else np.zeros((0, *self.image_shape), np.float32)
+
+    @tf.function(reduce_retracing=True)
+    def _forward(self, inputs):
+        return self.ema_generator(inputs if len(inputs) > 1 else inputs[0], training=False)
+
+    def export(self, filepath, **kwargs):
+        """Writes the EMA generator as a SavedModel; see `tfgan_app.export.export_gan`."""
+        from tfgan_app.export import export_gan
+
+        return export_gan(self, filepath, **kwargs)
+
+    def get_config(self):
+        """Returns the networks; a subclass that builds its own returns the arguments that rebuild them."""
+        serialize = keras.saving.serialize_keras_object
+        return {
+            "generator": serialize(self.generator),
+            "discriminator": serialize(self.discriminator),
+            "num_classes": self.num_classes,
+            "seed": self.seed,
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        deserialize = keras.saving.deserialize_keras_object
+        networks = {name: deserialize(config[name]) for name in ("generator", "discriminator") if name in config}
+        return cls(**{**config, **networks})
+
+
+def to_unit(images):
+    """Maps images from [-1, 1] to [0, 1], clipping what a generator without tanh puts outside."""
+    return tf.clip_by_value((images + 1.0) / 2.0, 0.0, 1.0)
+
+
+def check_labels(labels, num, num_classes):
+    """Returns int32 labels `(num,)`; where None, the classes in turn.
+
+    Raises:
+        ValueError: For another number of labels, or one outside [0, num_classes).
+    """
+    labels = np.arange(num) % num_classes if labels is None else np.asarray(labels)
+    if labels.shape != (num,) or (num and not 0 <= labels.min() <= labels.max() < num_classes):
+        raise ValueError(
+            f"`labels` must be {num} integers from 0 to {num_classes - 1}, one for each image. Received: "
+            f"shape {labels.shape}" + (f", values {labels.min()} to {labels.max()}" if labels.size else "")
+        )
+    return labels.astype(np.int32)
+
+
+def _check_networks(generator, discriminator, num_classes):
+    for role, network in (("generator", generator), ("discriminator", discriminator)):
+        if not getattr(network, "inputs", None):
+            raise ValueError(f"`{role}` must be a functional keras.Model with defined inputs. Received: {network}")
+        expected = 1 if num_classes is None else 2
+        if len(network.inputs) != expected:
+            raise ValueError(
+                f"`{role}` must take {expected} input(s) for num_classes={num_classes} "
+                f"(a conditional GAN's networks take labels as the second). Received: {len(network.inputs)} input(s)."
+            )
+    image_shape, expected = generator.outputs[0].shape[1:], discriminator.inputs[0].shape[1:]
+    if tuple(image_shape) != tuple(expected):
+        raise ValueError(
+            f"The generator draws images of shape {tuple(image_shape)}, but the discriminator takes {tuple(expected)}."
+        )

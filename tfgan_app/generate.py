@@ -1,0 +1,130 @@
+"""Draws images from a run or a SavedModel.
+
+python -m tfgan_app.generate --run=runs/mnist --grid=8x8 --seed=7 --out=grid.png
+"""
+
+import functools
+import pathlib
+import re
+
+from absl import flags
+
+from tfgan_app import cli
+
+__all__ = ["main", "run"]
+
+flags.DEFINE_string("run", None, "A run folder.")
+flags.DEFINE_string("saved_model", None, "A folder that this package exported to, such as saved_models/mnist/1.")
+flags.DEFINE_integer("checkpoint", None, "Step of the run's checkpoint. Default: the newest.")
+flags.DEFINE_string("grid", "8x8", "ROWSxCOLUMNS of a picture; with --out=NAME.gif, of each frame of a latent walk.")
+flags.DEFINE_integer("num_images", None, "How many single images; --out is then a folder or an .npz.", lower_bound=1)
+flags.DEFINE_list("labels", None, "Classes to draw, repeated in turn, of a conditional GAN. Default: all.")
+flags.DEFINE_integer("seed", 0, "Seed: equal seeds give equal images.")
+flags.DEFINE_integer("scale", 2, "Screen pixels for each pixel of a picture.", lower_bound=1)
+flags.DEFINE_integer("frames", 48, "Frames of a walk.", lower_bound=2)
+flags.DEFINE_string(
+    "out",
+    "grid.png",
+    "NAME.png: a grid. NAME.gif: a walk through the latents. NAME.npz: an array. A folder: single PNGs.",
+)
+
+_ENDINGS = ("", ".png", ".gif", ".npz")
+
+
+def main(argv):
+    """Carries out the command; returns its exit code."""
+    import numpy as np
+
+    from tfgan_app import pictures
+
+    out = pathlib.Path(flags.FLAGS.out)
+    if out.suffix not in _ENDINGS:
+        raise cli.UsageError(f"--out={out} must end in .png, .gif or .npz, or name a folder.")
+    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", flags.FLAGS.grid)
+    if not match:
+        raise cli.UsageError(f"--grid={flags.FLAGS.grid} must be ROWSxCOLUMNS, for example 8x8.")
+    rows, columns = map(int, match.groups())
+    single = out.suffix in ("", ".npz")
+    num = flags.FLAGS.num_images or rows * columns
+    if not single and flags.FLAGS.num_images:
+        raise cli.UsageError(f"--num_images goes with --out=NAME.npz or a folder. For {out} give --grid=ROWSxCOLUMNS.")
+    gan = _open()
+    labels = _labels(gan, num)
+    seed, scale = flags.FLAGS.seed, flags.FLAGS.scale
+    try:
+        if out.suffix == ".gif":
+            frames = (gan.images_from(z, labels) for z in _walk(num, gan.latent_dim, seed, flags.FLAGS.frames))
+            pictures.save_gif(out, [pictures.grid(frame, columns) for frame in frames], 12, scale)
+        elif out.suffix == ".png":
+            pictures.save_png(out, pictures.grid(gan.sample(num, seed, labels), columns), scale)
+        else:
+            images = np.round(255 * gan.sample(num, seed, labels)).astype(np.uint8)
+            if out.suffix == ".npz":
+                out.parent.mkdir(parents=True, exist_ok=True)
+                np.savez_compressed(out, images=images, **({} if labels is None else {"labels": labels}))
+            else:
+                digits = len(str(num - 1))
+                for index, image in enumerate(images):
+                    pictures.save_png(out / f"{index:0{digits}d}.png", image)
+    except ValueError as error:
+        raise cli.UsageError(str(error)) from error
+    print(f"{num} images in {out}.")
+    return 0
+
+
+def _open():
+    from tfgan_app import runs
+    from tfgan_app.saved import SavedGAN
+
+    given = [name for name in ("run", "saved_model") if flags.FLAGS[name].value is not None]
+    if len(given) != 1:
+        raise cli.UsageError(f"give either --run or --saved_model. Received: {' and '.join(given) or 'neither'}")
+    if flags.FLAGS.run:
+        return runs.Run.existing(flags.FLAGS.run).restored_gan(flags.FLAGS.checkpoint)
+    return SavedGAN(flags.FLAGS.saved_model)
+
+
+def _labels(gan, num):
+    import numpy as np
+
+    names = flags.FLAGS.labels
+    if names is None:
+        return None if gan.num_classes is None else np.arange(num) % gan.num_classes
+    if gan.num_classes is None:
+        raise cli.UsageError(f"--labels={','.join(names)}: this GAN is unconditional.")
+    if not all(name.isdecimal() for name in names):
+        raise cli.UsageError(f"--labels={','.join(names)} must be integers from 0 to {gan.num_classes - 1}.")
+    return np.resize(np.array(names, int), num)
+
+
+def _walk(num, latent_dim, seed, frames):
+    """Yields latents `(num, latent_dim)` along a closed path through three draws.
+
+    Interpolation is spherical, as straight lines pass where a Gaussian has almost no mass (White 2016,
+    https://arxiv.org/abs/1609.04468).
+    """
+    import numpy as np
+
+    from tfgan_app.gan import draw_latents
+
+    stops = [np.asarray(draw_latents(num, latent_dim, (seed, stop))) for stop in range(3)]
+    for position in np.linspace(0, len(stops), frames, endpoint=False):
+        index, part = int(position), position % 1
+        yield _slerp(stops[index], stops[(index + 1) % len(stops)], part).astype(np.float32)
+
+
+def _slerp(start, end, part):
+    import numpy as np
+
+    def unit(x):
+        return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+    cosine = np.sum(unit(start) * unit(end), axis=1, keepdims=True)
+    angle = np.arccos(np.clip(cosine, -1, 1))
+    return (np.sin((1 - part) * angle) * start + np.sin(part * angle) * end) / np.maximum(np.sin(angle), 1e-6)
+
+
+run = functools.partial(cli.run, main)
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,150 @@
+"""Adversarial losses on logits.
+
+A loss has two methods, `discriminator(real_logits, fake_logits)` and `generator(fake_logits, real_logits=None)`.
+Both take float32 logits of shape `(batch, ...)`, never probabilities, and return a scalar to be minimised.
+Write your own by subclassing `AdversarialLoss`.
+"""
+
+import keras
+import tensorflow as tf
+
+__all__ = [
+    "AdversarialLoss",
+    "Hinge",
+    "LeastSquares",
+    "Minimax",
+    "NonSaturating",
+    "Relativistic",
+    "Wasserstein",
+]
+
+
+class AdversarialLoss:
+    """Base of the losses.
+
+    `needs_real_logits` says that the generator's loss compares fake logits with real ones; the training step
+    computes those only then.
+    """
+
+    needs_real_logits = False
+
+    def discriminator(self, real_logits, fake_logits):
+        """Returns the scalar that the discriminator minimises."""
+        raise NotImplementedError(f"{type(self).__name__} must define `discriminator`.")
+
+    def generator(self, fake_logits, real_logits=None):
+        """Returns the scalar that the generator minimises."""
+        raise NotImplementedError(f"{type(self).__name__} must define `generator`.")
+
+    def get_config(self):
+        """Returns the constructor's arguments."""
+        return {}
+
+    @classmethod
+    def from_config(cls, config):
+        """Rebuilds the loss from `get_config`."""
+        return cls(**config)
+
+
+def _cross_entropy(logits, label):
+    """Mean sigmoid cross-entropy of `logits` against one label in [0, 1]."""
+    return tf.reduce_mean(tf.nn.softplus(logits) - label * logits)
+
+
+@keras.saving.register_keras_serializable("tfgan_app")
+class NonSaturating(AdversarialLoss):
+    """Sigmoid cross-entropy; the generator maximises log D(G(z)).
+
+    Goodfellow et al. 2014, https://arxiv.org/abs/1406.2661, section 3, with the one-sided label smoothing of
+    Salimans et al. 2016, https://arxiv.org/abs/1606.03498, section 3.4.
+
+    Args:
+        real_label: The discriminator's target for real images, in (0, 1]. 1 is the paper's loss. Fakes keep the
+            label 0, and the generator aims at 1: smoothing either would teach D to keep the generator's errors.
+    """
+
+    def __init__(self, real_label=0.9):
+        if not 0 < real_label <= 1:
+            raise ValueError(f"`real_label` must lie in (0, 1]. Received: real_label={real_label}")
+        self.real_label = float(real_label)
+
+    def discriminator(self, real_logits, fake_logits):
+        return _cross_entropy(real_logits, self.real_label) + _cross_entropy(fake_logits, 0.0)
+
+    def generator(self, fake_logits, real_logits=None):
+        return _cross_entropy(fake_logits, 1.0)
+
+    def get_config(self):
+        return {"real_label": self.real_label}
+
+
+@keras.saving.register_keras_serializable("tfgan_app")
+class Minimax(NonSaturating):
+    """The zero-sum game: the generator minimises log(1 - D(G(z))).
+
+    Goodfellow et al. 2014, https://arxiv.org/abs/1406.2661, equation 1. Its gradient vanishes where D rejects
+    confidently; `NonSaturating` is what the paper trains with.
+    """
+
+    def generator(self, fake_logits, real_logits=None):
+        return -_cross_entropy(fake_logits, 0.0)
+
+
+@keras.saving.register_keras_serializable("tfgan_app")
+class LeastSquares(AdversarialLoss):
+    """Squared distance of logits to 1 (real) and 0 (fake).
+
+    LSGAN, Mao et al. 2016, https://arxiv.org/abs/1611.04076, equation 9.
+    """
+
+    def discriminator(self, real_logits, fake_logits):
+        return 0.5 * (tf.reduce_mean(tf.square(real_logits - 1.0)) + tf.reduce_mean(tf.square(fake_logits)))
+
+    def generator(self, fake_logits, real_logits=None):
+        return 0.5 * tf.reduce_mean(tf.square(fake_logits - 1.0))
+
+
+@keras.saving.register_keras_serializable("tfgan_app")
+class Hinge(AdversarialLoss):
+    """Hinge loss with margin 1.
+
+    Geometric GAN, Lim and Ye 2017, https://arxiv.org/abs/1705.02894; the loss of SNGAN, SAGAN and BigGAN.
+    """
+
+    def discriminator(self, real_logits, fake_logits):
+        return tf.reduce_mean(tf.nn.relu(1.0 - real_logits)) + tf.reduce_mean(tf.nn.relu(1.0 + fake_logits))
+
+    def generator(self, fake_logits, real_logits=None):
+        return -tf.reduce_mean(fake_logits)
+
+
+@keras.saving.register_keras_serializable("tfgan_app")
+class Wasserstein(AdversarialLoss):
+    """Difference of mean critic values, an estimate of -W1 for a 1-Lipschitz critic.
+
+    WGAN, Arjovsky et al. 2017, https://arxiv.org/abs/1701.07875, equation 2. The Lipschitz bound is the
+    networks' business: weight clipping, spectral normalisation or a gradient penalty.
+    """
+
+    def discriminator(self, real_logits, fake_logits):
+        return tf.reduce_mean(fake_logits) - tf.reduce_mean(real_logits)
+
+    def generator(self, fake_logits, real_logits=None):
+        return -tf.reduce_mean(fake_logits)
+
+
+@keras.saving.register_keras_serializable("tfgan_app")
+class Relativistic(AdversarialLoss):
+    """Relativistic pairing: is this real image more realistic than that fake one?
+
+    RSGAN, Jolicoeur-Martineau 2018, https://arxiv.org/abs/1807.00734, equations 5 and 6, which R3GAN
+    (https://arxiv.org/abs/2501.05441) builds on. Real and fake batches must have equal size.
+    """
+
+    needs_real_logits = True
+
+    def discriminator(self, real_logits, fake_logits):
+        return tf.reduce_mean(tf.nn.softplus(fake_logits - real_logits))
+
+    def generator(self, fake_logits, real_logits=None):
+        return tf.reduce_mean(tf.nn.softplus(real_logits - fake_logits))

@@ -1,0 +1,24 @@
+"""The GANs of the literature, one paper a file.
+
+To add one: write its file, and add its line here (`CONTRIBUTING.md` has an example).
+"""
+
+import importlib
+
+_FILES = {
+    "CGAN": "cgan",
+    "DCGAN": "dcgan",
+    "MLPGAN": "mlp_gan",
+}
+
+__all__ = list(_FILES)  # one line a model; imported when first used, as the flags list the names
+
+
+def __getattr__(name):
+    if name not in _FILES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_FILES[name]}"), name)
+
+
+def __dir__():
+    return __all__

@@ -1,0 +1,105 @@
+"""DCGAN. Radford et al. 2015, https://arxiv.org/abs/1511.06434."""
+
+import keras
+from keras import layers
+
+from tfgan_app.gan import GAN
+from tfgan_app.layers import BatchNormalization
+
+__all__ = ["DCGAN", "build_discriminator", "build_generator", "decode", "encode"]
+
+_ALPHA = 0.2
+
+
+@keras.saving.register_keras_serializable("tfgan_app")
+class DCGAN(GAN):
+    """Strided 4x4 convolutions with batch normalisation.
+
+    The generator projects the latents to 4x4 (7x7 for 28x28 images) and doubles the side with each transposed
+    convolution while it halves the channels; ReLU inside, tanh at the end. The discriminator mirrors it with
+    leaky ReLU (0.2). Batch normalisation everywhere but on the generator's output and the discriminator's first
+    layer; no biases, which it would cancel. Weights start from N(0, 0.02).
+
+    Args:
+        image_shape: `(height, width, channels)`: square, the side 28 or a power of two from 32.
+        latent_dim: Length of the latents.
+        base_channels: Channels beside the image: the widest layer has this times side/8 (28x28: twice this).
+        **kwargs: `seed` and `name`, as in `GAN`.
+
+    Raises:
+        ValueError: For another image shape.
+    """
+
+    def __init__(self, image_shape, latent_dim=100, base_channels=64, **kwargs):
+        super().__init__(
+            build_generator(image_shape, latent_dim, base_channels),
+            build_discriminator(image_shape, base_channels),
+            **kwargs,
+        )
+        self.base_channels = base_channels
+
+    def get_config(self):
+        return {
+            "image_shape": self.image_shape,
+            "latent_dim": self.latent_dim,
+            "base_channels": self.base_channels,
+            "seed": self.seed,
+            "name": self.name,
+        }
+
+
+def build_generator(image_shape, latent_dim, base_channels):
+    """Returns latents `(batch, latent_dim)` -> images `(batch, *image_shape)` in [-1, 1]."""
+    latents = keras.Input((latent_dim,), name="latents")
+    return keras.Model(latents, decode(latents, image_shape, base_channels), name="generator")
+
+
+def build_discriminator(image_shape, base_channels):
+    """Returns images `(batch, *image_shape)` -> logits `(batch, 1)`."""
+    images = keras.Input(image_shape, name="images")
+    return keras.Model(images, encode(images, base_channels), name="discriminator")
+
+
+def decode(x, image_shape, base_channels):
+    """Applies the generator's layers to a tensor `(batch, features)`; returns images in [-1, 1]."""
+    start, doublings = _resolution(image_shape)
+    channels = base_channels * 2 ** (doublings - 1)
+    x = layers.Dense(start * start * channels, use_bias=False, kernel_initializer=_init())(x)
+    x = layers.Reshape((start, start, channels))(x)
+    for _ in range(doublings - 1):
+        x = layers.ReLU()(_batch_norm()(x))
+        channels //= 2
+        x = layers.Conv2DTranspose(channels, 4, 2, "same", use_bias=False, kernel_initializer=_init())(x)
+    x = layers.ReLU()(_batch_norm()(x))
+    x = layers.Conv2DTranspose(image_shape[-1], 4, 2, "same", use_bias=False, kernel_initializer=_init())(x)
+    return layers.Activation("tanh", dtype="float32")(x)
+
+
+def encode(x, base_channels):
+    """Applies the discriminator's layers to a tensor `(batch, height, width, channels)`; returns logits."""
+    _, halvings = _resolution(x.shape[1:])
+    for index in range(halvings):
+        x = layers.Conv2D(base_channels * 2**index, 4, 2, "same", use_bias=False, kernel_initializer=_init())(x)
+        x = layers.LeakyReLU(_ALPHA)(_batch_norm()(x) if index else x)
+    x = layers.Flatten()(x)
+    return layers.Dense(1, use_bias=False, kernel_initializer=_init(), dtype="float32")(x)
+
+
+def _resolution(image_shape):
+    """Returns the side of the smallest feature map, and how often it doubles to reach the image's side."""
+    height, width, _ = image_shape
+    if height != width or not (height == 28 or (height >= 32 and height & (height - 1) == 0)):
+        raise ValueError(
+            "DCGAN draws square images of side 28 or a power of two from 32. Resize with --image_size=64 or "
+            f"`image_size=64`. Received: image_shape={tuple(image_shape)}"
+        )
+    start = 7 if height == 28 else 4
+    return start, (height // start).bit_length() - 1
+
+
+def _init():
+    return keras.initializers.RandomNormal(stddev=0.02)
+
+
+def _batch_norm():
+    return BatchNormalization(gamma_initializer=keras.initializers.RandomNormal(1.0, 0.02))

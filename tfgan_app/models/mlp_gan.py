@@ -1,0 +1,91 @@
+"""The multilayer-perceptron GAN. Goodfellow et al. 2014, https://arxiv.org/abs/1406.2661."""
+
+import math
+
+import keras
+from keras import layers
+
+from tfgan_app.gan import GAN
+from tfgan_app.layers import BatchNormalization
+
+__all__ = ["MLPGAN", "build_discriminator", "build_generator"]
+
+_ALPHA = 0.2
+
+
+@keras.saving.register_keras_serializable("tfgan_app")
+class MLPGAN(GAN):
+    """A GAN of dense layers: leaky ReLU (0.2) inside, tanh on the generator, logits from the discriminator.
+
+    The defaults are the widths in common use. The other classic pairs are
+    `MLPGAN(shape, g_units=(128,), d_units=(128,))`, small, with learning rate 1e-3, and
+    `MLPGAN(shape, g_units=(128, 256, 512, 1024), batch_norm=True)`.
+
+    Args:
+        image_shape: `(height, width, channels)`.
+        latent_dim: Length of the latents.
+        g_units: Widths of the generator's hidden layers.
+        d_units: Widths of the discriminator's.
+        batch_norm: Whether batch normalisation follows each hidden activation of the generator but the first.
+        **kwargs: `seed` and `name`, as in `GAN`.
+    """
+
+    convolutional = False
+
+    def __init__(
+        self,
+        image_shape,
+        latent_dim=100,
+        g_units=(256, 512, 1024),
+        d_units=(512, 256),
+        batch_norm=False,
+        **kwargs,
+    ):
+        super().__init__(
+            build_generator(image_shape, latent_dim, g_units, batch_norm),
+            build_discriminator(image_shape, d_units),
+            **kwargs,
+        )
+        self.g_units = tuple(g_units)
+        self.d_units = tuple(d_units)
+        self.batch_norm = batch_norm
+
+    def get_config(self):
+        return {
+            "image_shape": self.image_shape,
+            "latent_dim": self.latent_dim,
+            "g_units": self.g_units,
+            "d_units": self.d_units,
+            "batch_norm": self.batch_norm,
+            "seed": self.seed,
+            "name": self.name,
+        }
+
+    def compile(self, *args, jit_compile=True, **kwargs):
+        """Compiles as `AdversarialModel.compile`, with XLA: it fuses small dense layers with Adam's updates."""
+        super().compile(*args, jit_compile=jit_compile, **kwargs)
+
+
+def build_generator(image_shape, latent_dim, units, batch_norm):
+    """Returns latents `(batch, latent_dim)` -> images `(batch, *image_shape)` in [-1, 1]."""
+    latents = x = keras.Input((latent_dim,), name="latents")
+    for index, width in enumerate(units):
+        x = layers.Dense(width)(x)
+        x = layers.LeakyReLU(_ALPHA)(x)
+        if batch_norm and index:
+            x = BatchNormalization()(x)
+    x = layers.Dense(math.prod(image_shape))(x)
+    x = layers.Reshape(image_shape)(x)
+    images = layers.Activation("tanh", dtype="float32")(x)
+    return keras.Model(latents, images, name="generator")
+
+
+def build_discriminator(image_shape, units):
+    """Returns images `(batch, *image_shape)` -> logits `(batch, 1)`."""
+    images = keras.Input(image_shape, name="images")
+    x = layers.Flatten()(images)
+    for width in units:
+        x = layers.Dense(width)(x)
+        x = layers.LeakyReLU(_ALPHA)(x)
+    logits = layers.Dense(1, dtype="float32")(x)
+    return keras.Model(images, logits, name="discriminator")

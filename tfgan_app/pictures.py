@@ -1,0 +1,51 @@
+"""Arrays of images to PNG and GIF files."""
+
+import math
+import pathlib
+
+import numpy as np
+from PIL import Image
+
+__all__ = ["grid", "save_gif", "save_png"]
+
+
+def grid(images, columns=None, border=2):
+    """Lays out images row by row.
+
+    Args:
+        images: Array `(num, height, width, channels)` in [0, 1], with 1 or 3 channels.
+        columns: Images a row; by default as near to a square as it gets.
+        border: Pixels of white between images.
+
+    Returns:
+        A uint8 array `(height, width, channels)`; places without an image are white.
+    """
+    images = np.asarray(images)
+    num, height, width, channels = images.shape
+    columns = columns or math.ceil(math.sqrt(num))
+    rows = math.ceil(num / columns)
+    sheet = np.ones((rows * (height + border) + border, columns * (width + border) + border, channels))
+    for index, image in enumerate(images):
+        top, left = (border + (index // columns) * (height + border), border + (index % columns) * (width + border))
+        sheet[top : top + height, left : left + width] = image
+    return np.round(255 * np.clip(sheet, 0, 1)).astype(np.uint8)
+
+
+def save_png(path, image, scale=1):
+    """Writes a uint8 image `(height, width, channels)`, each pixel repeated `scale` times a side."""
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _to_pil(image, scale).save(path)
+
+
+def save_gif(path, frames, frames_per_second=8, scale=1):
+    """Writes uint8 images of equal shape as an endless GIF."""
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    first, *rest = [_to_pil(frame, scale) for frame in frames]
+    first.save(path, save_all=True, append_images=rest, duration=round(1000 / frames_per_second), loop=0)
+
+
+def _to_pil(image, scale):
+    picture = Image.fromarray(np.squeeze(image, -1) if image.shape[-1] == 1 else image)
+    return picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)

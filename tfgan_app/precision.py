@@ -1,0 +1,59 @@
+"""Which precision a machine trains a model fastest in."""
+
+import pathlib
+from typing import NamedTuple
+
+import tensorflow as tf
+
+__all__ = ["Precision", "choose_precision"]
+
+POLICIES = {"none": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
+
+
+class Precision(NamedTuple):
+    """A precision by its flag's value and its Keras policy, and why it was chosen."""
+
+    name: str
+    policy: str
+    reason: str
+
+
+def choose_precision(name, model):
+    """Resolves `--mixed_precision`.
+
+    Args:
+        name: `none`, `bfloat16`, `float16` or `auto`.
+        model: The model's class; its `convolutional` says whether convolutions take most of its step.
+
+    Returns:
+        A `Precision`. `auto` takes a 16-bit one only where the hardware multiplies in it: bfloat16 on GPUs of compute
+        capability 8.0 and on CPUs with AVX-512 BF16 or AMX, float16 on GPUs of 7.x; and float32 for dense
+        networks on a CPU, whose step XLA shortens more.
+    """
+    if name != "auto":
+        return Precision(name, POLICIES[name], "as asked for")
+    chosen, reason = _automatic(model)
+    return Precision(chosen, POLICIES[chosen], reason)
+
+
+def _automatic(model):
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        capability = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability", (0, 0))
+        if capability >= (8, 0):
+            return "bfloat16", f"the GPU has compute capability {capability[0]}.{capability[1]}"
+        if capability >= (7, 0):
+            return "float16", f"the GPU has compute capability {capability[0]}.{capability[1]}: no bfloat16"
+        return "none", "the GPU has no 16-bit tensor cores"
+    if not model.convolutional:
+        return "none", "dense networks are faster in float32 with XLA on a CPU"
+    if {"avx512_bf16", "amx_bf16"} & _cpu_features():
+        return "bfloat16", "the processor multiplies in bfloat16"
+    return "none", "the processor has no bfloat16 instructions"
+
+
+def _cpu_features():
+    """Returns the processor's feature flags, as Linux names them; empty where they cannot be read."""
+    path = pathlib.Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    return {flag for line in lines if line.startswith("flags") for flag in line.partition(":")[2].split()}

@@ -1,0 +1,209 @@
+"""A run: its folder, its record `run.json`, and the GAN that the record describes."""
+
+import ast
+import inspect
+import json
+import pathlib
+import shlex
+
+import keras
+
+from tfgan_app import data, losses, models
+from tfgan_app.checkpoints import CheckpointError, Checkpoints
+from tfgan_app.cli import UsageError, flagfile
+from tfgan_app.metrics.receipts import versions
+from tfgan_app.precision import choose_precision
+
+__all__ = ["Run", "build_gan", "open_split"]
+
+# A run goes on only under the same values of these; learning rates, length and cadence may change.
+FIXED = (
+    "model",
+    "model_arg",
+    "latent_dim",
+    "loss",
+    "real_label",
+    "ema_decay",
+    "dataset",
+    "split",
+    "image_size",
+    "channels",
+    "batch_size",
+    "seed",
+    "precision",
+)
+
+
+class Run:
+    """A run folder.
+
+    Args:
+        directory: The folder.
+
+    Attributes:
+        record: What `run.json` holds, empty in a new folder: `settings` (flag values, with `precision` resolved), `data`
+            (facts about the training images), `eval_split` (the split scored on), `versions`, and `sessions`, one
+            entry for each start.
+    """
+
+    record: dict
+
+    def __init__(self, directory):
+        self.directory = pathlib.Path(directory)
+        path = self.directory / "run.json"
+        self.record = json.loads(path.read_text()) if path.exists() else {}
+
+    @classmethod
+    def existing(cls, directory):
+        """Opens a run that was started before.
+
+        Raises:
+            UsageError: If the folder holds none.
+        """
+        run = cls(directory)
+        if not run.record:
+            raise UsageError(f"--run={directory} is not a run folder: it has no run.json. Train one first.")
+        return run
+
+    def check(self, settings, facts):
+        """Refuses to go on with another model or other images than the run began with.
+
+        Raises:
+            UsageError: Listing every difference.
+        """
+        if not self.record:
+            return
+        before = {**self.record["settings"], "images": self.record["data"]["fingerprint"]}
+        now = {**settings, "images": facts["fingerprint"]}
+        changed = [
+            f"  {'' if name == 'images' else '--'}{name}: the run has {before.get(name)}, asked for {now.get(name)}"
+            for name in (*FIXED, "images")
+            if before.get(name) != now.get(name)
+        ]
+        if changed:
+            raise UsageError(
+                f"{self.directory} holds a run that differs in\n" + "\n".join(changed) + "\n"
+                "Take the run's values, or start another with --run_dir=..."
+            )
+
+    def write(self, settings, facts, eval_split, command, step):
+        """Records the settings, and that a session starts at `step`; `run.flags` reruns it."""
+        sessions = self.record.get("sessions", [])
+        self.record = {
+            "settings": settings,
+            "data": facts,
+            "eval_split": eval_split,
+            "versions": versions(),
+            "sessions": [*sessions, {"from_step": step, "command": command, "versions": versions()}],
+        }
+        self.directory.mkdir(parents=True, exist_ok=True)
+        partial = self.directory / "run.json.partial"
+        partial.write_text(json.dumps(self.record, indent=2) + "\n")
+        partial.rename(self.directory / "run.json")
+        (self.directory / "run.flags").write_text(flagfile(settings))
+
+    def restored_gan(self, step=None):
+        """Returns the run's GAN with the weights of a checkpoint: the newest, or that of `step`.
+
+        Raises:
+            CheckpointError: If there is no such checkpoint, or none that can be read.
+        """
+        facts = self.record["data"]
+        gan = build_gan(self.record["settings"], tuple(facts["image_shape"]), facts["num_classes"])
+        checkpoints = Checkpoints(gan, self.directory / "checkpoints")
+        restored = checkpoints.restore(step)
+        if restored is None:
+            raise CheckpointError(f"{self.directory} has no checkpoint yet. Train it first.")
+        return gan
+
+
+def command_line(argv):
+    """Returns the command that was given, as a shell takes it."""
+    return "python -m tfgan_app.train " + shlex.join(argv[1:])
+
+
+def open_split(settings, split):
+    """Opens a split of the images that settings name."""
+    return data.open_images(split=split, fallback=settings["fallback_dataset"], **source_options(settings))
+
+
+def source_options(settings):
+    """Returns the settings that say where images come from and how they are read, as `tfgan_app.data` names them."""
+    names = ("data_dir", "manual_dir", "image_size", "channels")
+    return {"name": settings["dataset"], **{name: settings[name] for name in names}}
+
+
+def build_gan(settings, image_shape, num_classes, **compile_arguments):
+    """Builds and compiles the GAN that settings describe.
+
+    A setting that is None is left to the model, whose defaults are its paper's.
+
+    Args:
+        settings: Values of the flags by name.
+        image_shape: `(height, width, channels)`.
+        num_classes: Classes of the images, None where unlabelled.
+        **compile_arguments: Passed to `compile`.
+
+    Raises:
+        UsageError: For an argument that the model does not take, or values that it refuses.
+    """
+    model = getattr(models, settings["model"])
+    accepted = inspect.signature(model).parameters
+    given = _model_arguments(settings["model_arg"])
+    if settings["latent_dim"] is not None:
+        given["latent_dim"] = settings["latent_dim"]
+    unknown = sorted(given.keys() - accepted.keys())
+    if unknown:
+        takes = ", ".join(name for name in accepted if name not in ("image_shape", "num_classes", "kwargs"))
+        raise UsageError(f"{settings['model']} takes no {', '.join(unknown)}. It takes {takes}.")
+    if "num_classes" in accepted:
+        if num_classes is None:
+            raise UsageError(
+                f"--model={settings['model']} needs labelled images, and --dataset={settings['dataset']} has none. "
+                "Put them in one sub-folder a class, or choose an unconditional model such as DCGAN."
+            )
+        given["num_classes"] = num_classes
+    keras.config.set_dtype_policy(choose_precision(settings["precision"], model).policy)
+    try:
+        gan = model(image_shape, seed=settings["seed"], **given)
+        optional = {"ema_decay": settings["ema_decay"], "loss": _loss(settings), "jit_compile": settings["jit_compile"]}
+        arguments = {name: value for name, value in optional.items() if value is not None}
+        gan.compile(steps_per_execution=settings["steps_per_execution"], **arguments, **compile_arguments)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    set_learning_rates(gan, settings)
+    return gan
+
+
+def set_learning_rates(gan, settings):
+    """Sets the learning rates that settings give; a restored optimizer otherwise keeps those it was saved with."""
+    for optimizer, name in ((gan.g_optimizer, "g_learning_rate"), (gan.d_optimizer, "d_learning_rate")):
+        if settings[name] is not None:
+            optimizer.learning_rate = settings[name]
+
+
+def _loss(settings):
+    name, real_label = settings["loss"], settings["real_label"]
+    if name is None and real_label is None:
+        return None
+    loss = getattr(losses, name or "NonSaturating")
+    if real_label is None:
+        return loss()
+    if "real_label" not in inspect.signature(loss).parameters:
+        raise UsageError(f"--real_label={real_label} has no meaning for --loss={name}: it has no labels to smooth.")
+    return loss(real_label=real_label)
+
+
+def _model_arguments(pairs):
+    arguments = {}
+    for pair in pairs:
+        name, separator, value = pair.partition("=")
+        if not separator:
+            raise UsageError(f"--model_arg={pair} must be NAME=VALUE, for example --model_arg=base_channels=32.")
+        try:
+            arguments[name] = ast.literal_eval(value)
+        except (ValueError, SyntaxError) as error:
+            raise UsageError(
+                f"--model_arg={pair}: the value must be a Python literal such as 32, True or (256,512)."
+            ) from error
+    return arguments

@@ -1,0 +1,56 @@
+"""An exported GAN, loaded to draw from."""
+
+import json
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+
+from tfgan_app.cli import UsageError
+from tfgan_app.gan import check_labels
+
+__all__ = ["SavedGAN"]
+
+
+class SavedGAN:
+    """A SavedModel written by `tfgan_app.export`, with those methods of `tfgan_app.GAN` that draw images.
+
+    A SavedModel is a program: load only those whose origin you trust.
+
+    Args:
+        folder: The SavedModel's folder.
+
+    Attributes:
+        facts: What `assets.extra/gan.json` tells: model, classes, latents, steps trained.
+
+    Raises:
+        UsageError: If there is no SavedModel, or none of this package.
+    """
+
+    def __init__(self, folder):
+        folder = pathlib.Path(folder)
+        facts = folder / "assets.extra" / "gan.json"
+        if not (folder / "saved_model.pb").is_file() or not facts.is_file():
+            raise UsageError(
+                f"{folder} is not a GAN exported by this package: it lacks saved_model.pb or assets.extra/gan.json. "
+                "Name the version folder, such as saved_models/mnist/1."
+            )
+        self.facts = json.loads(facts.read_text())
+        self.num_classes = self.facts["num_classes"]
+        self.latent_dim = self.facts["latent_dim"]
+        self.image_shape = tuple(self.facts["image_shape"])
+        self._signatures = tf.saved_model.load(str(folder)).signatures
+
+    def sample(self, num_images, seed=0, labels=None):
+        """Returns float32 images `(num_images, height, width, channels)` in [0, 1]; see `tfgan_app.GAN.sample`."""
+        inputs = {"num_images": tf.constant(num_images, tf.int32), "seed": tf.constant(seed, tf.int64)}
+        return self._draw("sample", num_images, labels, inputs)
+
+    def images_from(self, latents, labels=None):
+        """Returns float32 images in [0, 1] for latents `(num, latent_dim)`."""
+        return self._draw("generate", len(latents), labels, {"latents": tf.constant(latents, tf.float32)})
+
+    def _draw(self, signature, num, labels, inputs):
+        if self.num_classes is not None:
+            inputs["labels"] = tf.constant(check_labels(labels, num, self.num_classes))
+        return np.asarray(self._signatures[signature](**inputs)["images"])

@@ -1,0 +1,284 @@
+"""Trains a GAN: flags -> data -> model -> fit -> export.
+
+    python -m tfgan_app.train --flagfile=mnist.flags
+
+The same command goes on where an interrupted run stopped. A flag that is left unset means the model's own value, which
+is its paper's.
+"""
+
+import functools
+import importlib.util
+import pathlib
+import sys
+
+from absl import flags, logging
+
+from tfgan_app import cli, models
+
+__all__ = ["main", "run"]
+
+LOSSES = ("NonSaturating", "Minimax", "LeastSquares", "Hinge", "Wasserstein", "Relativistic")
+
+cli.define_data_flags(dataset="mnist_5k", split="train")
+flags.DEFINE_string("eval_split", "test", "Split to score on; the training images where the data has no such split.")
+flags.DEFINE_integer("eval_images", 10_000, "Real images to score on after each epoch, at most.", lower_bound=2)
+flags.DEFINE_string(
+    "extractor",
+    "auto",
+    "Features of the Frechet distance: a shipped classifier, a .keras file, none; auto takes the shipped one of the "
+    "data set, if there is one.",
+)
+flags.DEFINE_enum("model", "DCGAN", models.__all__, "The GAN.", case_sensitive=False)
+flags.DEFINE_multi_string("model_arg", [], "NAME=VALUE, an argument of the model; repeat it for more.")
+flags.DEFINE_integer("latent_dim", None, "Length of the latents.", lower_bound=1)
+flags.DEFINE_enum("loss", None, LOSSES, "The adversarial loss.", case_sensitive=False)
+flags.DEFINE_float("real_label", None, "D's target for real images, in (0, 1].", lower_bound=0, upper_bound=1)
+flags.DEFINE_float("ema_decay", None, "Decay of the generator's moving average.", lower_bound=0, upper_bound=1)
+flags.DEFINE_float("g_learning_rate", None, "The generator's learning rate.", lower_bound=0)
+flags.DEFINE_float("d_learning_rate", None, "The discriminator's learning rate.", lower_bound=0)
+flags.DEFINE_integer("batch_size", 64, "Images a step.", lower_bound=1)
+flags.DEFINE_integer("train_steps", 10_000, "Generator updates in all.", lower_bound=1)
+flags.DEFINE_integer("steps_per_epoch", 1_000, "Steps between samples, scores and checkpoints.", lower_bound=1)
+flags.DEFINE_integer("seed", 0, "Seed of weights, latents and the order of images.")
+flags.DEFINE_enum(
+    "mixed_precision", "auto", ["auto", "none", "bfloat16", "float16"], "Precision; auto goes by the hardware."
+)
+flags.DEFINE_boolean("jit_compile", None, "Compile with XLA. Default: the model's own choice.")
+flags.DEFINE_integer("steps_per_execution", 1, "Steps in one call of the graph.", lower_bound=1)
+flags.DEFINE_string("run_dir", None, "The run's folder. Default: runs/MODEL_DATASET.")
+flags.DEFINE_integer("keep_checkpoints", 3, "How many checkpoints to keep.", lower_bound=1)
+flags.DEFINE_boolean("dry_run", False, "Show the configuration and the model, do one step on noise, write nothing.")
+flags.DEFINE_boolean("print_config", False, "Print the configuration as a flagfile and end.")
+
+# All of the above but what concerns one call only.
+SETTINGS = (
+    "model",
+    "model_arg",
+    "latent_dim",
+    "loss",
+    "real_label",
+    "ema_decay",
+    "g_learning_rate",
+    "d_learning_rate",
+    "dataset",
+    "fallback_dataset",
+    "data_dir",
+    "manual_dir",
+    "split",
+    "image_size",
+    "channels",
+    "eval_split",
+    "eval_images",
+    "extractor",
+    "batch_size",
+    "train_steps",
+    "steps_per_epoch",
+    "steps_per_execution",
+    "mixed_precision",
+    "jit_compile",
+    "seed",
+    "keep_checkpoints",
+    "run_dir",
+)
+
+
+def main(argv):
+    """Carries out the command; returns its exit code."""
+    settings: dict = {name: flags.FLAGS[name].value for name in SETTINGS}
+    if settings["run_dir"] is None:
+        source = pathlib.PurePath(settings["dataset"]).stem
+        settings["run_dir"] = f"runs/{settings['model'].lower()}_{source}"
+    if flags.FLAGS.print_config:
+        print(cli.flagfile(settings), end="")
+        return 0
+
+    import keras
+
+    from tfgan_app.precision import choose_precision
+    from tfgan_app.runs import Run
+
+    keras.utils.set_random_seed(settings["seed"])
+    run = Run(settings["run_dir"])
+    model = getattr(models, settings["model"])
+    precision = choose_precision(settings["mixed_precision"], model)
+    settings["precision"] = precision.name
+    if run.record and settings["mixed_precision"] == "auto":
+        # A run keeps the precision that it began with, on whatever machine it goes on.
+        settings["precision"] = run.record["settings"]["precision"]
+    else:
+        print(f"Precision {precision.policy}: {precision.reason}.")
+    if flags.FLAGS.dry_run:
+        return _dry_run(settings)
+    return _train(settings, run, argv)
+
+
+def _train(settings, run, argv):
+    from tfgan_app import runs
+    from tfgan_app.callbacks import Stopped
+    from tfgan_app.checkpoints import Checkpoints
+
+    train = runs.open_split(settings, settings["split"])
+    facts = train.describe()
+    run.check(settings, facts)
+    test = _eval_images(settings, train)
+    extractor = _extractor(settings, train)
+    print(f"{train.num_images} images of {train.name} ({train.split}), {train.image_shape}; scores on {test.split}.")
+
+    gan = runs.build_gan(settings, train.image_shape, train.num_classes, metrics=_metrics(extractor))
+    checkpoints = Checkpoints(gan, run.directory / "checkpoints", settings["keep_checkpoints"])
+    restored = checkpoints.restore()
+    step = int(gan.iterations)
+    command = runs.command_line(sys.argv)
+    if restored:
+        # The learning rates are part of the optimizers' state; those asked for now take its place.
+        runs.set_learning_rates(gan, settings)
+        print(f"Going on from step {step} ({restored}).")
+    if step >= settings["train_steps"]:
+        print(f"{run.directory} is trained to step {step} already. Ask for more with --train_steps.")
+        return 0
+    run.write(settings, facts, test.split, command, step)
+
+    try:
+        _fit(gan, settings, run, train, test if extractor else None, checkpoints)
+    except Stopped as stop:
+        folder = checkpoints.save()
+        print(f"Stopped by {stop} at step {int(gan.iterations)}; saved {folder}. Go on with:\n  {command}")
+        return 128 + stop.signum
+    return _finish(gan, settings, run, train, test, extractor, command)
+
+
+def _fit(gan, settings, run, train, test, checkpoints):
+    """Trains to the last step, in epochs that end at multiples of `steps_per_epoch` and at the last step."""
+    from tfgan_app import callbacks
+
+    size, total, length = settings["batch_size"], settings["train_steps"], settings["steps_per_epoch"]
+    per_class = train.num_classes if gan.num_classes else 10
+    parts = [
+        callbacks.StopOnNonFinite(),
+        callbacks.SampleGrid(run.directory / "samples", columns=per_class, seed=settings["seed"]),
+        callbacks.MetricsCSV(run.directory / "metrics.csv"),
+        *_tensorboard(run.directory / "logs"),
+        callbacks.Progress(total, size),
+        callbacks.SaveCheckpoint(checkpoints),
+        callbacks.StopOnSignal(),
+    ]
+    validation = test and test.in_order(250).take(-(-settings["eval_images"] // 250))
+    for first_epoch, last_epoch, steps in _segments(int(gan.iterations), total, length):
+        gan.fit(
+            train.batches(size, seed=settings["seed"], start_step=int(gan.iterations)),
+            initial_epoch=first_epoch,
+            epochs=last_epoch,
+            steps_per_epoch=steps,
+            validation_data=validation,
+            callbacks=parts,
+            shuffle=False,
+            verbose=0,
+        )
+
+
+def _segments(step, total, length):
+    """Yields calls of `fit`, `(first_epoch, last_epoch, steps)`: the rest of a cut epoch, whole ones, the remainder."""
+    while step < total:
+        epoch, done = divmod(step, length)
+        whole = (total - step) // length
+        if done or not whole:
+            steps, count = min(length - done, total - step), 1
+        else:
+            steps, count = length, whole
+        yield epoch, epoch + count, steps
+        step += steps * count
+
+
+def _finish(gan, settings, run, train, test, extractor, command):
+    """Exports the trained GAN with its score and its card."""
+    from tfgan_app import pictures
+    from tfgan_app.export import export_gan
+    from tfgan_app.metrics.receipts import describe_score, drawing, score, write_receipt
+
+    receipts = []
+    if extractor:
+        fake = {"source": str(run.directory), "step": int(gan.iterations), "weights": "EMA", "seed": 0}
+        receipts = [score(drawing(gan, seed=0), test, extractor, fake=fake)]
+        write_receipt(run.directory / "scores" / f"step_{int(gan.iterations):08d}.json", receipts[0])
+    columns = train.num_classes if gan.num_classes else 10
+    pictures.save_png(run.directory / "saved_model" / "samples.png", pictures.grid(gan.sample(8 * columns), columns), 2)
+    folder = export_gan(
+        gan,
+        run.directory / "saved_model" / "1",
+        data=train.describe(),
+        command=command,
+        batch_size=settings["batch_size"],
+        scores=receipts,
+        picture="samples.png",
+    )
+    for receipt in receipts:
+        print(describe_score(receipt))
+    print(f"Samples in {run.directory / 'samples'}, SavedModel in {folder}.")
+    return 0
+
+
+def _dry_run(settings):
+    import numpy as np
+
+    from tfgan_app import data, runs
+
+    image_shape, num_classes = data.peek(**runs.source_options(settings))
+    gan = runs.build_gan(settings, image_shape, num_classes)
+    print(cli.flagfile(settings), end="")
+    gan.generator.summary()
+    gan.discriminator.summary()
+    noise = np.random.default_rng(settings["seed"])
+    images = noise.uniform(-1, 1, (settings["batch_size"], *image_shape)).astype("float32")
+    labels = noise.integers(0, num_classes or 1, settings["batch_size"])
+    logs = gan.fit(images, labels, batch_size=settings["batch_size"], verbose=0).history
+    print("One step on noise:", ", ".join(f"{name} {values[0]:.3f}" for name, values in logs.items()))
+    return 0
+
+
+def _eval_images(settings, train):
+    from tfgan_app import data, runs
+
+    # What stands in for the training images stands in for the others: its hosts need not be asked again.
+    source = settings if train.fallback_for is None else {**settings, "dataset": settings["fallback_dataset"]}
+    try:
+        return runs.open_split(source, settings["eval_split"])
+    except data.UnknownSplit:
+        print(f"{train.name} has no split {settings['eval_split']}: scores compare with the training images.")
+        return train
+
+
+def _extractor(settings, train):
+    from tfgan_app.metrics.extractors import load_extractor, shipped_for
+
+    name = settings["extractor"]
+    if name == "auto":
+        name = shipped_for(train.name)
+        if name is None:
+            print(f"No score: no feature extractor is shipped for {train.name}. Name a .keras file with --extractor.")
+    if name in (None, "none"):
+        return None
+    try:
+        return load_extractor(name)
+    except ValueError as error:
+        raise cli.UsageError(f"--extractor: {error}") from error
+
+
+def _metrics(extractor):
+    from tfgan_app.metrics import FrechetDistance
+
+    return [FrechetDistance(extractor)] if extractor else []
+
+
+def _tensorboard(directory):
+    import keras
+
+    if importlib.util.find_spec("tensorboard") is None:
+        logging.info("TensorBoard is not installed, so logs/ is left out: pip install tfgan_app[tensorboard].")
+        return []
+    return [keras.callbacks.TensorBoard(str(directory), profile_batch=0)]
+
+
+run = functools.partial(cli.run, main)
+
+if __name__ == "__main__":
+    run()
