@@ -7,14 +7,15 @@
     gan.compile(metrics=[tg.metrics.FrechetDistance("fashion_mnist_cnn")])
     gan.fit(train, validation_data=test, epochs=20)
 
-Names are imported when first used, so that `--help` answers before TensorFlow has loaded.
+`python -m tfgan_app.train` and its fellows do the same from the command line.
 """
 
 import importlib
+import sys
 
 from tfgan_app.version import __version__
 
-_MODULES = ("callbacks", "checkpoints", "data", "export", "layers", "losses", "metrics", "models")
+_MODULES = ("callbacks", "checkpoints", "data", "export", "layers", "losses", "metrics", "models", "pictures")
 _CLASSES = {"AdversarialModel": "adversarial", "GAN": "gan"}
 
 __all__ = ["GAN", "AdversarialModel", "__version__", *_MODULES]
@@ -30,3 +31,18 @@ def __getattr__(name):
 
 def __dir__():
     return __all__
+
+
+def _is_command():
+    """Whether this process is one of the package's own commands."""
+    program = sys.argv[0].replace("\\", "/").rpartition("/")[2]
+    return program.startswith("tfgan-") or any(part.startswith("tfgan_app.") for part in sys.orig_argv)
+
+
+# A command answers `--help` before TensorFlow has loaded. Everywhere else all is imported at once, as Keras can load a
+# saved GAN only when its class, losses and metrics have been.
+if not _is_command():
+    for _name in (*_MODULES, *_CLASSES):
+        __getattr__(_name)
+    for _name in __getattr__("models").__all__:
+        getattr(__getattr__("models"), _name)

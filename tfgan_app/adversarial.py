@@ -30,7 +30,7 @@ class AdversarialModel(keras.Model):
     """
 
     def __init__(self, generator, discriminator, seed=None, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(**{"dtype": "float32", **kwargs})
         self.generator = generator
         self.discriminator = discriminator
         self.seed = random.randint(1, 2**31 - 1) if seed is None else int(seed)
@@ -105,7 +105,7 @@ class AdversarialModel(keras.Model):
         self.g_optimizer = _prepared_optimizer(g_optimizer, self.generator)
         self.d_optimizer = _prepared_optimizer(d_optimizer, self.discriminator)
         self._loss_trackers = [keras.metrics.Mean(name=name) for name in ("d_loss", "g_loss", "d_real", "d_fake")]
-        self._scores = list(metrics)
+        self._scores = list(metrics or ())
         self._compile_arguments = {
             "ema_decay": self.ema_decay,
             "jit_compile": kwargs.get("jit_compile", "auto"),
@@ -113,6 +113,8 @@ class AdversarialModel(keras.Model):
         }
 
     def get_compile_config(self):
+        if not self.compiled:
+            return None
         serialize = keras.saving.serialize_keras_object
         return {
             "g_optimizer": serialize(self.g_optimizer),
@@ -184,7 +186,7 @@ class AdversarialModel(keras.Model):
         """
         logs = super().evaluate(*args, return_dict=True, **kwargs)
         logs.update({score.name: float(score.result()) for score in self._scores})
-        return logs if return_dict else list(logs.values())
+        return logs if return_dict else [logs[name] for name in self.metrics_names]
 
     @property
     def metrics(self):
@@ -231,6 +233,8 @@ def float32_copy(network):
         return layer.__class__.from_config({**layer.get_config(), "dtype": "float32"})
 
     copy = keras.models.clone_model(network, clone_function=convert, recursive=True)
+    # Or the model as a whole would round its inputs.
+    copy.dtype_policy = "float32"
     copy.set_weights(network.get_weights())
     return copy
 

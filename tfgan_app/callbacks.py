@@ -76,8 +76,8 @@ class SaveCheckpoint(keras.callbacks.Callback):
 class MetricsCSV(keras.callbacks.Callback):
     """Appends each epoch's logs to a CSV file, with the step and the seconds since training began.
 
-    Rows from after the model's step, left by a run that was killed before it saved, are dropped first. A changed set of
-    columns is refused rather than written askew.
+    Rows from after the model's step, left by a run that was killed before it saved, are dropped first. Columns that are
+    new are added, empty in the rows before.
     """
 
     def __init__(self, path):
@@ -97,10 +97,13 @@ class MetricsCSV(keras.callbacks.Callback):
         row = {"step": int(self.model.iterations), "epoch": epoch + 1, "seconds": f"{seconds:.1f}"}
         self._rows.append({**row, **{name: f"{value:.6g}" for name, value in (logs or {}).items()}})
         columns = dict.fromkeys(name for row in self._rows for name in row)
-        with self.path.open("w", newline="") as file:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.path.with_name(f"{self.path.name}.partial")
+        with partial.open("w", newline="") as file:
             writer = csv.DictWriter(file, columns, restval="")
             writer.writeheader()
             writer.writerows(self._rows)
+        partial.rename(self.path)
 
 
 class Stopped(Exception):  # noqa: N818  # not an error: the user asked for it
@@ -136,21 +139,23 @@ class StopOnSignal(keras.callbacks.Callback):
         self._stop()
 
     def on_train_end(self, logs=None):
-        self._restore()
+        self.restore_handlers()
 
-    def _receive(self, signum, frame):
-        self._received = signum
-        print(f"\n{signal.Signals(signum).name}: finishing the step, then saving.", file=sys.stderr, flush=True)
-        self._restore()
-
-    def _restore(self):
+    def restore_handlers(self):
+        """Gives the signals back; call it where `fit` may have ended by an exception, as then nothing else does."""
         for signum, handler in self._previous.items():
             signal.signal(signum, handler)
         self._previous.clear()
 
+    def _receive(self, signum, frame):
+        self._received = signum
+        print(f"\n{signal.Signals(signum).name}: finishing the step, then saving.", file=sys.stderr, flush=True)
+        self.restore_handlers()
+
     def _stop(self):
         if self._received is not None:
-            raise Stopped(self._received)
+            signum, self._received = self._received, None
+            raise Stopped(signum)
 
 
 class Progress(keras.callbacks.Callback):
@@ -164,7 +169,8 @@ class Progress(keras.callbacks.Callback):
         stream: Where to write; standard output by default.
     """
 
-    _NAMES = {"d_real": "D(x)", "d_fake": "D(G(z))"}  # noqa: RUF012  # as in the field's logs
+    # Keras sorts logs by name; these come first, called as in the field's logs.
+    _NAMES = {"d_loss": "d_loss", "g_loss": "g_loss", "d_real": "D(x)", "d_fake": "D(G(z))"}  # noqa: RUF012
     _REFRESH_SECONDS = 0.25
 
     def __init__(self, total_steps, batch_size, stream=None):
@@ -191,19 +197,20 @@ class Progress(keras.callbacks.Callback):
             self._show(logs, end="\r")
 
     def on_epoch_end(self, epoch, logs=None):
-        scores = {name: value for name, value in logs.items() if not name.startswith("val_")}
-        trained = set(scores)
-        scores |= {n: v for n, v in logs.items() if n.removeprefix("val_") not in trained and n not in trained}
-        self._show(scores, end="\n")
+        # Of the validation's logs only the scores: its losses say little more than those of training.
+        losses = {f"val_{name}" for name in self._NAMES}
+        self._show({name: value for name, value in logs.items() if name not in losses}, end="\n")
 
     def _show(self, logs, end):
         step = int(self.model.iterations)
         rate = (step - self._epoch_step) / max(self._step_ended - self._epoch_began, 1e-9)
         overall = (step - self._first_step) / max(time.monotonic() - self._began, 1e-9)
         left = (self.total_steps - step) / max(overall, 1e-9)
+        first = [name for name in self._NAMES if name in logs]
+        rest = [name for name in logs if name not in self._NAMES]
         fields = [
             f"step {step:>{len(str(self.total_steps))}}/{self.total_steps}",
-            *(f"{self._NAMES.get(name, name)} {value:.3g}" for name, value in logs.items()),
+            *(f"{self._NAMES.get(name, name)} {logs[name]:.3g}" for name in [*first, *rest]),
             f"{rate * self.batch_size:.0f} images/s",
             f"{int(left) // 60}:{int(left) % 60:02d} left",
         ]

@@ -49,10 +49,12 @@ class Checkpoints:
         """
         _check_finite(self.gan)
         target = self.directory / f"step_{int(self.gan.iterations):08d}"
-        if target.exists():
+        if target.exists() and _damage(target) is None:
             return target
-        for abandoned in self.directory.glob(f"step_*{_PARTIAL}"):
-            shutil.rmtree(abandoned)
+        # Besides half-written folders, those that `restore` passed over go: they would count as the newest.
+        for folder in (*self.directory.glob(f"step_*{_PARTIAL}"), *self.folders()):
+            if folder.suffix == _PARTIAL or folder >= target:
+                shutil.rmtree(folder)
         partial = self.directory / f"{target.name}{_PARTIAL}"
         partial.mkdir(parents=True)
         _state(self.gan).write(str(partial / "state"))
@@ -86,12 +88,11 @@ class Checkpoints:
                 raise CheckpointError(f"{self.directory} has no checkpoint of step {step}. It has {steps}.")
             folders = [folders[steps.index(step)]]
         for folder in folders:
-            try:
-                _verify(folder)
+            damage = _damage(folder)
+            if damage is None:
                 _state(self.gan).read(str(folder / "state")).assert_existing_objects_matched()
                 return folder
-            except (OSError, ValueError, KeyError, AssertionError, tf.errors.OpError) as error:
-                logging.warning("Checkpoint %s cannot be read and is passed over: %s", folder, error)
+            logging.warning("Checkpoint %s is passed over: %s", folder, damage)
         if folders:
             raise CheckpointError(
                 f"None of the {len(folders)} checkpoint(s) in {self.directory} can be read. Delete that folder to "
@@ -122,10 +123,14 @@ def _check_finite(gan):
             )
 
 
-def _verify(folder):
-    for name, expected in json.loads((folder / _MANIFEST).read_text())["sha256"].items():
-        if _sha256(folder / name) != expected:
-            raise ValueError(f"{name} is damaged (its SHA-256 is not the one that was written)")
+def _damage(folder):
+    """Returns what is wrong with a checkpoint's files, or None."""
+    try:
+        sums = json.loads((folder / _MANIFEST).read_text())["sha256"]
+        damaged = [name for name, expected in sums.items() if _sha256(folder / name) != expected]
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        return f"{_MANIFEST} or a file that it names cannot be read ({error})"
+    return f"{', '.join(damaged)}: not the SHA-256 that was written" if damaged else None
 
 
 def _sha256(path):

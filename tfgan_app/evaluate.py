@@ -39,8 +39,7 @@ def main(argv):
     if len(given) != 1:
         raise cli.UsageError(f"give one of --run, --saved_model and --images. Received: {given or 'none'}")
     record = runs.Run.existing(flags.FLAGS.run).record if flags.FLAGS.run else None
-    settings, split = _source(record)
-    real = runs.open_split(settings, split)
+    real = _real(record)
     name = flags.FLAGS.extractor
     if name == "auto":
         name = shipped_for(real.name)
@@ -73,17 +72,21 @@ def main(argv):
     return 0
 
 
-def _source(record):
-    """Returns the settings of the real images and their split: those of the run where no flag says otherwise."""
+def _real(record):
+    """Opens the real images: those that the run was scored on where no flag says otherwise."""
+    from tfgan_app import runs
+
     own = {name: flags.FLAGS[name].value for name in cli.DATA_FLAGS}
+    split = own.pop("split")
     if record is None:
         if own["dataset"] is None:
             raise cli.UsageError("--saved_model and --images need --dataset, the real images to compare with.")
-        return own, own["split"] or "test"
+        return runs.open_split(own, split or "test")
     settings = {**record["settings"], **{name: value for name, value in own.items() if value is not None}}
-    if own["dataset"] is None and record["data"]["fallback_for"]:
-        settings["dataset"] = settings["fallback_dataset"]
-    return settings, own["split"] or record["eval_split"]
+    split = split or record["eval_split"]
+    if own["dataset"] is None:
+        return runs.open_split_like(record["data"], settings, split)
+    return runs.open_split(settings, split)
 
 
 def _fakes(real):

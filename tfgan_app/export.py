@@ -75,7 +75,7 @@ def export_gan(gan, filepath, **facts):
     add("discriminate", discriminate, tf.TensorSpec((None, *gan.image_shape), tf.float32, "images"))
     archive.write_out(str(folder), verbose=False)
     extra = folder / "assets.extra"
-    extra.mkdir()
+    extra.mkdir(exist_ok=True)
     (extra / "gan.json").write_text(json.dumps(_facts(gan), indent=2) + "\n")
     write_card(card, gan, **facts)
     return folder

@@ -1,5 +1,7 @@
 """GANs that map latents, and labels where conditional, to images."""
 
+import math
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -20,9 +22,15 @@ def draw_latents(num, latent_dim, seed):
         seed: Two integers, or a tensor of them.
 
     Returns:
-        A float32 tensor `(num, latent_dim)`. Philox is named, as the automatic choice differs between devices.
+        A float32 tensor `(num, latent_dim)`, the same on every device, with and without XLA: only the integer
+        generator, named by its algorithm, is equal everywhere, so the Box-Muller transform follows here.
     """
-    return tf.random.stateless_normal((num, latent_dim), seed, alg="philox")
+    shape = (num, latent_dim, 2)
+    bits = tf.random.stateless_uniform(shape, seed, minval=None, maxval=None, dtype=tf.uint32, alg="philox")
+    # The upper 24 bits, as many as a float32 holds exactly; the half keeps log from 0.
+    uniform = (tf.cast(tf.bitwise.right_shift(bits, tf.constant(8, tf.uint32)), tf.float32) + 0.5) * 2.0**-24
+    radius = tf.sqrt(-2.0 * tf.math.log(uniform[..., 0]))
+    return radius * tf.cos(2.0 * math.pi * uniform[..., 1])
 
 
 @keras.saving.register_keras_serializable("tfgan_app")
@@ -60,6 +68,11 @@ class GAN(AdversarialModel):
 
     def unpack(self, data):
         images, labels, _ = keras.utils.unpack_x_y_sample_weight(data)
+        if not images.dtype.is_floating:
+            raise ValueError(
+                "Images must be floating point in [-1, 1]; `tfgan_app.data.to_float` makes them of uint8. "
+                f"Received: {images.dtype.name}"
+            )
         if self.num_classes is None:
             return images, ()
         if labels is None:
@@ -146,7 +159,8 @@ def check_labels(labels, num, num_classes):
         ValueError: For another number of labels, or one outside [0, num_classes).
     """
     labels = np.arange(num) % num_classes if labels is None else np.asarray(labels)
-    if labels.shape != (num,) or (num and not 0 <= labels.min() <= labels.max() < num_classes):
+    integers = labels.dtype.kind in "iu" or not num
+    if labels.shape != (num,) or not integers or (num and not 0 <= labels.min() <= labels.max() < num_classes):
         raise ValueError(
             f"`labels` must be {num} integers from 0 to {num_classes - 1}, one for each image. Received: "
             f"shape {labels.shape}" + (f", values {labels.min()} to {labels.max()}" if labels.size else "")

@@ -22,7 +22,7 @@ def grid(images, columns=None, border=2):
     """
     images = np.asarray(images)
     num, height, width, channels = images.shape
-    columns = columns or math.ceil(math.sqrt(num))
+    columns = columns or max(1, math.ceil(math.sqrt(num)))
     rows = math.ceil(num / columns)
     sheet = np.ones((rows * (height + border) + border, columns * (width + border) + border, channels))
     for index, image in enumerate(images):

@@ -1,6 +1,7 @@
 """A run: its folder, its record `run.json`, and the GAN that the record describes."""
 
 import ast
+import dataclasses
 import inspect
 import json
 import pathlib
@@ -41,9 +42,9 @@ class Run:
         directory: The folder.
 
     Attributes:
-        record: What `run.json` holds, empty in a new folder: `settings` (flag values, with `precision` resolved), `data`
-            (facts about the training images), `eval_split` (the split scored on), `versions`, and `sessions`, one
-            entry for each start.
+        record: What `run.json` holds, empty in a new folder: `settings` (flag values, with `precision` resolved),
+            `data` (facts about the training images), `eval_split` (the split scored on), `versions`, and `sessions`,
+            one entry for each start.
     """
 
     record: dict
@@ -125,6 +126,17 @@ def command_line(argv):
 def open_split(settings, split):
     """Opens a split of the images that settings name."""
     return data.open_images(split=split, fallback=settings["fallback_dataset"], **source_options(settings))
+
+
+def open_split_like(facts, settings, split):
+    """Opens another split of the images that `facts` describe: the fallback where they are the fallback.
+
+    The hosts of the data set that it stands in for are not asked again.
+    """
+    if facts["fallback_for"] is None:
+        return open_split(settings, split)
+    images = open_split({**settings, "dataset": settings["fallback_dataset"]}, split)
+    return dataclasses.replace(images, fallback_for=facts["fallback_for"])
 
 
 def source_options(settings):

@@ -51,6 +51,8 @@ class SavedGAN:
         return self._draw("generate", len(latents), labels, {"latents": tf.constant(latents, tf.float32)})
 
     def _draw(self, signature, num, labels, inputs):
+        if self.num_classes is None and labels is not None:
+            raise ValueError(f"This GAN is unconditional. Received: labels={labels}")
         if self.num_classes is not None:
             inputs["labels"] = tf.constant(check_labels(labels, num, self.num_classes))
         return np.asarray(self._signatures[signature](**inputs)["images"])

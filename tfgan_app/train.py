@@ -153,6 +153,7 @@ def _fit(gan, settings, run, train, test, checkpoints):
 
     size, total, length = settings["batch_size"], settings["train_steps"], settings["steps_per_epoch"]
     per_class = train.num_classes if gan.num_classes else 10
+    stop = callbacks.StopOnSignal()
     parts = [
         callbacks.StopOnNonFinite(),
         callbacks.SampleGrid(run.directory / "samples", columns=per_class, seed=settings["seed"]),
@@ -160,20 +161,23 @@ def _fit(gan, settings, run, train, test, checkpoints):
         *_tensorboard(run.directory / "logs"),
         callbacks.Progress(total, size),
         callbacks.SaveCheckpoint(checkpoints),
-        callbacks.StopOnSignal(),
+        stop,
     ]
     validation = test and test.in_order(250).take(-(-settings["eval_images"] // 250))
-    for first_epoch, last_epoch, steps in _segments(int(gan.iterations), total, length):
-        gan.fit(
-            train.batches(size, seed=settings["seed"], start_step=int(gan.iterations)),
-            initial_epoch=first_epoch,
-            epochs=last_epoch,
-            steps_per_epoch=steps,
-            validation_data=validation,
-            callbacks=parts,
-            shuffle=False,
-            verbose=0,
-        )
+    try:
+        for first_epoch, last_epoch, steps in _segments(int(gan.iterations), total, length):
+            gan.fit(
+                train.batches(size, seed=settings["seed"], start_step=int(gan.iterations)),
+                initial_epoch=first_epoch,
+                epochs=last_epoch,
+                steps_per_epoch=steps,
+                validation_data=validation,
+                callbacks=parts,
+                shuffle=False,
+                verbose=0,
+            )
+    finally:
+        stop.restore_handlers()
 
 
 def _segments(step, total, length):
@@ -238,10 +242,8 @@ def _dry_run(settings):
 def _eval_images(settings, train):
     from tfgan_app import data, runs
 
-    # What stands in for the training images stands in for the others: its hosts need not be asked again.
-    source = settings if train.fallback_for is None else {**settings, "dataset": settings["fallback_dataset"]}
     try:
-        return runs.open_split(source, settings["eval_split"])
+        return runs.open_split_like(train.describe(), settings, settings["eval_split"])
     except data.UnknownSplit:
         print(f"{train.name} has no split {settings['eval_split']}: scores compare with the training images.")
         return train

@@ -53,7 +53,9 @@ class FeatureExtractor:
             ValueError: If the images have another shape than the network takes.
         """
         expected, received = self.image_shape, tuple(images.shape[1:])
-        if any(want not in (None, got) for want, got in zip(expected, received, strict=True)):
+        if len(expected) != len(received) or any(
+            want not in (None, got) for want, got in zip(expected, received, strict=True)
+        ):
             raise ValueError(
                 f"The feature extractor {self.name} takes images of shape {expected}. Received: {received}"
             )
@@ -112,4 +114,4 @@ def _cut(network):
     names = [layer.name for layer in network.layers]
     if "features" not in names:
         return network
-    return keras.Model(network.inputs, network.get_layer("features").output, name=network.name)
+    return keras.Model(network.inputs[0], network.get_layer("features").output, name=network.name)

@@ -28,6 +28,8 @@ class FrechetDistance(keras.metrics.Metric):
     def __init__(self, extractor, name="fd", **kwargs):
         super().__init__(name=name, dtype="float64", **kwargs)
         self.extractor = load_extractor(extractor)
+        # EarlyStopping and ModelCheckpoint read it where no mode is given.
+        self._direction = "down"
         self._real = [self._add_moments("real", suffix) for suffix in ("count", "sum", "products")]
         self._fake = [self._add_moments("fake", suffix) for suffix in ("count", "sum", "products")]
 
@@ -60,7 +62,14 @@ class FrechetDistance(keras.metrics.Metric):
         return mean, (products - count * np.outer(mean, mean)) / (count - 1)
 
     def get_config(self):
-        return {"extractor": self.extractor.reference, "name": self.name}
+        reference = self.extractor.reference
+        if isinstance(reference, keras.Model):
+            # Its weights would not be saved along, and a reloaded metric would measure something else.
+            raise ValueError(
+                f"The metric {self.name} cannot be saved: its feature extractor {reference.name} is held in memory. "
+                "Save that network to a .keras file and give FrechetDistance the path."
+            )
+        return {"extractor": reference, "name": self.name}
 
 
 def frechet_distance(mean_1, covariance_1, mean_2, covariance_2):

@@ -33,14 +33,13 @@ def build_classifier(image_shape, num_classes):
     from keras import layers
 
     images = x = keras.Input(image_shape, name="images")
-    for index, channels in enumerate((32, 64, 128)):
-        if index:
-            x = layers.MaxPooling2D()(x)
+    for channels, pool in ((32, True), (64, True), (128, False), (128, False)):
         x = layers.Conv2D(channels, 3, padding="same", use_bias=False)(x)
         x = layers.BatchNormalization()(x)
         x = layers.ReLU()(x)
-    features = layers.GlobalAveragePooling2D(name="features")(x)
-    logits = layers.Dense(num_classes)(layers.Dropout(0.3)(features))
+        x = layers.MaxPooling2D()(x) if pool else x
+    features = layers.GlobalAveragePooling2D(name="features", dtype="float32")(x)
+    logits = layers.Dense(num_classes, dtype="float32")(layers.Dropout(0.3)(features))
     return keras.Model(images, logits, name=f"classifier_{num_classes}")
 
 
@@ -49,15 +48,19 @@ def main(argv):
     import keras
 
     from tfgan_app import runs
+    from tfgan_app.adversarial import float32_copy
+    from tfgan_app.gan import GAN
+    from tfgan_app.precision import choose_precision
 
     settings = {name: flags.FLAGS[name].value for name in cli.DATA_FLAGS}
     train = runs.open_split(settings, flags.FLAGS.split)
     test = runs.open_split(settings, flags.FLAGS.test_split)
     keras.utils.set_random_seed(flags.FLAGS.seed)
+    keras.config.set_dtype_policy(choose_precision("auto", GAN).policy)
     network = build_classifier(train.image_shape, train.require_labels())
     batch_size, epochs = flags.FLAGS.batch_size, flags.FLAGS.epochs
     steps = train.num_images // batch_size
-    shift = keras.layers.RandomTranslation(0.1, 0.1, fill_mode="constant", fill_value=-1.0)
+    shift = keras.layers.RandomTranslation(0.08, 0.08, fill_mode="constant", fill_value=-1.0)
     network.compile(
         keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(flags.FLAGS.learning_rate, steps * epochs)),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -70,8 +73,8 @@ def main(argv):
 
     path = pathlib.Path(flags.FLAGS.out)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Without the optimizer's state, which is twice the weights.
-    keras.Model(network.inputs, network.outputs, name=network.name).save(path)
+    # A copy carries no optimizer, whose state is twice the weights.
+    float32_copy(network).save(path)
     facts = {
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "test_accuracy": round(accuracy, 4),

@@ -1,0 +1,168 @@
+"""benchmarks/: how systems are named, how runs are read and tabulated, and what a mistaken command is told."""
+
+import importlib.util
+import json
+import pathlib
+import re
+import sys
+import types
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def equal_time():
+    return load("equal_time")
+
+
+def run(system, seed, value, steps=100, rate=6400.0):
+    return {"system": system, "seed": seed, "steps": steps, "images_per_second": rate, "value": value}
+
+
+def test_system_has_framework_name_and_arguments(equal_time):
+    assert equal_time.parse_system("tfgan:DCGAN") == ("tfgan", "DCGAN", {})
+    assert equal_time.parse_system("tfgan:MLPGAN g_units=(128,256) batch_norm=True learning_rate=1e-3") == (
+        "tfgan",
+        "MLPGAN",
+        {"g_units": (128, 256), "batch_norm": True, "learning_rate": 1e-3},
+    )
+    assert equal_time.parse_system("torch:dcgan best=True") == ("torch", "dcgan", {"best": True})
+
+
+@pytest.mark.parametrize(
+    ("system", "message"),
+    [
+        ("", "A system is"),
+        ("DCGAN", "A system is"),
+        ("jax:DCGAN", "Received: jax:DCGAN"),
+        ("torch:biggan", "ROW one of mlp_small"),
+        ("tfgan:DCGAN best", "NAME=VALUE"),
+        ("tfgan:DCGAN base_channels=wide", "wide is no Python value"),
+    ],
+)
+def test_mistaken_system_is_refused(equal_time, system, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        equal_time.parse_system(system)
+
+
+def test_default_systems_are_valid_and_cover_every_torch_row(equal_time):
+    parsed = [equal_time.parse_system(system) for system in equal_time.SYSTEMS]
+    source = (ROOT / "benchmarks" / "pytorch_gans.py").read_text()
+    rows = re.findall(r'^    "(\w+)": Recipe\(', source, re.MULTILINE)
+    assert tuple(rows) == equal_time.TORCH_ROWS
+    for best in ({}, {"best": True}):
+        assert [name for framework, name, arguments in parsed if (framework, arguments) == ("torch", best)] == rows
+
+
+def test_result_is_the_last_line(equal_time):
+    assert equal_time.parse_result('a note\n{"steps": 3}\n') == {"steps": 3}
+
+
+@pytest.mark.parametrize("output", ["", "3 steps\n", "[1, 2]\n", '{"steps": 3}\nKilled\n'])
+def test_output_without_result_is_an_error(equal_time, output):
+    with pytest.raises(equal_time.RunError, match="printed no result"):
+        equal_time.parse_result(output)
+
+
+def test_table_has_means_spread_and_each_value(equal_time):
+    runs = [
+        run("torch:mlp", 0, 40.0, steps=100, rate=1000.0),
+        run("tfgan:MLPGAN", 0, 30.0, rate=2000.4),
+        run("torch:mlp", 1, 44.0, steps=102, rate=1100.0),
+    ]
+    assert equal_time.markdown_table(["tfgan:MLPGAN", "torch:mlp"], runs).splitlines()[2:] == [
+        "| tfgan:MLPGAN | 100 | 2000 | 30.00 | 30.00 |",
+        "| torch:mlp | 101 | 1050 | 42.00 ± 2.83 | 40.00, 44.00 |",
+    ]
+
+
+def test_table_shows_failures_and_what_has_not_run(equal_time):
+    runs = [run("torch:mlp", 0, 40.0), {"system": "torch:mlp", "seed": 1, "error": "exit code 1"}]
+    assert equal_time.markdown_table(["torch:mlp", "torch:dcgan"], runs).splitlines()[2:] == [
+        "| torch:mlp | 100 | 6400 | 40.00 | 40.00, failed |",
+        "| torch:dcgan | - | - | - | - |",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--systems", "keras:DCGAN"], "A system is tfgan:CLASS or torch:ROW"),
+        (["--systems", "tfgan:DCGAN", "--seconds=0"], "--seconds must be positive"),
+        (["--systems", "torch:mlp", "--torch_python=no_such_python"], "cannot import torch"),
+    ],
+)
+def test_mistaken_command_is_one_line(equal_time, capsys, argv, message):
+    with pytest.raises(SystemExit, match="2"):
+        equal_time.parse_arguments(argv)
+    assert message in capsys.readouterr().err
+
+
+def test_systems_take_turns_and_a_failure_stops_none(equal_time, tmp_path, monkeypatch, capsys):
+    order = []
+
+    def fake_run(args, system, seed, data):
+        order.append((seed, system))
+        if (system, seed) == ("tfgan:MLPGAN", 0):
+            raise equal_time.RunError("exit code 1: out of memory")
+        return {"steps": 10, "images_per_second": 64.0, "value": 20.0, "versions": {"keras": "3"}}
+
+    monkeypatch.setattr(equal_time, "_run", fake_run)
+    monkeypatch.setattr(equal_time, "_call", lambda command: "")
+    monkeypatch.setattr(equal_time, "busy_fraction", lambda: 0.5)
+    out = tmp_path / "report.json"
+    systems = ["tfgan:DCGAN", "tfgan:MLPGAN"]
+    args = equal_time.parse_arguments(["--systems", *systems, "--seeds", "0", "1", "--seconds=1", f"--out={out}"])
+    assert equal_time.benchmark(args) == 1
+    assert order == [(0, systems[0]), (0, systems[1]), (1, systems[0]), (1, systems[1])]
+    report = json.loads(out.read_text())
+    assert report["versions"] == {"keras": "3"}
+    assert report["settings"]["seconds"] == 1
+    assert report["runs"][1]["error"] == "exit code 1: out of memory"
+    printed = capsys.readouterr()
+    assert "| tfgan:MLPGAN | 10 | 64 | 20.00 | failed, 20.00 |" in printed.out
+    assert "Other processes are busy" in printed.err
+
+
+def test_busy_fraction_is_a_fraction(equal_time):
+    assert 0 <= equal_time.busy_fraction(0.05) <= 1
+
+
+def test_run_scores_what_a_process_drew(equal_time, tmp_path, monkeypatch):
+    commands = []
+
+    def fake_call(command):
+        command = [str(part) for part in command]
+        commands.append(command)
+        if "tfgan_app.evaluate" in command:
+            out = next(part.removeprefix("--out=") for part in command if part.startswith("--out="))
+            receipt = {
+                "value": 12.5,
+                "extractor": {"name": "cnn", "sha256": "0"},
+                "real": {"used": 9},
+                "fake": {"used": 9},
+            }
+            pathlib.Path(out).write_text(json.dumps(receipt | {"versions": {"keras": "3"}}))
+            return ""
+        return '{"steps": 7, "images_per_second": 64.0, "versions": {"torch": "2"}}\n'
+
+    monkeypatch.setattr(equal_time, "_call", fake_call)
+    args = types.SimpleNamespace(
+        torch_python="python_with_torch", seconds=3.0, num_samples=10, dataset="mnist", data_dir="prepared"
+    )
+    result = equal_time._run(args, "torch:mlp best=True real_label=0.9", 5, tmp_path / "train.npz")
+    assert (result["value"], result["steps"], result["versions"]) == (12.5, 7, {"torch": "2", "keras": "3"})
+    train, score = commands
+    assert train[0] == "python_with_torch"
+    assert {"--model=mlp", "--best", "--real_label=0.9", "--seed=5", "--seconds=3.0"} <= set(train)
+    assert score[0] == sys.executable
+    assert {"--dataset=mnist", "--split=test", "--data_dir=prepared"} <= set(score)

@@ -1,0 +1,247 @@
+"""tfgan_app.callbacks: through a real `fit`."""
+
+import csv
+import io
+import itertools
+import os
+import re
+import signal
+
+import keras
+import numpy as np
+import pytest
+from conftest import random_images, tiny_gan, train
+from PIL import Image
+
+from tfgan_app import callbacks, pictures
+from tfgan_app.checkpoints import Checkpoints
+
+IMAGES = random_images(12)  # three steps an epoch
+
+
+def build(**kwargs):
+    return tiny_gan(run_eagerly=True, **kwargs)
+
+
+class At(keras.callbacks.Callback):
+    """Calls a function before a batch of the first epoch."""
+
+    def __init__(self, batch, function):
+        super().__init__()
+        self.batch, self.function = batch, function
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if batch == self.batch:
+            self.function()
+
+
+class Log(keras.callbacks.Callback):
+    """Notes which epochs have ended."""
+
+    def __init__(self):
+        super().__init__()
+        self.epochs = []
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.epochs.append((epoch, set(logs)))
+
+
+def test_sample_grid_writes_pictures_and_their_film(tmp_path):
+    gan = build()
+    train(gan, IMAGES, epochs=2, callbacks=[callbacks.SampleGrid(tmp_path / "samples", rows=2, columns=3, seed=4)])
+    assert sorted(p.name for p in tmp_path.glob("samples/*")) == [
+        "samples.gif",
+        "step_00000003.png",
+        "step_00000006.png",
+    ]
+    with Image.open(tmp_path / "samples" / "step_00000006.png") as png:
+        assert png.size == (3 * 10 + 2, 2 * 10 + 2)
+        np.testing.assert_array_equal(np.asarray(png), pictures.grid(gan.sample(6, seed=4), 3)[..., 0])
+    with Image.open(tmp_path / "samples" / "samples.gif") as gif:
+        assert gif.n_frames == 2
+        assert gif.size == (32, 22)
+
+
+@pytest.mark.parametrize(("value", "shown"), [(np.nan, "nan"), (np.inf, "inf")])
+def test_non_finite_terms_stop_the_run(value, shown):
+    gan = build()
+
+    def poison():
+        bias = gan.discriminator.weights[-1]
+        bias.assign(np.full(bias.shape, value))
+
+    log = Log()
+    with pytest.raises(
+        FloatingPointError, match=rf"(d|g)_\w+ became -?(nan|{shown}) at step 2\. Lower the learning rat"
+    ):
+        train(gan, IMAGES, callbacks=[At(1, poison), callbacks.StopOnNonFinite(), log])
+    assert log.epochs == []
+
+
+def test_finite_terms_do_not_stop_the_run():
+    gan = tiny_gan()
+    train(gan, IMAGES, callbacks=[callbacks.StopOnNonFinite()])
+    assert int(gan.iterations) == 3
+
+
+def test_save_checkpoint_saves_each_epoch(tmp_path):
+    gan = build()
+    train(gan, IMAGES, epochs=2, callbacks=[callbacks.SaveCheckpoint(Checkpoints(gan, tmp_path))])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step_00000003", "step_00000006"]
+
+
+def read(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_metrics_csv_continues_where_the_model_is(tmp_path):
+    path = tmp_path / "metrics.csv"
+    gan = build()
+    history = train(gan, IMAGES, epochs=3, callbacks=[callbacks.MetricsCSV(path)]).history
+    rows = read(path)
+    assert list(rows[0])[:3] == ["step", "epoch", "seconds"]
+    assert set(rows[0]) == {"step", "epoch", "seconds", "d_loss", "g_loss", "d_real", "d_fake"}
+    assert [(row["step"], row["epoch"]) for row in rows] == [("3", "1"), ("6", "2"), ("9", "3")]
+    assert all(re.fullmatch(r"\d+\.\d", row["seconds"]) for row in rows)
+    for name, logged in history.items():
+        np.testing.assert_allclose([float(row[name]) for row in rows], logged, rtol=1e-5)
+
+    # The run was killed, and goes on from step 6.
+    gan.iterations.assign(6)
+    train(gan, IMAGES[:4], initial_epoch=2, epochs=3, callbacks=[callbacks.MetricsCSV(path)])
+    again = read(path)
+    assert again[:2] == rows[:2]
+    assert [(row["step"], row["epoch"]) for row in again[2:]] == [("7", "3")]
+
+
+def test_metrics_csv_takes_columns_that_come_later(tmp_path):
+    path = tmp_path / "metrics.csv"
+    gan = build()
+    train(gan, IMAGES[:4], callbacks=[callbacks.MetricsCSV(path)])
+    train(gan, IMAGES[:4], validation_data=(IMAGES[:4],), callbacks=[callbacks.MetricsCSV(path)])
+    first, second = read(path)
+    assert first["val_d_loss"] == ""
+    assert float(second["val_d_loss"]) > 0
+
+
+@pytest.fixture
+def handlers():
+    """Handlers of our own, which must be in force again afterwards."""
+    calls = []
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = {signum: signal.signal(signum, lambda *args: calls.append(args[0])) for signum in signals}
+    ours = [signal.getsignal(signum) for signum in signals]
+    yield calls
+    restored = [signal.getsignal(signum) for signum in signals]
+    for signum, handler in before.items():
+        signal.signal(signum, handler)
+    assert restored == ours
+
+
+def send(signum):
+    return lambda: os.kill(os.getpid(), signum)
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_after_the_step(handlers, capsys, signum):
+    gan, log = build(), Log()
+    with pytest.raises(callbacks.Stopped, match=f"^{signum.name}$") as stopped:
+        train(gan, IMAGES, epochs=2, callbacks=[At(1, send(signum)), log, callbacks.StopOnSignal()])
+    assert stopped.value.signum == signum
+    assert int(gan.iterations) == 2
+    assert log.epochs == []
+    assert f"{signum.name}: finishing the step, then saving." in capsys.readouterr().err
+    assert handlers == []
+
+
+def test_a_signal_in_the_last_step_waits_for_validation(handlers):
+    gan, log = build(), Log()
+    arguments = {"validation_data": (IMAGES,), "epochs": 2}
+    with pytest.raises(callbacks.Stopped):
+        train(gan, IMAGES, callbacks=[At(2, send(signal.SIGTERM)), log, callbacks.StopOnSignal()], **arguments)
+    assert int(gan.iterations) == 3
+    ((epoch, logs),) = log.epochs
+    assert epoch == 0
+    assert "val_d_loss" in logs
+
+
+def test_a_second_signal_acts_at_once(handlers):
+    gan = build()
+
+    def twice():
+        send(signal.SIGTERM)()
+        assert handlers == []
+        send(signal.SIGTERM)()
+        assert handlers == [signal.SIGTERM]
+
+    with pytest.raises(callbacks.Stopped):
+        train(gan, IMAGES, callbacks=[At(0, twice), callbacks.StopOnSignal()])
+
+
+def test_handlers_are_restored_after_an_undisturbed_run(handlers):
+    train(build(), IMAGES, callbacks=[callbacks.StopOnSignal()])
+    send(signal.SIGTERM)()
+    assert handlers == [signal.SIGTERM]
+
+
+def test_handlers_are_restored_when_another_callback_fails(handlers):
+    def fail():
+        raise RuntimeError("broken")
+
+    # Keras ends such a run without a last call to its callbacks.
+    stop = callbacks.StopOnSignal()
+    with pytest.raises(RuntimeError, match="broken"):
+        train(build(), IMAGES, callbacks=[At(1, fail), stop])
+    stop.restore_handlers()
+
+
+def test_the_callback_serves_another_run_after_a_stop(handlers):
+    gan, stop = build(), callbacks.StopOnSignal()
+    with pytest.raises(callbacks.Stopped):
+        train(gan, IMAGES, callbacks=[At(0, send(signal.SIGTERM)), stop])
+    train(gan, IMAGES, callbacks=[stop])
+    assert int(gan.iterations) == 4
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_progress_prints_a_line_an_epoch():
+    stream, gan = io.StringIO(), build()
+    progress = callbacks.Progress(total_steps=9, batch_size=4, stream=stream)
+    train(gan, IMAGES, epochs=3, validation_data=(IMAGES,), callbacks=[progress])
+    lines = stream.getvalue().splitlines()
+    assert [line.split("  ")[0] for line in lines] == ["step 3/9", "step 6/9", "step 9/9"]
+    for line in lines:
+        for name in ("d_loss", "g_loss", r"D\(x\)", r"D\(G\(z\)\)"):
+            assert len(re.findall(rf"(?:^|  ){name} -?\d[\d.e+-]*  ", line)) == 1, name
+        assert re.search(r"  [1-9]\d* images/s  \d+:\d\d left$", line.rstrip())
+        assert "val_" not in line  # losses of training are shown once
+    assert lines[-1].rstrip().endswith("0:00 left")
+
+
+def test_progress_rewrites_its_line_on_a_terminal(monkeypatch):
+    monkeypatch.setattr(callbacks.Progress, "_REFRESH_SECONDS", 0)
+    stream, gan = Terminal(), build()
+    train(gan, IMAGES, epochs=2, callbacks=[callbacks.Progress(6, 4, stream)])
+    epochs = stream.getvalue().split("\n")
+    assert epochs[-1] == ""
+    for first, epoch in zip((1, 4), epochs, strict=False):
+        shown = epoch.split("\r")
+        assert [re.match(r"step (\d)/6", line)[1] for line in shown] == [str(first + i) for i in (0, 1, 2, 2)]
+        # Nothing of a longer line stays visible.
+        assert all(len(new) >= len(old.rstrip()) for old, new in itertools.pairwise(shown))
+
+
+def test_progress_shows_scores_of_validation():
+    stream = io.StringIO()
+    progress = callbacks.Progress(10, 4, stream)
+    progress.set_model(build())
+    progress.on_train_begin()
+    progress.on_epoch_begin(0)
+    progress.on_train_batch_end(0, {"d_loss": 1.0})
+    progress.on_epoch_end(0, {"d_loss": 1.0, "d_real": 0.6, "val_d_loss": 2.0, "val_fd": 12.3456})
+    assert "  d_loss 1  D(x) 0.6  val_fd 12.3  " in stream.getvalue()

@@ -1,0 +1,337 @@
+"""The three commands, each run as a user runs it: in a process of its own."""
+
+import csv
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+FLAGFILES = sorted(path.name for path in (pathlib.Path(__file__).parent.parent / "tfgan_app" / "flags").glob("*.flags"))
+TINY = (
+    "--model=MLPGAN",
+    "--model_arg=g_units=(8,)",
+    "--model_arg=d_units=(8,)",
+    "--latent_dim=4",
+    "--batch_size=8",
+    "--jit_compile=false",
+    "--dataset=mnist_5k",
+    "--split=train[:64]",
+    "--eval_split=test[:64]",
+)
+
+
+def start(command, *arguments, cwd=None, **environment):
+    return subprocess.Popen(
+        [sys.executable, "-m", f"tfgan_app.{command}", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, **environment},
+    )
+
+
+def run(command, *arguments, code=0, **options):
+    """Runs a command to its end; returns what it printed to standard output, or to standard error if it failed."""
+    process = start(command, *arguments, **options)
+    out, error = process.communicate(timeout=300)
+    assert process.returncode == code, out + error
+    assert "Traceback" not in error
+    return error if code else out
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A tiny conditional run of four steps."""
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    run(
+        "train",
+        *(flag for flag in TINY if not flag.startswith(("--model", "--jit"))),
+        "--model=CGAN",
+        "--model_arg=base_channels=2",
+        "--mixed_precision=none",
+        "--train_steps=4",
+        "--steps_per_epoch=2",
+        f"--run_dir={folder}",
+    )
+    return folder
+
+
+# Flags.
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "generate"])
+def test_help_and_wrong_flags_answer_before_tensorflow_loads(command):
+    for flag, text in (("--help", "python -m tfgan_app"), ("--sed=1", "Did you mean: seed")):
+        began = time.monotonic()
+        process = start(command, flag)
+        out, error = process.communicate(timeout=60)
+        assert time.monotonic() - began < 2
+        assert text in out + error
+    assert process.returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--model=StyleGAN9"], "flag --model=StyleGAN9: value should be one of"),
+        (["--flagfile=missing.flags"], "Unable to open flagfile"),
+        (["runs/mnist"], "unexpected arguments: runs/mnist"),
+        (["--channels=2"], "must be 1 (greyscale) or 3 (RGB)"),
+        (["--real_label=1.5"], "flag --real_label=1.5"),
+        (["--model_arg=depth=3", "--dry_run"], "DCGAN takes no depth. It takes latent_dim, base_channels."),
+        (["--model_arg=base_channels", "--dry_run"], "must be NAME=VALUE"),
+        (["--model_arg=base_channels=wide", "--dry_run"], "must be a Python literal"),
+        (["--loss=Hinge", "--real_label=0.9", "--dry_run"], "--real_label=0.9 has no meaning for --loss=Hinge"),
+        (["--image_size=30", "--dry_run"], "side 28 or a power of two from 32"),
+        (["--ema_decay=1", "--dry_run"], "`ema_decay` must lie in [0, 1)"),
+        (["--dataset=mnits", "--dry_run"], "Unknown dataset 'mnits'. Did you mean 'mnist'"),
+        (["--extractor=vgg", "--train_steps=1"], "--extractor: Unknown feature extractor"),
+    ],
+)
+def test_train_refuses_wrong_flags_in_one_line(flags, message, tmp_path):
+    error = run("train", *flags, f"--run_dir={tmp_path / 'run'}", code=2)
+    assert message in error
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("flagfile", FLAGFILES)
+def test_every_recipe_passes_its_dry_run_and_writes_nothing(flagfile, tmp_path):
+    out = run("train", f"--flagfile={flagfile}", "--batch_size=4", "--dry_run", cwd=tmp_path)
+    assert "--model=" in out
+    assert "One step on noise: d_loss" in out or "One step on noise:" in out
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_flagfile_in_the_working_folder_comes_before_the_packaged_one(tmp_path):
+    assert "--dataset=mnist\n" in run("train", "--flagfile=mnist.flags", "--print_config", cwd=tmp_path)
+    (tmp_path / "mnist.flags").write_text("--dataset=mine\n")
+    out = run("train", "--flagfile", "mnist.flags", "--print_config", cwd=tmp_path)
+    assert "--dataset=mine\n" in out
+    (tmp_path / "printed.flags").write_text(out)
+    assert run("train", "--flagfile=printed.flags", "--print_config", cwd=tmp_path) == out
+
+
+# Training.
+
+
+def read_csv(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def weights(folder, step):
+    import tensorflow as tf
+
+    reader = tf.train.load_checkpoint(str(folder / "checkpoints" / f"step_{step:08d}" / "state"))
+    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map() if "OBJECT_GRAPH" not in name}
+
+
+def test_run_folder_holds_all_that_a_run_leaves(trained):
+    record = json.loads((trained / "run.json").read_text())
+    assert record["settings"]["model"] == "CGAN"
+    assert record["data"]["name"] == "mnist_5k" and record["data"]["num_images"] == 64
+    assert record["sessions"][0]["from_step"] == 0
+    rows = read_csv(trained / "metrics.csv")
+    assert [row["step"] for row in rows] == ["2", "4"]
+    assert {"d_loss", "g_loss", "d_real", "d_fake", "val_fd", "seconds"} <= rows[0].keys()
+    assert sorted(path.name for path in (trained / "samples").iterdir()) == [
+        "samples.gif",
+        "step_00000002.png",
+        "step_00000004.png",
+    ]
+    assert sorted(path.name for path in (trained / "checkpoints").iterdir()) == ["step_00000002", "step_00000004"]
+    assert (trained / "saved_model" / "1" / "saved_model.pb").is_file()
+    card = (trained / "saved_model" / "README.md").read_text()
+    assert "4,000" not in card and "64 images" not in card
+    assert "| Images seen | 32 (4 steps of 8) |" in card
+    receipt = json.loads((trained / "scores" / "step_00000004.json").read_text())
+    assert receipt["real"]["used"] == receipt["fake"]["used"] == 64
+    assert f"{receipt['value']:.2f}" in card
+
+
+def test_going_on_refuses_another_architecture_and_accepts_more_steps(tmp_path):
+    folder = tmp_path / "run"
+    base = [*TINY, "--extractor=none", "--steps_per_epoch=3", f"--run_dir={folder}"]
+    run("train", *base, "--train_steps=3")
+    assert "is trained to step 3 already. Ask for more with --train_steps" in run("train", *base, "--train_steps=3")
+    error = run("train", *base, "--train_steps=9", "--latent_dim=5", "--seed=1", "--split=train[:32]", code=2)
+    assert "--latent_dim: the run has 4, asked for 5" in error
+    assert "--seed: the run has 0, asked for 1" in error
+    assert "images: the run has" in error
+    out = run("train", *base, "--train_steps=5", "--g_learning_rate=0.001")
+    assert "Going on from step 3" in out
+    assert [row["step"] for row in read_csv(folder / "metrics.csv")] == ["3", "5"]
+    assert len(json.loads((folder / "run.json").read_text())["sessions"]) == 2
+    # `run.flags` carries on as well.
+    assert "is trained to step 5 already" in run("train", f"--flagfile={folder / 'run.flags'}")
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_run_goes_on_to_the_same_weights(signum, code, tmp_path):
+    base = [*TINY, "--extractor=none", "--train_steps=4000", "--steps_per_epoch=2000"]
+    interrupted = tmp_path / "interrupted"
+    process = start("train", *base, f"--run_dir={interrupted}", PYTHONUNBUFFERED="1")
+    # run.json is written right before the first step.
+    while not (interrupted / "run.json").exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    time.sleep(2)
+    process.send_signal(signum)
+    out, error = process.communicate(timeout=60)
+    assert process.returncode == code, out + error
+    assert "Stopped by" in out and f"--run_dir={interrupted}" in out
+    saved = max((interrupted / "checkpoints").iterdir())
+    assert 0 < int(saved.name.removeprefix("step_")) < 4000
+
+    run("train", *base, f"--run_dir={interrupted}")
+    run("train", *base, f"--run_dir={tmp_path / 'whole'}")
+    expected, received = weights(tmp_path / "whole", 4000), weights(interrupted, 4000)
+    assert expected.keys() == received.keys()
+    for name, value in expected.items():
+        np.testing.assert_array_equal(received[name], value, err_msg=name)
+
+
+def test_a_term_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(tmp_path):
+    base = [*TINY, "--extractor=none", "--steps_per_epoch=2", f"--run_dir={tmp_path / 'run'}"]
+    run("train", *base, "--train_steps=2")
+    error = run("train", *base, "--train_steps=20", "--d_learning_rate=1e38", "--g_learning_rate=1e38", code=1)
+    assert "at step" in error and ("became" in error or "holds NaN or Inf" in error)
+    assert "step_00000002" in {path.name for path in (tmp_path / "run" / "checkpoints").iterdir()}
+    for name, value in weights(tmp_path / "run", 2).items():
+        assert np.isfinite(value).all(), name
+
+
+def test_a_data_set_that_cannot_be_downloaded_falls_back_only_where_told_to(tmp_path):
+    offline = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), "http://127.0.0.1:9")
+    base = [*TINY, "--dataset=mnist", f"--data_dir={tmp_path}", "--train_steps=1", f"--run_dir={tmp_path / 'run'}"]
+    began = time.monotonic()
+    error = run("train", *base, code=1, **offline)
+    assert time.monotonic() - began < 25  # 15 s for the answer, and the start of TensorFlow
+    for text in ("'mnist'", "--manual_dir", "mnist_5k"):
+        assert text in error
+    run("train", *base, "--fallback_dataset=mnist_5k", **offline)
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["data"]["fallback_for"] == "mnist"
+    assert "standing in for mnist" in (tmp_path / "run" / "saved_model" / "README.md").read_text()
+    (receipt,) = (tmp_path / "run" / "scores").iterdir()
+    assert json.loads(receipt.read_text())["real"]["fallback_for"] == "mnist"
+
+
+def test_training_on_a_folder_of_images(tmp_path):
+    noise = np.random.default_rng(0)
+    for index in range(12):
+        path = tmp_path / "mine" / ("cats", "dogs")[index % 2] / f"{index}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(noise.integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(path)
+    base = ["--batch_size=4", "--train_steps=2", "--mixed_precision=none", "--model_arg=base_channels=2"]
+    out = run("train", f"--dataset={tmp_path / 'mine'}", "--image_size=32", *base, cwd=tmp_path)
+    assert "has no split test: scores compare with the training images" in out
+    assert "No score: no feature extractor is shipped for mine" in out
+    assert (tmp_path / "runs" / "dcgan_mine" / "saved_model" / "1" / "saved_model.pb").is_file()
+    out = run("train", f"--dataset={tmp_path / 'mine'}", "--image_size=32", "--model=cgan", *base, cwd=tmp_path)
+    assert json.loads((tmp_path / "runs" / "cgan_mine" / "run.json").read_text())["data"]["class_names"] == [
+        "cats",
+        "dogs",
+    ]
+
+
+def test_a_conditional_model_asks_for_labels(tmp_path):
+    np.savez(tmp_path / "images.npz", images=np.zeros((8, 28, 28, 1), np.uint8))
+    error = run("train", f"--dataset={tmp_path / 'images.npz'}", "--model=CGAN", "--batch_size=4", cwd=tmp_path, code=2)
+    assert "--model=CGAN needs labelled images" in error
+
+
+# Evaluation.
+
+
+def test_evaluate_scores_a_run_its_export_and_its_images_alike(trained, tmp_path):
+    out = run("evaluate", f"--run={trained}", f"--out={tmp_path / 'run.json'}")
+    assert "not FID" in out and "mnist_cnn" in out and "step 4" in out and "EMA" in out
+    receipt = json.loads((tmp_path / "run.json").read_text())
+    at_end = json.loads((trained / "scores" / "step_00000004.json").read_text())
+    assert receipt["value"] == pytest.approx(at_end["value"], rel=1e-6)
+    assert receipt["extractor"]["sha256"] == at_end["extractor"]["sha256"]
+
+    data = ["--dataset=mnist_5k", "--split=test[:64]"]
+    export = trained / "saved_model" / "1"
+    run("evaluate", f"--saved_model={export}", *data, f"--out={tmp_path / 'saved.json'}")
+    assert json.loads((tmp_path / "saved.json").read_text())["value"] == pytest.approx(receipt["value"], rel=1e-4)
+
+    run("evaluate", f"--run={trained}", "--raw", "--checkpoint=2", "--num_images=32", "--seed=5")
+    raw = json.loads((trained / "scores" / "step_00000002_raw.json").read_text())
+    assert raw["fake"] == {"used": 32, "source": str(trained), "step": 2, "weights": "raw", "seed": 5}
+
+    real = np.stack([np.full((28, 28, 1), level, np.uint8) for level in range(40)])
+    np.savez(tmp_path / "flat.npz", images=real)
+    run("evaluate", f"--images={tmp_path / 'flat.npz'}", *data, f"--out={tmp_path / 'images.json'}")
+    assert json.loads((tmp_path / "images.json").read_text())["fake"]["used"] == 40
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ([], "give one of --run, --saved_model and --images. Received: none"),
+        (["--run=nowhere"], "--run=nowhere is not a run folder"),
+        (["--saved_model=nowhere"], "need --dataset"),
+        (["--saved_model=nowhere", "--dataset=mnist_5k"], "nowhere is not a GAN exported by this package"),
+    ],
+)
+def test_evaluate_refuses_wrong_flags_in_one_line(flags, message):
+    assert message in run("evaluate", *flags, code=2)
+
+
+def test_evaluate_of_a_missing_checkpoint_is_an_error(trained):
+    assert "has no checkpoint of step 3. It has [4, 2]." in run(
+        "evaluate", f"--run={trained}", "--checkpoint=3", code=1
+    )
+
+
+# Generation.
+
+
+def test_generate_writes_what_the_ending_says(trained, tmp_path):
+    draw = [f"--run={trained}", "--seed=7"]
+    run("generate", *draw, "--grid=2x3", "--scale=1", f"--out={tmp_path / 'grid.png'}")
+    with Image.open(tmp_path / "grid.png") as picture:
+        assert picture.size == (3 * 30 + 2, 2 * 30 + 2)
+    run("generate", *draw, "--num_images=5", "--labels=3,1", f"--out={tmp_path / 'five.npz'}")
+    with np.load(tmp_path / "five.npz") as arrays:
+        assert arrays["images"].shape == (5, 28, 28, 1) and arrays["images"].dtype == np.uint8
+        assert arrays["labels"].tolist() == [3, 1, 3, 1, 3]
+        five = arrays["images"]
+    export = f"--saved_model={trained / 'saved_model' / '1'}"
+    run("generate", export, "--seed=7", "--num_images=5", "--labels=3,1", f"--out={tmp_path / 'singles'}")
+    singles = [np.asarray(Image.open(path)) for path in sorted((tmp_path / "singles").iterdir())]
+    # Both come from the same weights in float32, so at most the rounding to uint8 differs.
+    assert np.abs(np.stack(singles)[..., None].astype(int) - five).max() <= 1
+    run("generate", export, "--grid=1x2", "--frames=6", f"--out={tmp_path / 'walk.gif'}")
+    with Image.open(tmp_path / "walk.gif") as walk:
+        assert walk.n_frames == 6
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ([], "give either --run or --saved_model. Received: neither"),
+        (["--out=grid.jpg"], "must end in .png, .gif or .npz, or name a folder"),
+        (["--grid=8"], "--grid=8 must be ROWSxCOLUMNS"),
+        (["--num_images=3"], "--num_images goes with --out=NAME.npz or a folder"),
+    ],
+)
+def test_generate_refuses_wrong_flags_in_one_line(flags, message):
+    assert message in run("generate", *flags, code=2)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"), [("cat", "must be integers from 0 to 9"), ("10", "integers from 0 to 9")]
+)
+def test_generate_refuses_labels_that_there_are_not(labels, message, trained, tmp_path):
+    error = run("generate", f"--run={trained}", f"--labels={labels}", f"--out={tmp_path / 'x.png'}", code=2)
+    assert message in error

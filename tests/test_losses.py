@@ -1,0 +1,87 @@
+"""tfgan_app.losses: every loss against its formula."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfgan_app import losses
+
+REAL = np.array([[-3.0], [0.2], [1.7], [4.0]], np.float32)
+FAKE = np.array([[-1.5], [0.0], [0.9], [-6.0]], np.float32)
+
+
+def softplus(x):
+    return np.logaddexp(0, x)
+
+
+def mean(values):
+    return np.mean(values, dtype=np.float64)
+
+
+CROSS_ENTROPY = mean(0.9 * softplus(-REAL) + 0.1 * softplus(REAL)) + mean(softplus(FAKE))
+FORMULAS = {
+    "NonSaturating": (CROSS_ENTROPY, mean(softplus(-FAKE))),
+    "Minimax": (CROSS_ENTROPY, mean(-softplus(FAKE))),
+    "LeastSquares": (0.5 * mean((REAL - 1) ** 2) + 0.5 * mean(FAKE**2), 0.5 * mean((FAKE - 1) ** 2)),
+    "Hinge": (mean(np.maximum(0, 1 - REAL)) + mean(np.maximum(0, 1 + FAKE)), -mean(FAKE)),
+    "Wasserstein": (mean(FAKE) - mean(REAL), -mean(FAKE)),
+    "Relativistic": (mean(softplus(FAKE - REAL)), mean(softplus(REAL - FAKE))),
+}
+NAMES = [name for name in losses.__all__ if name != "AdversarialLoss"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_formula(name):
+    loss = getattr(losses, name)()
+    d_loss, g_loss = FORMULAS[name]
+    assert loss.needs_real_logits == (name == "Relativistic")
+    np.testing.assert_allclose(loss.discriminator(REAL, FAKE), d_loss, rtol=1e-6)
+    np.testing.assert_allclose(loss.generator(FAKE, REAL), g_loss, rtol=1e-6)
+    if not loss.needs_real_logits:
+        np.testing.assert_allclose(loss.generator(FAKE), g_loss, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["NonSaturating", "Minimax"])
+@pytest.mark.parametrize("label", [0.7, 0.9, 1])
+def test_label_smoothing_is_one_sided(name, label):
+    loss = getattr(losses, name)(real_label=label)
+    smoothed = mean(label * softplus(-REAL) + (1 - label) * softplus(REAL))
+    np.testing.assert_allclose(loss.discriminator(REAL, FAKE), smoothed + mean(softplus(FAKE)), rtol=1e-6)
+    np.testing.assert_allclose(loss.generator(FAKE), FORMULAS[name][1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("label", [0, -0.1, 1.1, float("nan")])
+def test_real_label_out_of_range(label):
+    with pytest.raises(ValueError, match=rf"`real_label` must lie in \(0, 1\]. Received: real_label={label}"):
+        losses.NonSaturating(label)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("magnitude", [1e4, -1e4])
+def test_extreme_logits_keep_losses_and_gradients_finite(name, magnitude):
+    loss = getattr(losses, name)()
+    real, fake = tf.constant([magnitude, 0.0]), tf.constant([-magnitude, 0.0])
+    with tf.GradientTape() as tape:
+        tape.watch([real, fake])
+        terms = tf.stack([loss.discriminator(real, fake), loss.generator(fake, real)])
+    assert np.isfinite(terms).all()
+    assert np.isfinite(tape.gradient(terms, [real, fake])).all()
+
+
+@pytest.mark.parametrize("loss", [getattr(losses, name)() for name in NAMES] + [losses.Minimax(0.7)])
+def test_survives_serialization(loss):
+    copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
+    assert type(copy) is type(loss)
+    assert copy.get_config() == loss.get_config()
+    assert float(copy.discriminator(REAL, FAKE)) == float(loss.discriminator(REAL, FAKE))
+
+
+def test_a_loss_must_define_both_methods():
+    class Half(losses.AdversarialLoss):
+        pass
+
+    with pytest.raises(NotImplementedError, match="Half must define `discriminator`"):
+        Half().discriminator(REAL, FAKE)
+    with pytest.raises(NotImplementedError, match="Half must define `generator`"):
+        Half().generator(FAKE)

@@ -1,0 +1,171 @@
+"""tfgan_app.models: one harness that every exported model passes, and the numbers of the papers."""
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import assert_all_close, random_images, random_labels, state, tiny_model, train, values
+
+import tfgan_app as tg
+from tfgan_app.checkpoints import Checkpoints
+from tfgan_app.saved import SavedGAN
+
+# The harness: a model is covered as soon as it is exported; conftest.TINY must hold its arguments.
+
+
+@pytest.fixture(scope="module", params=tg.models.__all__)
+def trained(request):
+    """A tiny model after two steps, its data, and its weights from before."""
+    keras.utils.set_random_seed(1)
+    gan = tiny_model(request.param)
+    gan.compile(g_optimizer=keras.optimizers.Adam(1e-3), d_optimizer=keras.optimizers.Adam(1e-3))
+    data = random_images(8, gan.image_shape), random_labels(8, gan.num_classes) if gan.num_classes else None
+    before = {name: values(getattr(gan, name)) for name in ("generator", "discriminator", "ema_generator")}
+    train(gan, *data)
+    return gan, data, before
+
+
+def test_networks_fit_their_contract(trained):
+    gan, (images, labels), _ = trained
+    assert gan.generator.inputs[0].shape == (None, gan.latent_dim)
+    assert [x.name for x in gan.generator.inputs] == ["latents", "labels"][: len(gan.generator.inputs)]
+    assert [x.name for x in gan.discriminator.inputs] == ["images", "labels"][: len(gan.discriminator.inputs)]
+    condition = () if labels is None else (tf.constant(labels),)
+    drawn = gan.generate(gan.generator, images, condition, (0, 0), training=False)
+    assert drawn.shape == images.shape
+    assert -1 <= np.min(drawn) < 0 < np.max(drawn) <= 1
+    logits = gan.judge(tf.constant(images), condition)
+    assert logits.shape == (8, 1)
+    assert logits.dtype == "float32"
+    sample = gan.sample(9)
+    assert sample.shape == (9, *gan.image_shape)
+    assert 0 <= sample.min() < 0.5 < sample.max() <= 1
+
+
+def test_a_step_moves_the_networks_and_nothing_else(trained):
+    gan, _, before = trained
+    for name, weights in before.items():
+        network = getattr(gan, name)
+        for variable, old in zip(network.weights, weights, strict=True):
+            assert np.any(np.array(variable) != old), variable.path
+    covered = {id(v) for name in before for v in getattr(gan, name).weights}
+    others = [v for v in gan.weights if id(v) not in covered]
+    assert {v.name: int(v) for v in others} == {"iterations": 2, "test_batches": 0}
+
+
+def test_resumes_from_a_checkpoint(trained, tmp_path):
+    gan, _, _ = trained
+    keras.utils.set_random_seed(2)
+    copy = type(gan).from_config(gan.get_config())
+    copy.compile(g_optimizer=keras.optimizers.Adam(1e-3), d_optimizer=keras.optimizers.Adam(1e-3))
+    folder = Checkpoints(gan, tmp_path).save()
+    assert Checkpoints(copy, tmp_path).restore() == folder
+    assert_all_close(state(copy), state(gan))
+    np.testing.assert_array_equal(copy.sample(4, seed=1), gan.sample(4, seed=1))
+
+
+def test_exports_what_it_draws(trained, tmp_path):
+    gan, _, _ = trained
+    saved = SavedGAN(gan.export(tmp_path / "1"))
+    np.testing.assert_allclose(saved.sample(5, seed=3), gan.sample(5, seed=3), atol=1e-6)
+
+
+def test_config_rebuilds_the_architecture(trained):
+    gan, _, _ = trained
+    copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(gan))
+    assert type(copy) is type(gan)
+    assert copy.get_config() == gan.get_config() == type(gan).from_config(gan.get_config()).get_config()
+    assert [v.shape for v in copy.weights] == [v.shape for v in gan.weights]
+    assert copy.seed == 3
+
+
+def test_keras_finds_every_model_under_its_name():
+    assert dir(tg.models) == tg.models.__all__
+    for name in tg.models.__all__:
+        assert keras.saving.get_registered_object(f"tfgan_app>{name}") is getattr(tg.models, name)
+    with pytest.raises(AttributeError, match="no attribute 'Missing'"):
+        _ = tg.models.Missing
+
+
+# The models.
+
+
+def count(network):
+    return sum(int(np.prod(v.shape)) for v in network.trainable_variables)
+
+
+def test_dcgan_has_the_published_sizes():
+    gan = tg.models.DCGAN((64, 64, 3), base_channels=64)
+    assert (count(gan.generator), count(gan.discriminator)) == (3_576_704, 2_765_568)
+
+
+@pytest.mark.parametrize("side", [28, 32, 64, 128])
+def test_dcgan_mirrors_its_feature_maps(side):
+    gan = tg.models.DCGAN((side, side, 3), latent_dim=4, base_channels=2)
+    maps = {
+        name: [tuple(layer.output.shape[1:]) for layer in getattr(gan, name).layers if "conv2d" in layer.name]
+        for name in ("generator", "discriminator")
+    }
+    steps = 2 if side == 28 else side.bit_length() - 3
+    assert maps["discriminator"] == [(side >> i, side >> i, 2 << (i - 1)) for i in range(1, steps + 1)]
+    assert maps["generator"] == [*maps["discriminator"][-2::-1], (side, side, 3)]
+    assert gan.sample(1).shape == (1, side, side, 3)
+
+
+def test_dcgan_follows_the_papers_architecture():
+    keras.utils.set_random_seed(0)
+    gan = tg.models.DCGAN((32, 32, 3), base_channels=16)
+    for network in (gan.generator, gan.discriminator):
+        weighted = [layer for layer in network.layers if hasattr(layer, "kernel")]
+        assert not any(layer.use_bias for layer in weighted)
+        kernels = np.concatenate([np.ravel(layer.kernel) for layer in weighted])
+        np.testing.assert_allclose([kernels.mean(), kernels.std()], [0, 0.02], atol=5e-4)
+        norms = [layer for layer in network.layers if isinstance(layer, tg.layers.BatchNormalization)]
+        # All but the generator's last layer, and the discriminator's first and last.
+        assert len(norms) == len(weighted) - (1 if network is gan.generator else 2)
+    kinds = {type(layer).__name__ for layer in gan.discriminator.layers} & {"LeakyReLU", "ReLU"}
+    assert kinds == {"LeakyReLU"}
+    leaky = next(layer for layer in gan.discriminator.layers if type(layer).__name__ == "LeakyReLU")
+    assert leaky.negative_slope == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("shape", [(27, 27, 1), (16, 16, 1), (64, 32, 3), (48, 48, 3)])
+@pytest.mark.parametrize("name", ["DCGAN", "CGAN"])
+def test_dcgan_refuses_other_sizes(name, shape):
+    with pytest.raises(ValueError, match=r"side 28 or a power of two from 32.*Received: image_shape=\(") as error:
+        tiny_model(name, image_shape=shape)
+    assert str(shape) in str(error.value)
+
+
+@pytest.mark.parametrize("g_units", [(256, 512, 1024), (128, 256)])
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_mlp_gan_has_the_sizes_of_its_widths(g_units, batch_norm):
+    gan = tg.models.MLPGAN((28, 28, 1), g_units=g_units, batch_norm=batch_norm)
+
+    def dense(*widths):
+        return sum(width * (before + 1) for before, width in itertools.pairwise(widths))
+
+    assert count(gan.generator) == dense(100, *g_units, 784) + 2 * sum(g_units[1:]) * batch_norm
+    assert count(gan.discriminator) == dense(784, 512, 256, 1)
+
+
+def test_mlp_gan_compiles_with_xla_unless_told_otherwise():
+    gan = tiny_model("MLPGAN")
+    gan.compile()
+    assert gan.jit_compile is True
+    gan.compile(jit_compile=False)
+    assert gan.jit_compile is False
+
+
+def test_cgan_draws_and_judges_by_the_label():
+    gan = tiny_model("CGAN")
+    latents = tf.ones((2, 4))
+    same, different = (gan.images_from(latents, labels) for labels in ([1, 1], [1, 2]))
+    np.testing.assert_allclose(same[0], same[1], atol=1e-6)
+    np.testing.assert_allclose(different[0], same[0], atol=1e-6)
+    assert np.abs(different[1] - same[1]).max() > 1e-5
+    images = tf.repeat(random_images(1, gan.image_shape), 2, axis=0)
+    logits = [gan.judge(images, (tf.constant(labels),), training=False) for labels in ([1, 1], [1, 2])]
+    assert logits[0][0] == logits[0][1] == logits[1][0] != logits[1][1]
