@@ -93,6 +93,7 @@ def test_help_and_wrong_flags_answer_before_tensorflow_loads(command):
         (["--image_size=30", "--dry_run"], "side 28 or a power of two from 32"),
         (["--ema_decay=1", "--dry_run"], "`ema_decay` must lie in [0, 1)"),
         (["--dataset=mnits", "--dry_run"], "Unknown dataset 'mnits'. Did you mean 'mnist'"),
+        (["--steps_per_execution=3", "--train_steps=6"], "--steps_per_epoch=1000 must be a multiple of"),
         (["--extractor=vgg", "--train_steps=1"], "--extractor: Unknown feature extractor"),
     ],
 )

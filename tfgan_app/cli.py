@@ -19,6 +19,7 @@ RECIPES = pathlib.Path(__file__).parent / "flags"
 
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
 
 
 class UsageError(Exception):
@@ -74,6 +75,8 @@ def _guarded(main, argv):
         return _fail(error, EXIT_USAGE)
     except (DataError, CheckpointError, FloatingPointError) as error:
         return _fail(error, EXIT_FAILURE)
+    except KeyboardInterrupt:
+        return _fail("interrupted", EXIT_INTERRUPTED)
 
 
 def _import_tensorflow():

@@ -7,6 +7,7 @@ python -m tfgan_app.evaluate --saved_model=saved_models/fashion_mnist/1 --datase
 import functools
 import pathlib
 import sys
+from typing import Any
 
 from absl import flags
 
@@ -31,108 +32,146 @@ flags.DEFINE_string("out", None, "Where the receipt goes. Default: into the run 
 
 def main(argv):
     """Carries out the command; returns its exit code."""
-    from tfgan_app import runs
-    from tfgan_app.metrics import load_extractor, receipts
-    from tfgan_app.metrics.extractors import shipped_for
-
-    given = [name for name in ("run", "saved_model", "images") if flags.FLAGS[name].value is not None]
+    sources = {"run": _Run, "saved_model": _SavedModel, "images": _Images}
+    given = [name for name in sources if flags.FLAGS[name].value is not None]
     if len(given) != 1:
         raise cli.UsageError(f"give one of --run, --saved_model and --images. Received: {given or 'none'}")
-    record = runs.Run.existing(flags.FLAGS.run).record if flags.FLAGS.run else None
-    real = _real(record)
-    name = flags.FLAGS.extractor
-    if name == "auto":
-        name = shipped_for(real.name)
-        if name is None:
-            raise cli.UsageError(
-                f"no feature extractor is shipped for {real.name}: name a .keras file with --extractor."
-            )
-    try:
-        extractor = load_extractor(name)
-    except ValueError as error:
-        raise cli.UsageError(f"--extractor: {error}") from error
 
-    draw, fake, folder, limit = _fakes(real)
-    num_images = min(n for n in (flags.FLAGS.num_images, limit, real.num_images) if n is not None)
+    from tfgan_app.metrics import receipts
+
+    source = sources[given[0]](flags.FLAGS[given[0]].value)
+    real = source.open_real()
+    extractor = _extractor(real)
+    num_images = min(n for n in (flags.FLAGS.num_images, source.num_images, real.num_images) if n is not None)
     try:
         receipt = receipts.score(
-            draw,
+            source.draw(num_images),
             real,
             extractor,
             batch_size=flags.FLAGS.batch_size,
             num_images=num_images,
-            fake=fake,
+            fake=source.facts,
             progress=_progress if sys.stderr.isatty() else None,
         )
     except ValueError as error:
         raise cli.UsageError(str(error)) from error
-    path = receipts.write_receipt(flags.FLAGS.out or folder / _file_name(receipt), receipt)
+    path = receipts.write_receipt(flags.FLAGS.out or source.receipt, receipt)
     print(receipts.describe_score(receipt))
     print(f"Receipt in {path}.")
     return 0
 
 
-def _real(record):
-    """Opens the real images: those that the run was scored on where no flag says otherwise."""
-    from tfgan_app import runs
+class _Source:
+    """Where fakes come from.
 
-    own = {name: flags.FLAGS[name].value for name in cli.DATA_FLAGS}
-    split = own.pop("split")
-    if record is None:
+    Attributes:
+        facts: What the receipt says about them.
+        receipt: Where it goes unless --out says otherwise.
+        num_images: How many there are, None if they can be drawn at will.
+    """
+
+    gan: Any
+    facts: dict
+    receipt: pathlib.Path
+    num_images: int | None = None
+
+    def draw(self, num_images):
+        """Returns the `draw` of `tfgan_app.metrics.receipts.score` for so many fakes."""
+        from tfgan_app.metrics.receipts import drawing
+
+        return drawing(self.gan, num_images, flags.FLAGS.seed)
+
+    def open_real(self):
+        """Opens the real images that the flags name."""
+        from tfgan_app import runs
+
+        own = {name: flags.FLAGS[name].value for name in cli.DATA_FLAGS}
         if own["dataset"] is None:
             raise cli.UsageError("--saved_model and --images need --dataset, the real images to compare with.")
-        return runs.open_split(own, split or "test")
-    settings = {**record["settings"], **{name: value for name, value in own.items() if value is not None}}
-    split = split or record["eval_split"]
-    if own["dataset"] is None:
-        return runs.open_split_like(record["data"], settings, split)
-    return runs.open_split(settings, split)
+        return runs.open_split(own, own["split"] or "test")
 
 
-def _fakes(real):
-    """Returns what draws the fakes, their facts for the receipt, the receipt's folder, and how many there are."""
-    import numpy as np
+class _Run(_Source):
+    def __init__(self, directory):
+        from tfgan_app import runs
 
-    from tfgan_app import data, runs
-    from tfgan_app.metrics.receipts import drawing
-    from tfgan_app.saved import SavedGAN
-
-    seed = flags.FLAGS.seed
-    if flags.FLAGS.run:
-        run = runs.Run.existing(flags.FLAGS.run)
-        gan = run.restored_gan(flags.FLAGS.checkpoint)
+        run = runs.Run.existing(directory)
+        self.record = run.record
+        self.gan = run.restored_gan(flags.FLAGS.checkpoint)
         if flags.FLAGS.raw:
-            gan.ema_generator.set_weights(gan.generator.get_weights())
-        weights = "raw" if flags.FLAGS.raw else "EMA"
-        facts = {"source": str(run.directory), "step": int(gan.iterations), "weights": weights, "seed": seed}
-        return drawing(gan, seed), facts, run.directory / "scores", None
-    if flags.FLAGS.saved_model:
-        gan = SavedGAN(flags.FLAGS.saved_model)
-        facts = {"source": flags.FLAGS.saved_model, "step": gan.facts["step"], "weights": "EMA", "seed": seed}
-        return drawing(gan, seed), facts, pathlib.Path("scores"), None
-    fakes = data.open_images(flags.FLAGS.images)
-    if fakes.image_shape != real.image_shape:
-        raise cli.UsageError(f"--images are {fakes.image_shape}, those of {real.name} {real.image_shape}.")
-    batches = iter(fakes.in_order(flags.FLAGS.batch_size))
+            self.gan.ema_generator.set_weights(self.gan.generator.get_weights())
+        step, weights = int(self.gan.iterations), "raw" if flags.FLAGS.raw else "EMA"
+        self.facts = {"source": str(run.directory), "step": step, "weights": weights, "seed": flags.FLAGS.seed}
+        suffix = "_raw" if flags.FLAGS.raw else ""
+        self.receipt = run.directory / "scores" / f"step_{step:08d}{suffix}.json"
 
-    def draw(num, index, labels):
-        batch = next(batches)
-        images = batch[0] if fakes.num_classes else batch
-        return (np.asarray(images[:num]) + 1) / 2
+    def open_real(self):
+        """Opens the images that the run was scored on, changed by what flags are given."""
+        from tfgan_app import runs
 
-    facts = {"source": flags.FLAGS.images, "fingerprint": fakes.fingerprint}
-    return draw, facts, pathlib.Path("scores"), fakes.num_images
+        given = {name: flags.FLAGS[name].value for name in cli.DATA_FLAGS if flags.FLAGS[name].value is not None}
+        settings = {**self.record["settings"], **given}
+        split = given.get("split", self.record["eval_split"])
+        if "dataset" in given:
+            return runs.open_split(settings, split)
+        return runs.open_split_like(self.record["data"], settings, split)
 
 
-def _file_name(receipt):
-    fake = receipt["fake"]
-    source = pathlib.PurePath(fake["source"])
-    parts = [source.stem if flags.FLAGS.images else "_".join(source.parts[-2:])]
-    if "step" in fake:
-        parts = [f"step_{fake['step']:08d}"] if flags.FLAGS.run else [*parts, f"step_{fake['step']:08d}"]
-    if fake.get("weights") == "raw":
-        parts.append("raw")
-    return "_".join(parts) + ".json"
+class _SavedModel(_Source):
+    def __init__(self, folder):
+        from tfgan_app.saved import SavedGAN
+
+        self.gan = SavedGAN(folder)
+        self.facts = {
+            "source": folder,
+            "step": self.gan.facts["step"],
+            "weights": "EMA",
+            "seed": flags.FLAGS.seed,
+        }
+        self.receipt = pathlib.Path("scores") / ("_".join(pathlib.PurePath(folder).parts[-2:]) + ".json")
+
+
+class _Images(_Source):
+    def __init__(self, path):
+        from tfgan_app import data
+
+        self.images = data.open_images(path)
+        self.num_images = self.images.num_images
+        self.facts = {"source": path, "fingerprint": self.images.fingerprint}
+        self.receipt = pathlib.Path("scores") / f"{pathlib.PurePath(path).stem}.json"
+
+    def draw(self, num_images):
+        from tfgan_app.gan import to_unit
+
+        batches = iter(self.images.in_order(flags.FLAGS.batch_size))
+
+        def draw(start, stop, labels):
+            batch = next(batches)
+            return to_unit(batch[0] if self.images.num_classes else batch)[: stop - start]
+
+        return draw
+
+    def open_real(self):
+        real = super().open_real()
+        if real.image_shape != self.images.image_shape:
+            raise cli.UsageError(f"--images are {self.images.image_shape}, those of {real.name} {real.image_shape}.")
+        return real
+
+
+def _extractor(real):
+    from tfgan_app.metrics.extractors import load_extractor, shipped_for
+
+    name = flags.FLAGS.extractor
+    if name == "auto":
+        name = shipped_for(real.name)
+        if name is None:
+            raise cli.UsageError(
+                f"no feature extractor is shipped for {real.name}: name a .keras file with --extractor"
+            )
+    try:
+        return load_extractor(name)
+    except ValueError as error:
+        raise cli.UsageError(f"--extractor: {error}") from error
 
 
 def _progress(done, total):

@@ -11,7 +11,7 @@ from tfgan_app.adversarial import float32_copy
 from tfgan_app.gan import draw_latents, to_unit
 from tfgan_app.metrics.receipts import describe_score, versions
 
-__all__ = ["export_gan", "write_card"]
+__all__ = ["export_gan", "exported_step", "write_card"]
 
 _MARK = "tags: [gan, tfgan_app"
 
@@ -79,6 +79,12 @@ def export_gan(gan, filepath, **facts):
     (extra / "gan.json").write_text(json.dumps(_facts(gan), indent=2) + "\n")
     write_card(card, gan, **facts)
     return folder
+
+
+def exported_step(folder):
+    """Returns the step of the GAN that `export_gan` wrote to a folder, or None if there is none."""
+    facts = pathlib.Path(folder) / "assets.extra" / "gan.json"
+    return json.loads(facts.read_text())["step"] if facts.is_file() else None
 
 
 def write_card(path, gan, *, data=None, command=None, batch_size=None, scores=(), picture=None):

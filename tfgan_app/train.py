@@ -109,13 +109,15 @@ def main(argv):
         print(f"Precision {precision.policy}: {precision.reason}.")
     if flags.FLAGS.dry_run:
         return _dry_run(settings)
-    return _train(settings, run, argv)
+    return _train(settings, run)
 
 
-def _train(settings, run, argv):
+def _train(settings, run):
     from tfgan_app import runs
     from tfgan_app.callbacks import Stopped
     from tfgan_app.checkpoints import Checkpoints
+    from tfgan_app.export import exported_step
+    from tfgan_app.metrics import FrechetDistance
 
     train = runs.open_split(settings, settings["split"])
     facts = train.describe()
@@ -124,7 +126,8 @@ def _train(settings, run, argv):
     extractor = _extractor(settings, train)
     print(f"{train.num_images} images of {train.name} ({train.split}), {train.image_shape}; scores on {test.split}.")
 
-    gan = runs.build_gan(settings, train.image_shape, train.num_classes, metrics=_metrics(extractor))
+    metrics = [FrechetDistance(extractor)] if extractor else []
+    gan = runs.build_gan(settings, train.image_shape, train.num_classes, metrics=metrics)
     checkpoints = Checkpoints(gan, run.directory / "checkpoints", settings["keep_checkpoints"])
     restored = checkpoints.restore()
     step = int(gan.iterations)
@@ -133,17 +136,18 @@ def _train(settings, run, argv):
         # The learning rates are part of the optimizers' state; those asked for now take its place.
         runs.set_learning_rates(gan, settings)
         print(f"Going on from step {step} ({restored}).")
-    if step >= settings["train_steps"]:
+    if step < settings["train_steps"]:
+        _require_whole_executions(settings, step)
+        run.write(settings, facts, test.split, command, step)
+        try:
+            _fit(gan, settings, run, train, test if extractor else None, checkpoints)
+        except Stopped as stop:
+            folder = checkpoints.save()
+            print(f"Stopped by {stop} at step {int(gan.iterations)}; saved {folder}. Go on with:\n  {command}")
+            return 128 + stop.signum
+    elif exported_step(run.directory / "saved_model" / "1") == step:
         print(f"{run.directory} is trained to step {step} already. Ask for more with --train_steps.")
         return 0
-    run.write(settings, facts, test.split, command, step)
-
-    try:
-        _fit(gan, settings, run, train, test if extractor else None, checkpoints)
-    except Stopped as stop:
-        folder = checkpoints.save()
-        print(f"Stopped by {stop} at step {int(gan.iterations)}; saved {folder}. Go on with:\n  {command}")
-        return 128 + stop.signum
     return _finish(gan, settings, run, train, test, extractor, command)
 
 
@@ -193,6 +197,15 @@ def _segments(step, total, length):
         step += steps * count
 
 
+def _require_whole_executions(settings, step):
+    """Keras would round epochs up to whole executions."""
+    unit = settings["steps_per_execution"]
+    steps = {"--train_steps": settings["train_steps"], "--steps_per_epoch": settings["steps_per_epoch"], "step": step}
+    for name, value in steps.items():
+        if value % unit:
+            raise cli.UsageError(f"{name}={value} must be a multiple of --steps_per_execution={unit}.")
+
+
 def _finish(gan, settings, run, train, test, extractor, command):
     """Exports the trained GAN with its score and its card."""
     from tfgan_app import pictures
@@ -202,7 +215,7 @@ def _finish(gan, settings, run, train, test, extractor, command):
     receipts = []
     if extractor:
         fake = {"source": str(run.directory), "step": int(gan.iterations), "weights": "EMA", "seed": 0}
-        receipts = [score(drawing(gan, seed=0), test, extractor, fake=fake)]
+        receipts = [score(drawing(gan, test.num_images, seed=0), test, extractor, fake=fake)]
         write_receipt(run.directory / "scores" / f"step_{int(gan.iterations):08d}.json", receipts[0])
     columns = train.num_classes if gan.num_classes else 10
     pictures.save_png(run.directory / "saved_model" / "samples.png", pictures.grid(gan.sample(8 * columns), columns), 2)
@@ -263,12 +276,6 @@ def _extractor(settings, train):
         return load_extractor(name)
     except ValueError as error:
         raise cli.UsageError(f"--extractor: {error}") from error
-
-
-def _metrics(extractor):
-    from tfgan_app.metrics import FrechetDistance
-
-    return [FrechetDistance(extractor)] if extractor else []
 
 
 def _tensorboard(directory):

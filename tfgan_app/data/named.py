@@ -3,6 +3,7 @@
 TFDS itself is imported where it is used: it takes a while, and folders and arrays do without.
 """
 
+import contextlib
 import difflib
 import functools
 import hashlib
@@ -17,6 +18,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import requests
 import tensorflow as tf
+from absl import logging
 
 from tfgan_app.data.decoding import Header, Item, common_size, read_all, read_header, read_image
 from tfgan_app.data.errors import DataError, NotDownloadable, UnknownDataset, UnknownSplit
@@ -87,12 +89,14 @@ def _open_builder(builder: Any, name: str, split: str, image_size: int | None, c
     key = _image_key(info.features, where)
     class_names = _class_names(info.features)
     wanted = {key: True} | ({} if class_names is None else {"label": True})
-    encoded = builder.as_dataset(
-        split=split,
-        shuffle_files=False,
-        decoders=tfds.decode.PartialDecoding(wanted, decoders={key: tfds.decode.SkipDecoding()}),
-        read_config=tfds.ReadConfig(try_autocache=False),
-    ).map(lambda record: (record[key], tf.cast(record.get("label", 0), tf.int32)))
+    with _without_warnings():
+        records_read = builder.as_dataset(
+            split=split,
+            shuffle_files=False,
+            decoders=tfds.decode.PartialDecoding(wanted, decoders={key: tfds.decode.SkipDecoding()}),
+            read_config=tfds.ReadConfig(try_autocache=False),
+        )
+    encoded = records_read.map(lambda record: (record[key], tf.cast(record.get("label", 0), tf.int32)))
 
     def items() -> Iterator[Item]:
         number = 0
@@ -128,6 +132,17 @@ def _open_builder(builder: Any, name: str, split: str, image_size: int | None, c
         skipped=opened.skipped,
         records=opened.records,
     )
+
+
+@contextlib.contextmanager
+def _without_warnings():
+    """TFDS warns here of its own use of its own deprecated attributes."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
 
 
 def _decode(read, shape, image, label):

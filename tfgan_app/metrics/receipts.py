@@ -9,18 +9,19 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfgan_app.gan import draw_latents
 from tfgan_app.metrics.frechet import FrechetDistance
 from tfgan_app.version import __version__
 
 __all__ = ["describe_score", "drawing", "score", "versions", "write_receipt"]
 
 
-def score(draw, images, extractor, *, batch_size=256, num_images=None, fake=None, progress=None):
+def score(draw, images, extractor, *, batch_size=250, num_images=None, fake=None, progress=None):
     """Scores generated images against a set of real ones.
 
     Args:
-        draw: `draw(num, batch_index, labels)` returns `(num, height, width, channels)` float images in [0, 1].
-            `labels` are those of the real batch, or None.
+        draw: `draw(start, stop, labels)` returns the fakes of that range, `(stop - start, height, width, channels)`
+            float images in [0, 1]. `labels` are those of the real batch, or None.
         images: The `tfgan_app.data.ImageSet` of real images, read in order.
         extractor: A `tfgan_app.metrics.FeatureExtractor`.
         batch_size: Images at a time.
@@ -40,11 +41,11 @@ def score(draw, images, extractor, *, batch_size=256, num_images=None, fake=None
         lambda real, fakes: metric.update_state(extractor(real), extractor(fakes)), reduce_retracing=True
     )
     done = 0
-    for index, batch in enumerate(images.in_order(batch_size)):
+    for batch in images.in_order(batch_size):
         real, labels = batch if images.num_classes else (batch, None)
         real = real[: total - done]
         labels = None if labels is None else np.asarray(labels[: total - done])
-        fakes = np.asarray(draw(len(real), index, labels), np.float32)
+        fakes = np.asarray(draw(done, done + len(real), labels), np.float32)
         update(real, tf.constant(fakes * 2.0 - 1.0))
         done += len(real)
         if progress:
@@ -62,12 +63,15 @@ def score(draw, images, extractor, *, batch_size=256, num_images=None, fake=None
     }
 
 
-def drawing(gan, seed):
-    """Returns the `draw` of `score` for a `tfgan_app.GAN` or a `SavedGAN`."""
+def drawing(gan, num_images, seed):
+    """Returns the `draw` of `score` that gives the images of `gan.sample(num_images, seed)`, whatever the batches.
 
-    def draw(num, index, labels):
-        # Far apart, so that no two seeds share a batch.
-        return gan.sample(num, seed * 1_000_003 + index, labels if gan.num_classes else None)
+    A conditional GAN, a `tfgan_app.GAN` or a `SavedGAN`, draws them with the labels of the real images.
+    """
+    latents = draw_latents(num_images, gan.latent_dim, (seed, 0)).numpy()
+
+    def draw(start, stop, labels):
+        return gan.images_from(latents[start:stop], labels if gan.num_classes else None)
 
     return draw
 

@@ -1,0 +1,51 @@
+"""saved_models/: what is shipped loads, is small, and scores what its card says."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import tfgan_app as tg
+from tfgan_app.metrics import load_extractor, receipts
+from tfgan_app.saved import SavedGAN
+
+ROOT = Path(__file__).parent.parent
+FOLDERS = sorted(path.parent for path in (ROOT / "saved_models").glob("*/README.md"))
+
+every_model = pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+
+
+def test_both_are_there():
+    assert [folder.name for folder in FOLDERS] == ["fashion_mnist", "mnist"]
+
+
+@every_model
+def test_is_small_and_trained_by_a_recipe(folder):
+    assert sum(path.stat().st_size for path in folder.rglob("*")) < 12e6
+    (flagfile,) = re.findall(r"--flagfile=(\S+)", (folder / "README.md").read_text())
+    recipe = (ROOT / "tfgan_app" / "flags" / flagfile).read_text()
+    facts = json.loads((folder / "1" / "assets.extra" / "gan.json").read_text())
+    assert f"--model={facts['model']}\n" in recipe
+    assert f"--train_steps={facts['step']}\n" in recipe
+
+
+@every_model
+def test_draws_the_samples_of_its_picture(folder):
+    gan = SavedGAN(folder / "1")
+    expected = tg.pictures.grid(gan.sample(80), 10)[..., 0]
+    with Image.open(folder / "samples.png") as picture:
+        received = np.asarray(picture)[::2, ::2]
+    # Other processors round otherwise in the last bits.
+    assert np.mean(np.abs(expected.astype(float) - received)) < 0.5
+
+
+def test_digits_score_what_their_card_says():
+    gan = SavedGAN(ROOT / "saved_models" / "mnist" / "1")
+    images = tg.data.open_images("mnist_5k", split="test")
+    receipt = receipts.score(receipts.drawing(gan, 1000, seed=0), images, load_extractor("mnist_cnn"))
+    card = (ROOT / "saved_models" / "mnist" / "README.md").read_text()
+    (stated,) = re.findall(r"Frechet distance ([\d.]+) with", card)
+    assert receipt["value"] == pytest.approx(float(stated), abs=0.02)
