@@ -3,7 +3,6 @@
 import json
 import pathlib
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -45,14 +44,17 @@ def export_gan(gan, filepath, **facts):
             f"{card} is not a model card and would be replaced. Export to a folder of its own, such as "
             f"{folder.parent / 'my_gan' / '1'}."
         )
-    archive = keras.export.ExportArchive()
     generator, discriminator = gan.ema_generator, float32_copy(gan.discriminator)
-    archive.track(generator)
-    archive.track(discriminator)
+    # keras.export.ExportArchive would write every weight twice.
+    module = tf.Module()
+    module.weights = [variable.value for network in (generator, discriminator) for variable in network.variables]
+    signatures = {}
     labels = [] if gan.num_classes is None else [tf.TensorSpec((None,), tf.int32, "labels")]
 
     def add(name, function, *signature):
-        archive.add_endpoint(name, function, input_signature=[*signature, *labels])
+        function = tf.function(function, input_signature=[*signature, *labels])
+        setattr(module, name, function)
+        signatures[name] = function.get_concrete_function()
 
     def generate(latents, *labels):
         return {"images": to_unit(generator([latents, *labels] if labels else latents, training=False))}
@@ -73,7 +75,8 @@ def export_gan(gan, filepath, **facts):
     add("generate_uint8", generate_uint8, latents)
     add("sample", sample, tf.TensorSpec((), tf.int32, "num_images"), tf.TensorSpec((), tf.int64, "seed"))
     add("discriminate", discriminate, tf.TensorSpec((None, *gan.image_shape), tf.float32, "images"))
-    archive.write_out(str(folder), verbose=False)
+    signatures["serving_default"] = signatures["generate"]
+    tf.saved_model.save(module, str(folder), signatures)
     extra = folder / "assets.extra"
     extra.mkdir(exist_ok=True)
     (extra / "gan.json").write_text(json.dumps(_facts(gan), indent=2) + "\n")
