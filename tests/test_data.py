@@ -652,3 +652,14 @@ def test_wrong_options(tmp_path):
         data.open_images("mnist_5k", image_size=0)
     with pytest.raises(data.DataError, match="--channels=2 must be 1"):
         data.open_images("mnist_5k", channels=2)
+
+
+def test_peek_tells_shapes_without_preparing_anything(tmp_path):
+    assert data.peek("mnist_5k") == ((28, 28, 1), 10)
+    assert data.peek("fashion_mnist", data_dir=str(tmp_path)) == ((28, 28, 1), 10)
+    assert data.peek("celeb_a", data_dir=str(tmp_path), image_size=64) == ((64, 64, 3), None)
+    with pytest.raises(data.DataError, match=r"'cats_vs_dogs' differ in size. Give one, for example --image_size=64"):
+        data.peek("cats_vs_dogs", data_dir=str(tmp_path))
+    assert not list(tmp_path.iterdir())
+    np.save(tmp_path / "mine.npy", np.zeros((4, 16, 16, 3), np.uint8))
+    assert data.peek(str(tmp_path / "mine.npy"), channels=1) == ((16, 16, 1), None)

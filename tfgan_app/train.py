@@ -156,11 +156,10 @@ def _fit(gan, settings, run, train, test, checkpoints):
     from tfgan_app import callbacks
 
     size, total, length = settings["batch_size"], settings["train_steps"], settings["steps_per_epoch"]
-    per_class = train.num_classes if gan.num_classes else 10
     stop = callbacks.StopOnSignal()
     parts = [
         callbacks.StopOnNonFinite(),
-        callbacks.SampleGrid(run.directory / "samples", columns=per_class, seed=settings["seed"]),
+        callbacks.SampleGrid(run.directory / "samples", columns=_columns(gan), seed=settings["seed"]),
         callbacks.MetricsCSV(run.directory / "metrics.csv"),
         *_tensorboard(run.directory / "logs"),
         callbacks.Progress(total, size),
@@ -217,7 +216,7 @@ def _finish(gan, settings, run, train, test, extractor, command):
         fake = {"source": str(run.directory), "step": int(gan.iterations), "weights": "EMA", "seed": 0}
         receipts = [score(drawing(gan, test.num_images, seed=0), test, extractor, fake=fake)]
         write_receipt(run.directory / "scores" / f"step_{int(gan.iterations):08d}.json", receipts[0])
-    columns = train.num_classes if gan.num_classes else 10
+    columns = _columns(gan)
     pictures.save_png(run.directory / "saved_model" / "samples.png", pictures.grid(gan.sample(8 * columns), columns), 2)
     folder = export_gan(
         gan,
@@ -232,6 +231,12 @@ def _finish(gan, settings, run, train, test, extractor, command):
         print(describe_score(receipt))
     print(f"Samples in {run.directory / 'samples'}, SavedModel in {folder}.")
     return 0
+
+
+def _columns(gan):
+    """Columns of a grid: a few classes take one or more columns each."""
+    classes = gan.num_classes
+    return classes * -(-8 // classes) if classes and classes <= 16 else 10
 
 
 def _dry_run(settings):
