@@ -56,19 +56,17 @@ def export_gan(gan, filepath, **facts):
         setattr(module, name, function)
         signatures[name] = function.get_concrete_function()
 
-    def generate(latents, *labels):
-        return {"images": to_unit(generator([latents, *labels] if labels else latents, training=False))}
+    def generate(latents, labels=None):
+        return {"images": to_unit(generator(_inputs(latents, labels), training=False))}
 
-    def generate_uint8(latents, *labels):
-        images = generate(latents, *labels)["images"]
-        return {"images": tf.cast(tf.round(images * 255.0), tf.uint8)}
+    def generate_uint8(latents, labels=None):
+        return {"images": tf.cast(tf.round(generate(latents, labels)["images"] * 255.0), tf.uint8)}
 
-    def sample(num_images, seed, *labels):
-        return generate(draw_latents(num_images, gan.latent_dim, tf.stack([seed, 0])), *labels)
+    def sample(num_images, seed, labels=None):
+        return generate(draw_latents(num_images, gan.latent_dim, tf.stack([seed, 0])), labels)
 
-    def discriminate(images, *labels):
-        images = images * 2.0 - 1.0
-        return {"logits": discriminator([images, *labels] if labels else images, training=False)}
+    def discriminate(images, labels=None):
+        return {"logits": discriminator(_inputs(images * 2.0 - 1.0, labels), training=False)}
 
     latents = tf.TensorSpec((None, gan.latent_dim), tf.float32, "latents")
     add("generate", generate, latents)
@@ -82,6 +80,10 @@ def export_gan(gan, filepath, **facts):
     (extra / "gan.json").write_text(json.dumps(_facts(gan), indent=2) + "\n")
     write_card(card, gan, **facts)
     return folder
+
+
+def _inputs(tensor, labels):
+    return tensor if labels is None else [tensor, labels]
 
 
 def exported_step(folder):
