@@ -278,7 +278,7 @@ def test_evaluate_scores_a_run_its_export_and_its_images_alike(trained, tmp_path
     [
         ([], "give one of --run, --saved_model and --images. Received: none"),
         (["--run=nowhere"], "--run=nowhere is not a run folder"),
-        (["--saved_model=nowhere"], "need --dataset"),
+        (["--saved_model=nowhere"], "--saved_model needs --dataset"),
         (["--saved_model=nowhere", "--dataset=mnist_5k"], "nowhere is not a GAN exported by this package"),
     ],
 )

@@ -36,6 +36,8 @@ def main(argv):
     given = [name for name in sources if flags.FLAGS[name].value is not None]
     if len(given) != 1:
         raise cli.UsageError(f"give one of --run, --saved_model and --images. Received: {given or 'none'}")
+    if given != ["run"] and flags.FLAGS.dataset is None:
+        raise cli.UsageError(f"--{given[0]} needs --dataset, the real images to compare with")
 
     from tfgan_app.metrics import receipts
 
@@ -86,8 +88,6 @@ class _Source:
         from tfgan_app import runs
 
         own = {name: flags.FLAGS[name].value for name in cli.DATA_FLAGS}
-        if own["dataset"] is None:
-            raise cli.UsageError("--saved_model and --images need --dataset, the real images to compare with.")
         return runs.open_split(own, own["split"] or "test")
 
 

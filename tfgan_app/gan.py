@@ -68,10 +68,10 @@ class GAN(AdversarialModel):
 
     def unpack(self, data):
         images, labels, _ = keras.utils.unpack_x_y_sample_weight(data)
-        if not images.dtype.is_floating:
+        if not tf.as_dtype(images.dtype).is_floating:
             raise ValueError(
                 "Images must be floating point in [-1, 1]; `tfgan_app.data.to_float` makes them of uint8. "
-                f"Received: {images.dtype.name}"
+                f"Received: {tf.as_dtype(images.dtype).name}"
             )
         if self.num_classes is None:
             return images, ()

@@ -96,9 +96,13 @@ class Streamed:
         seeds = tf.data.Dataset.counter(first_pass).map(
             lambda number: tf.random.stateless_uniform((), [seed, number], maxval=tf.int64.max, dtype=tf.int64)
         )
-        passes = seeds.flat_map(
-            lambda pass_seed: self.encoded.shuffle(SHUFFLE_BUFFER, pass_seed, reshuffle_each_iteration=False)
-        )
+
+        def shuffled(pass_seed):
+            # With a global seed TensorFlow would compare this one, which is symbolic, in Python.
+            tf.compat.v1.get_default_graph().seed = None
+            return self.encoded.shuffle(SHUFFLE_BUFFER, pass_seed, reshuffle_each_iteration=False)
+
+        passes = seeds.flat_map(shuffled)
         return self._decoded(passes.skip(skipped)).batch(batch_size, drop_remainder=True)
 
     def one_pass(self, batch_size: int, seed: int) -> tf.data.Dataset:
