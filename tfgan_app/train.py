@@ -124,7 +124,8 @@ def _train(settings, run):
     run.check(settings, facts)
     test = _eval_images(settings, train)
     extractor = _extractor(settings, train)
-    print(f"{train.num_images} images of {train.name} ({train.split}), {train.image_shape}; scores on {test.split}.")
+    scored = f"; scores on {test.split}" if extractor else ""
+    print(f"{train.num_images} images of {train.name} ({train.split}), {train.image_shape}{scored}.")
 
     metrics = [FrechetDistance(extractor)] if extractor else []
     gan = runs.build_gan(settings, train.image_shape, train.num_classes, metrics=metrics)
