@@ -12,6 +12,7 @@ from conftest import SHAPE, random_images, tiny_extractor
 
 from tfgan_app.data import open_images
 from tfgan_app.metrics import FeatureExtractor, FrechetDistance, extractors, frechet_distance, load_extractor
+from tfgan_app.metrics.classifier import load_classifier
 from tfgan_app.metrics.receipts import describe_score, drawing, score, write_receipt
 from tfgan_app.models import MLPGAN
 
@@ -112,7 +113,7 @@ def test_metric_survives_serialization(tmp_path, extractor):
 @pytest.mark.parametrize("name", extractors.SHIPPED)
 def test_shipped_extractor(name):
     extractor = load_extractor(name)
-    stored = hashlib.sha256((extractors._FOLDER / f"{name}.keras").read_bytes()).hexdigest()
+    stored = hashlib.sha256((extractors._FOLDER / f"{name}.npz").read_bytes()).hexdigest()
     assert extractor.sha256 == stored == json.loads((extractors._FOLDER / f"{name}.json").read_text())["sha256"]
     assert extractor.image_shape == (28, 28, 1)
     features = extractor(random_images(4, (28, 28, 1)))
@@ -130,7 +131,7 @@ def test_no_extractor_for_other_datasets():
 
 def test_shipped_classifier_is_as_accurate_as_stated():
     facts = json.loads((extractors._FOLDER / "mnist_cnn.json").read_text())
-    network = keras.models.load_model(extractors._FOLDER / "mnist_cnn.keras", compile=False)
+    network = load_classifier(extractors._FOLDER / "mnist_cnn.npz")
     right = []
     for images, labels in open_images("mnist_5k", split="test").in_order(250):
         right.extend(np.argmax(network(images, training=False), axis=1) == labels.numpy())
@@ -142,11 +143,11 @@ def test_a_damaged_shipped_file_is_refused(tmp_path, monkeypatch):
     shutil.copytree(extractors._FOLDER, tmp_path / "classifiers")
     monkeypatch.setattr(extractors, "_FOLDER", tmp_path / "classifiers")
     load_extractor("mnist_cnn")
-    path = tmp_path / "classifiers" / "mnist_cnn.keras"
+    path = tmp_path / "classifiers" / "mnist_cnn.npz"
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(bytes(data))
-    with pytest.raises(ValueError, match=r"mnist_cnn\.keras is damaged: its SHA-256 is [0-9a-f]{64}\. Install the"):
+    with pytest.raises(ValueError, match=r"mnist_cnn\.npz is damaged: its SHA-256 is [0-9a-f]{64}\. Install the"):
         load_extractor("mnist_cnn")
 
 

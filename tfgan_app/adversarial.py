@@ -185,7 +185,8 @@ class AdversarialModel(keras.Model):
         The metrics' results are computed once, here: those such as the Frechet distance cost more than a batch.
         """
         logs = super().evaluate(*args, return_dict=True, **kwargs)
-        logs.update({score.name: float(score.result()) for score in self._scores})
+        logs.update({score.name: score.result() for score in self._scores})
+        logs = {name: float(value) for name, value in logs.items()}
         return logs if return_dict else [logs[name] for name in self.metrics_names]
 
     @property

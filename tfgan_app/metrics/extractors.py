@@ -7,6 +7,8 @@ import pathlib
 
 import keras
 
+from tfgan_app.metrics.classifier import load_classifier
+
 __all__ = ["SHIPPED", "FeatureExtractor", "load_extractor", "shipped_for"]
 
 _FOLDER = pathlib.Path(__file__).parent / "classifiers"
@@ -84,13 +86,12 @@ def load_extractor(extractor):
     if isinstance(extractor, keras.Model):
         return FeatureExtractor(_cut(extractor), extractor.name, extractor)
     if extractor in SHIPPED:
-        facts = json.loads((_FOLDER / f"{extractor}.json").read_text())
-        path = _FOLDER / f"{extractor}.keras"
+        path = _FOLDER / f"{extractor}.npz"
+        facts = json.loads(path.with_suffix(".json").read_text())
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-        # Keras loads a damaged file of weights without complaint.
         if sha256 != facts.pop("sha256"):
             raise ValueError(f"{path} is damaged: its SHA-256 is {sha256}. Install the package again.")
-        return FeatureExtractor(_cut(_load(path)), extractor, extractor, sha256, facts)
+        return FeatureExtractor(_cut(load_classifier(path)), extractor, extractor, sha256, facts)
     path = pathlib.Path(extractor)
     if path.suffix != ".keras" or not path.is_file():
         raise ValueError(
@@ -98,16 +99,12 @@ def load_extractor(extractor):
             f"Received: {str(extractor)!r}"
         )
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    return FeatureExtractor(_cut(_load(path)), path.stem, str(path), sha256)
+    return FeatureExtractor(_cut(keras.models.load_model(path, compile=False)), path.stem, str(path), sha256)
 
 
 def shipped_for(dataset):
     """Returns the name of the shipped extractor made for a data set, or None."""
     return next((name for name, datasets in SHIPPED.items() if dataset in datasets), None)
-
-
-def _load(path):
-    return keras.models.load_model(path, compile=False)
 
 
 def _cut(network):

@@ -1,6 +1,6 @@
 """Trains a small classifier whose features serve the Frechet distance. Made the files in `classifiers/`.
 
-python -m tfgan_app.metrics.train_classifier --dataset=fashion_mnist --out=fashion_mnist_cnn.keras
+python -m tfgan_app.metrics.train_classifier --dataset=fashion_mnist --out=fashion_mnist_cnn.npz
 """
 
 import functools
@@ -13,7 +13,7 @@ from absl import flags
 
 from tfgan_app import cli
 
-__all__ = ["build_classifier", "main", "run"]
+__all__ = ["main", "run"]
 
 cli.define_data_flags(dataset="mnist_5k", split="train")
 flags.DEFINE_string("test_split", "test", "Held-out split that the accuracy is measured on.")
@@ -21,26 +21,7 @@ flags.DEFINE_integer("epochs", 15, "Passes over the training images.", lower_bou
 flags.DEFINE_integer("batch_size", 128, "Images a step.", lower_bound=1)
 flags.DEFINE_float("learning_rate", 2e-3, "Adam's learning rate at the start; it falls to zero as a cosine.")
 flags.DEFINE_integer("seed", 0, "Seed of weights, order and augmentation.")
-flags.DEFINE_string("out", None, "The .keras file; facts go beside it as .json.", required=True)
-
-
-def build_classifier(image_shape, num_classes):
-    """Returns images `(batch, *image_shape)` in [-1, 1] -> class logits; the layer `features` holds 128 features.
-
-    They are averages over the image of a rectified convolution's output, as those of Inception that FID uses.
-    """
-    import keras
-    from keras import layers
-
-    images = x = keras.Input(image_shape, name="images")
-    for channels, pool in ((32, True), (64, True), (128, False), (128, False)):
-        x = layers.Conv2D(channels, 3, padding="same", use_bias=False)(x)
-        x = layers.BatchNormalization()(x)
-        x = layers.ReLU()(x)
-        x = layers.MaxPooling2D()(x) if pool else x
-    features = layers.GlobalAveragePooling2D(name="features", dtype="float32")(x)
-    logits = layers.Dense(num_classes, dtype="float32")(layers.Dropout(0.3)(features))
-    return keras.Model(images, logits, name=f"classifier_{num_classes}")
+flags.DEFINE_string("out", None, "The .npz of weights; facts go beside it as .json.", required=True)
 
 
 def main(argv):
@@ -48,8 +29,8 @@ def main(argv):
     import keras
 
     from tfgan_app import runs
-    from tfgan_app.adversarial import float32_copy
     from tfgan_app.gan import GAN
+    from tfgan_app.metrics.classifier import build_classifier, save_classifier
     from tfgan_app.precision import choose_precision
 
     settings = {name: flags.FLAGS[name].value for name in cli.DATA_FLAGS}
@@ -73,8 +54,7 @@ def main(argv):
 
     path = pathlib.Path(flags.FLAGS.out)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # A copy carries no optimizer, whose state is twice the weights.
-    float32_copy(network).save(path)
+    save_classifier(path, network)
     facts = {
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "test_accuracy": round(accuracy, 4),
