@@ -16,14 +16,13 @@ import argparse
 import ast
 import datetime
 import json
-import os
 import pathlib
-import platform
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
+
+from processes import RunError, busy_fraction, call, machine, parse_result
 
 HERE = pathlib.Path(__file__).resolve().parent
 TORCH_ROWS = ("mlp_small", "mlp", "mlp_batchnorm", "dcgan", "dcgan28")
@@ -35,10 +34,6 @@ SYSTEMS = (
     *(f"torch:{row}" for row in TORCH_ROWS),
     *(f"torch:{row} best=True" for row in TORCH_ROWS),
 )
-
-
-class RunError(Exception):
-    """A process that ended with an error, or without a result."""
 
 
 def parse_system(text):
@@ -63,18 +58,6 @@ def parse_system(text):
     return framework, name, arguments
 
 
-def parse_result(output):
-    """Returns the JSON object on the last line of a run's output, or raises `RunError`."""
-    last = (output.strip().splitlines() or [""])[-1]
-    try:
-        result = json.loads(last)
-    except json.JSONDecodeError:
-        result = None
-    if not isinstance(result, dict):
-        raise RunError(f"the run printed no result. Its last line: {last or '(nothing)'}")
-    return result
-
-
 def markdown_table(systems, runs):
     """Returns the runs as a Markdown table, a row a system, in the order of `systems`."""
     lines = [
@@ -97,14 +80,14 @@ def benchmark(args):
     """Runs every system with every seed; returns the process's exit code."""
     report: dict = {
         "settings": {name: getattr(args, name) for name in ("dataset", "seconds", "seeds", "systems", "num_samples")},
-        "machine": {"cpu": cpu_model(), "cores": os.cpu_count(), "system": platform.platform()},
+        "machine": machine(),
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "versions": {},
         "runs": [],
     }
     with tempfile.TemporaryDirectory() as folder:
         data = pathlib.Path(folder, "train.npz")
-        _call(_worker(args, "data", data))
+        call(_worker(args, "data", data))
         for seed in args.seeds:
             for system in args.systems:
                 run = {"system": system, "seed": seed, "busy_before": busy_fraction()}
@@ -134,11 +117,11 @@ def _run(args, system, seed, data):
         command = [args.torch_python, HERE / "pytorch_gans.py", f"--model={name}", f"--data={data}", f"--out={samples}"]
         command += [f"--seconds={args.seconds}", f"--num_samples={args.num_samples}", f"--seed={seed}"]
         command += [f"--{key}" if value is True else f"--{key}={value}" for key, value in arguments.items()]
-    result = parse_result(_call(command))
+    result = parse_result(call(command))
     receipt_path = samples.with_suffix(".json")
     command = [sys.executable, "-m", "tfgan_app.evaluate", f"--images={samples}", f"--dataset={args.dataset}"]
     command += ["--split=test", f"--out={receipt_path}", *_data_dir(args)]
-    _call(command)
+    call(command)
     receipt = json.loads(receipt_path.read_text())
     used = {"real": receipt["real"]["used"], "fake": receipt["fake"]["used"]}
     result["versions"] |= receipt["versions"]
@@ -153,41 +136,6 @@ def _worker(args, kind, path):
 
 def _data_dir(args):
     return [f"--data_dir={args.data_dir}"] if args.data_dir else []
-
-
-def _call(command):
-    """Returns the standard output of a process, or raises `RunError` with the end of its standard error."""
-    try:
-        done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
-    except OSError as error:
-        raise RunError(str(error)) from error
-    if done.returncode:
-        raise RunError(f"exit code {done.returncode}: {done.stderr.strip()[-1000:]}")
-    return done.stdout
-
-
-def busy_fraction(seconds=1.0):
-    """Returns the part of the processor's time that other processes take now; 0 where the system does not tell."""
-    path = pathlib.Path("/proc/stat")
-    if not path.exists():
-        return 0.0
-
-    def read():
-        times = [int(field) for field in path.read_text().splitlines()[0].split()[1:9]]
-        return sum(times), times[3] + times[4]  # all; idle and waiting
-
-    total, idle = read()
-    time.sleep(seconds)
-    total_after, idle_after = read()
-    return round(1 - (idle_after - idle) / max(total_after - total, 1), 3)
-
-
-def cpu_model():
-    """Returns the processor's name, as the system gives it."""
-    path = pathlib.Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 # The workers: in processes of their own, which alone load TensorFlow.
@@ -274,7 +222,7 @@ def parse_arguments(argv=None):
         parser.error("--seconds must be positive and --num_samples at least 2.")
     if not args.worker and "torch" in frameworks:
         try:
-            _call([args.torch_python, "-c", "import torch"])
+            call([args.torch_python, "-c", "import torch"])
         except RunError as error:
             parser.error(f"--torch_python={args.torch_python} cannot import torch (pip install torch==2.13.0): {error}")
     return args

@@ -9,9 +9,25 @@ import tfgan_app as tg
 
 # Arguments of each exported model, small enough to train in a second.
 TINY = {
+    "ACGAN": {"image_shape": (28, 28, 1), "num_classes": 3, "latent_dim": 4, "base_channels": 2},
+    "BigGAN": {
+        "image_shape": (28, 28, 1),
+        "num_classes": 3,
+        "latent_dim": 6,
+        "base_channels": 2,
+        "embedding_dim": 3,
+        "attention_at": 14,
+    },
     "CGAN": {"image_shape": (28, 28, 1), "num_classes": 3, "latent_dim": 4, "base_channels": 2},
     "DCGAN": {"image_shape": (28, 28, 1), "latent_dim": 4, "base_channels": 2},
+    "InfoGAN": {"image_shape": (28, 28, 1), "categories": 3, "latent_dim": 4, "base_channels": 2},
     "MLPGAN": {"image_shape": (8, 8, 1), "latent_dim": 4, "g_units": (6, 5), "d_units": (5,), "batch_norm": True},
+    "PacGAN": {"image_shape": (28, 28, 1), "latent_dim": 4, "base_channels": 2},
+    "ProjectionGAN": {"image_shape": (28, 28, 1), "num_classes": 3, "latent_dim": 4, "g_channels": 4, "d_channels": 4},
+    "SAGAN": {"image_shape": (28, 28, 1), "num_classes": 3, "latent_dim": 4, "g_channels": 8, "d_channels": 8},
+    "SNGAN": {"image_shape": (28, 28, 1), "latent_dim": 4, "g_channels": 4, "d_channels": 4},
+    "WGAN": {"image_shape": (28, 28, 1), "latent_dim": 4, "base_channels": 2},
+    "WGANGP": {"image_shape": (28, 28, 1), "latent_dim": 4, "g_channels": 4, "d_channels": 4},
 }
 LATENT_DIM = 3
 SHAPE = (8, 8, 1)

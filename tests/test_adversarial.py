@@ -185,8 +185,10 @@ def test_a_subclass_must_define_the_data_contract():
     model = tg.AdversarialModel(*tiny_networks())
     with pytest.raises(NotImplementedError, match="AdversarialModel must define `unpack`"):
         model.unpack(None)
-    with pytest.raises(NotImplementedError, match="AdversarialModel must define `generate`"):
-        model.generate(None, None, (), None, True)
+    with pytest.raises(NotImplementedError, match="AdversarialModel must define `draw`"):
+        model.draw(None, (), None)
+    with pytest.raises(NotImplementedError, match="AdversarialModel must define `auxiliary_loss`"):
+        model.auxiliary_loss({}, (), None)
 
 
 def test_seed_comes_from_keras_by_default():
@@ -460,3 +462,214 @@ def test_validation_serves_keras_callbacks(tmp_path):
     for model, expected in ((copy, min(scores)), (gan, scores[0])):
         score = model.evaluate(validation, verbose=0, return_dict=True)["fd"]
         np.testing.assert_allclose(score, expected, rtol=1e-5)
+
+
+# Several updates of the discriminator.
+
+
+def record_batches(gan):
+    """Returns a list that fills with the real images of each update as the step runs eagerly."""
+    seen, judged = [], gan.discriminator_loss
+
+    def discriminator_loss(real, *rest, **kwargs):
+        seen.append(np.array(real))
+        return judged(real, *rest, **kwargs)
+
+    gan.discriminator_loss = discriminator_loss
+    return seen
+
+
+@pytest.mark.parametrize("as_data", [lambda x: x, lambda x: tf.data.Dataset.from_tensor_slices(x).batch(4)])
+def test_each_critic_update_sees_fresh_images(as_data):
+    gan = tiny_gan(n_critic=3, run_eagerly=True)
+    seen = record_batches(gan)
+    images = random_images(29)
+    data = as_data(images)
+    gan.fit(data, batch_size=None if isinstance(data, tf.data.Dataset) else 4, shuffle=False, verbose=0)
+    # Two whole steps; the last five images do not fill a third.
+    assert int(gan.iterations) == 2
+    np.testing.assert_array_equal(np.concatenate(seen), images[:24])
+    assert [len(batch) for batch in seen] == [4] * 6
+    assert len(gan.g_optimizer.variables) > 0
+    assert (int(gan.g_optimizer.iterations), int(gan.d_optimizer.iterations)) == (2, 6)
+
+
+def test_critic_updates_draw_fresh_latents():
+    gan = tiny_gan(n_critic=2, run_eagerly=True)
+    seeds, drawn = [], gan.draw
+    gan.draw = lambda real, condition, seed: seeds.append(tuple(np.array(seed))) or drawn(real, condition, seed)
+    train(gan, random_images(16))
+    assert seeds == [(3, 0), (3, 1), (3, 2), (3, 3)]
+
+
+def test_n_critic_with_labels_shuffles_arrays_once_an_epoch():
+    gan = tiny_gan(num_classes=3, n_critic=2, run_eagerly=True)
+    seen = record_batches(gan)
+    images = random_images(16)
+    gan.fit(images, random_labels(16), batch_size=4, epochs=2, verbose=0)
+    first, second = np.concatenate(seen[:4]), np.concatenate(seen[4:])
+
+    def ordered(x):
+        return sorted(map(bytes, x))
+
+    assert ordered(first) == ordered(second) == ordered(images)
+    assert not np.array_equal(first, second)
+    assert not np.array_equal(first, images)
+
+
+def test_n_critic_equals_the_steps_taken_apart():
+    images = random_images(8)
+    settings = {"d_optimizer": keras.optimizers.SGD(0.1), "g_optimizer": keras.optimizers.SGD(0.0), "ema_decay": 0}
+    whole = tiny_gan(n_critic=2, **settings)
+    train(whole, images)
+    apart = tiny_gan(d_optimizer=keras.optimizers.SGD(0.1), g_optimizer=keras.optimizers.SGD(0.0), ema_decay=0)
+    train(apart, images)
+    # With a generator that stands still, two critic updates are two steps.
+    assert_all_close(values(whole.discriminator), values(apart.discriminator), 1e-6)
+
+
+@pytest.mark.parametrize("n_critic", [0, 1.5])
+def test_n_critic_out_of_range(n_critic):
+    with pytest.raises(ValueError, match=f"`n_critic` must be an integer of at least 1. Received: n_critic={n_critic}"):
+        tiny_gan(n_critic=n_critic)
+
+
+def test_n_critic_needs_enough_images_of_a_kind_that_can_be_grouped():
+    gan = tiny_gan(n_critic=3)
+    with pytest.raises(ValueError, match=r"n_critic \* batch_size = 3 \* 4 images, and there are fewer"):
+        train(gan, random_images(11))
+    with pytest.raises(ValueError, match="With n_critic=3, `x` must be a tf.data.Dataset of batches or an array"):
+        gan.fit(iter([random_images(4)]))
+
+
+# Hooks.
+
+
+def test_half_life_of_the_average_is_in_images():
+    gan = tiny_gan(ema_half_life=8.0)
+    # Far from the start, where the warm-up has ended.
+    gan.iterations.assign(10**6)
+    gan.ema_generator.set_weights([np.zeros_like(w) for w in gan.ema_generator.get_weights()])
+    train(gan, random_images(4))
+    for average, current in zip(gan.ema_generator.weights, gan.generator.weights, strict=True):
+        share = 1 - 0.5 ** (4 / 8) if current.trainable else 1
+        np.testing.assert_allclose(average, share * np.array(current), rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["ema_decay", "ema_half_life"])
+def test_average_follows_a_schedule(name):
+    values_ = [0.9, 0.2] if name == "ema_decay" else [1e9, 1e-9]
+    schedule = keras.optimizers.schedules.PiecewiseConstantDecay([10**6 + 1], values_)
+    gan = tiny_gan(**{name: schedule})
+    gan.iterations.assign(10**6)
+    gan.ema_generator.set_weights([np.zeros_like(w) for w in gan.ema_generator.get_weights()])
+    train(gan, random_images(8))
+    trained = [w for w in gan.generator.weights if w.trainable]
+    averages = [w for w, g in zip(gan.ema_generator.weights, gan.generator.weights, strict=True) if g.trainable]
+    for average, current in zip(averages, trained, strict=True):
+        share = np.abs(np.array(average)).sum() / np.abs(np.array(current)).sum()
+        assert 0.8 < share < 0.9 if name == "ema_decay" else share == pytest.approx(1)
+
+
+def test_an_explicit_decay_takes_the_place_of_a_models_half_life():
+    class Half(tg.GAN):
+        def compile_defaults(self):
+            return {"ema_half_life": 100.0, "n_critic": 2}
+
+    gan = Half(*tiny_networks())
+    gan.compile()
+    assert (gan.ema_half_life, gan.n_critic) == (100.0, 2)
+    gan.compile(ema_decay=0.5, n_critic=1)
+    assert (gan.ema_half_life, gan.ema_decay, gan.n_critic) == (None, 0.5, 1)
+
+
+@keras.saving.register_keras_serializable("tests")
+class Brighten(keras.layers.Layer):
+    """An augmentation that remembers what it was told."""
+
+    def build(self, input_shape):
+        self.mean_logit = self.add_weight(name="mean_logit", shape=(), initializer="zeros", trainable=False)
+        self.calls = self.add_weight(name="calls", shape=(), initializer="zeros", trainable=False)
+
+    def call(self, images):
+        return images + 0.25
+
+    def update(self, real_logits):
+        self.mean_logit.assign(tf.reduce_mean(real_logits))
+        self.calls.assign_add(1.0)
+
+
+def test_augmentation_stands_between_images_and_discriminator_in_training_alone(tmp_path):
+    gan = tiny_gan(augment=Brighten(), d_optimizer=keras.optimizers.SGD(0.0), n_critic=2)
+    images = tf.constant(random_images(8))
+    np.testing.assert_allclose(gan.judge(images, ()), gan.discriminator(images + 0.25), rtol=1e-5)
+    np.testing.assert_allclose(gan.judge(images, (), training=False), gan.discriminator(images), rtol=1e-5)
+    train(gan, images)
+    assert float(gan.augment.calls) == 2, "told once an update, not when the generator is judged or in validation"
+    np.testing.assert_allclose(gan.augment.mean_logit, np.mean(gan.judge(images[4:], ())), rtol=1e-5)
+    gan.evaluate(images, verbose=0)
+    assert float(gan.augment.calls) == 2
+    gan.save(tmp_path / "gan.keras")
+    copy = keras.models.load_model(tmp_path / "gan.keras")
+    assert float(copy.augment.calls) == 2
+    gan.compile(augment=False)
+    assert gan.augment is None
+
+
+def test_losses_of_layers_and_weights_count():
+    def build(factor):
+        keras.utils.set_random_seed(0)
+        generator, _ = tiny_networks()
+        images = keras.Input(SHAPE)
+        x = keras.layers.Dense(1, kernel_regularizer=keras.regularizers.L2(factor))(keras.layers.Flatten()(images))
+        gan = tg.GAN(generator, keras.Model(images, x), seed=3)
+        gan.compile(d_optimizer=keras.optimizers.SGD(0.1))
+        start = np.array(gan.discriminator.weights[0])
+        train(gan, random_images(4))
+        return start, np.array(gan.discriminator.weights[0])
+
+    (start, plain), (_, regularised) = build(0.0), build(3.0)
+    np.testing.assert_allclose(regularised, plain - 0.1 * 2 * 3.0 * start, atol=1e-5)
+
+
+def test_layers_begin_each_update_of_their_network():
+    class Counting(keras.layers.Layer):
+        def build(self, input_shape):
+            self.count = self.add_weight(name="count", shape=(), initializer="zeros", trainable=False)
+
+        def call(self, x):
+            return x
+
+        def begin_update(self):
+            self.count.assign_add(1.0)
+
+    generator, discriminator = tiny_networks()
+    networks = [
+        keras.Model(network.inputs, Counting(name="counting")(network.output)) for network in (generator, discriminator)
+    ]
+    with keras.utils.custom_object_scope({"Counting": Counting}):
+        gan = tg.GAN(*networks)
+    gan.compile(n_critic=3)
+    train(gan, random_images(24))
+    counts = [float(network.get_layer("counting").count) for network in (gan.generator, gan.discriminator)]
+    assert counts == [2, 6]
+
+
+def test_what_a_discriminator_predicts_has_its_own_loss():
+    class Predicting(tg.GAN):
+        def auxiliary_loss(self, outputs, condition, inputs):
+            assert set(outputs) == {"logits", "brightness"}
+            return tf.reduce_mean(outputs["brightness"]) + (1.0 if inputs is None else 10.0)
+
+    generator, _ = tiny_networks()
+    images = keras.Input(SHAPE)
+    features = keras.layers.Flatten()(images)
+    outputs = {"logits": keras.layers.Dense(1)(features), "brightness": keras.layers.Dense(1)(features)}
+    gan = Predicting(generator, keras.Model(images, outputs), seed=3)
+    gan.compile(d_optimizer=keras.optimizers.SGD(0.0), g_optimizer=keras.optimizers.SGD(0.0))
+    real = random_images(4)
+    logs = train(gan, real).history
+    fake = gan.generator(gan.draw(real, (), tf.constant([3, 0], tf.int64))[0], training=True)
+    means = [float(tf.reduce_mean(gan.discriminator(x)["brightness"])) for x in (real, fake)]
+    np.testing.assert_allclose(logs["d_auxiliary"], sum(means) + 11, rtol=1e-5)
+    np.testing.assert_allclose(logs["g_auxiliary"], means[1] + 10, rtol=1e-5)

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-FLAGFILES = sorted(path.name for path in (pathlib.Path(__file__).parent.parent / "tfgan_app" / "flags").glob("*.flags"))
 TINY = (
     "--model=MLPGAN",
     "--model_arg=g_units=(8,)",
@@ -103,7 +102,8 @@ def test_train_refuses_wrong_flags_in_one_line(flags, message, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("flagfile", FLAGFILES)
+# test_recipes.py builds and trains every recipe; these two also go through the command.
+@pytest.mark.parametrize("flagfile", ["mnist.flags", "wgan_gp.flags"])
 def test_every_recipe_passes_its_dry_run_and_writes_nothing(flagfile, tmp_path):
     out = run("train", f"--flagfile={flagfile}", "--batch_size=4", "--dry_run", cwd=tmp_path)
     assert "--model=" in out

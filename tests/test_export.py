@@ -102,6 +102,7 @@ def test_signatures_name_their_arguments(case):
         "generate": sorted(["latents", *more]),
         "generate_uint8": sorted(["latents", *more]),
         "sample": sorted(["num_images", "seed", *more]),
+        "sample_truncated": sorted(["num_images", "seed", "truncation", *more]),
         "discriminate": sorted(["images", *more]),
     }
 

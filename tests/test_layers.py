@@ -1,103 +1,265 @@
-"""tfgan_app.layers: fused batch normalisation against Keras's own."""
+"""tfgan_app.layers: spectral normalisation, attention, packing, conditional normalisation, clipping."""
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import values
+from conftest import random_images, tiny_gan, train, values
+from keras import layers
 
-from tfgan_app.layers import BatchNormalization
+import tfgan_app as tg
+from tfgan_app.adversarial import in_float32
 
-SHAPES = [(8, 3), (4, 5, 3), (4, 6, 5, 3)]
+SPECTRAL = {
+    "dense": (lambda: tg.layers.SpectralDense(4), layers.Dense, (5, 6)),
+    "conv": (lambda: tg.layers.SpectralConv2D(4, 3, padding="same"), layers.Conv2D, (2, 5, 5, 3)),
+}
 
 
-def pair(shape, **kwargs):
-    """Returns our layer and Keras's with equal, uneven weights, and an input."""
-    rng = np.random.default_rng(1)
-    ours, theirs = (
-        cls(momentum=0.9, epsilon=1.001e-5, **kwargs) for cls in (BatchNormalization, keras.layers.BatchNormalization)
+def built(name, dtype=None):
+    layer, _, shape = SPECTRAL[name]
+    layer = layer()
+    if dtype:
+        layer.dtype_policy = dtype
+    layer.build((None, *shape[1:]))
+    x = tf.constant(np.random.default_rng(0).normal(size=shape), tf.float32)
+    return layer, x
+
+
+def true_sigma(kernel):
+    return np.linalg.svd(np.array(kernel).reshape(-1, kernel.shape[-1]), compute_uv=False)[0]
+
+
+@pytest.mark.parametrize("name", SPECTRAL)
+def test_sigma_converges_from_below(name):
+    layer, _ = built(name)
+    truth, estimates = true_sigma(layer.kernel), []
+    for _ in range(60):
+        estimates.append(float(layer.sigma()))
+        layer.begin_update()
+    assert max(estimates) <= truth * (1 + 1e-5)
+    np.testing.assert_allclose(layer.sigma(), truth, rtol=1e-3)
+
+
+def test_sigma_of_a_known_matrix():
+    layer, _ = built("dense")
+    left, right = (np.linalg.qr(np.random.default_rng(seed).normal(size=(n, 4)))[0] for seed, n in ((1, 6), (2, 4)))
+    layer.kernel.assign(left @ np.diag([3.0, 2.0, 1.0, 0.5]) @ right.T)
+    for _ in range(30):
+        layer.begin_update()
+    np.testing.assert_allclose(layer.sigma(), 3.0, atol=1e-3)
+    # One iteration does what Algorithm 1 says.
+    matrix, u = np.array(layer.kernel), np.array([1.0, 0, 0, 0], np.float32)
+    layer.u.assign(u)
+    layer.begin_update()
+    v = matrix @ u / np.linalg.norm(matrix @ u)
+    np.testing.assert_allclose(layer.u, matrix.T @ v / np.linalg.norm(matrix.T @ v), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", SPECTRAL)
+def test_equals_the_plain_layer_with_divided_weights(name):
+    layer, x = built(name)
+    plain = SPECTRAL[name][1].from_config(
+        {k: v for k, v in layer.get_config().items() if k not in ("name", "registered_name")}
     )
-    for layer in (ours, theirs):
-        layer.build((None, *shape[1:]))
-    weights = [rng.uniform(0.5, 2, weight.shape) for weight in ours.weights]
-    ours.set_weights(weights)
-    theirs.set_weights(weights)
-    return ours, theirs, tf.constant(rng.normal(2, 3, shape), tf.float32)
+    plain.build(x.shape)
+    plain.kernel.assign(layer.kernel / layer.sigma())
+    layer.bias.assign(tf.range(4, dtype=tf.float32))
+    plain.bias.assign(layer.bias)
+    np.testing.assert_allclose(layer(x), plain(x), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+def test_embedding_is_divided_as_a_whole():
+    layer = tg.layers.SpectralEmbedding(5, 3)
+    layer.build()
+    for _ in range(60):
+        layer.begin_update()
+    table = np.array(layer.embeddings)
+    np.testing.assert_allclose(layer(tf.constant([1, 4])), table[[1, 4]] / true_sigma(table), rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", SPECTRAL)
+def test_gradient_flows_through_sigma(name):
+    layer, x = built(name)
+    for _ in range(100):
+        layer.begin_update()
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(layer(x) ** 3)
+    gradient = np.array(tape.gradient(loss, layer.kernel.value))
+    # Scaling the weights changes nothing, so their gradient has no part along them.
+    kernel = np.array(layer.kernel)
+    assert abs(np.sum(gradient * kernel)) < 1e-4 * np.linalg.norm(gradient) * np.linalg.norm(kernel)
+    assert np.linalg.norm(gradient) > 0.1
+    start, step, index = kernel.copy(), 1e-3, (0,) * kernel.ndim
+    ends = []
+    for sign in (1, -1):
+        moved = start.copy()
+        moved[index] += sign * step
+        layer.kernel.assign(moved)
+        for _ in range(100):  # with u fully converged, the derivative of sigma is that of equation 12
+            layer.begin_update()
+        ends.append(float(tf.reduce_sum(layer(x) ** 3)))
+    np.testing.assert_allclose(gradient[index], (ends[0] - ends[1]) / (2 * step), rtol=2e-2, atol=1e-2)
+
+
 @pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("jit_compile", [False, True])
-def test_equals_keras_with_its_gradients(shape, training, jit_compile):
-    ours, theirs, x = pair(shape)
-    before = [np.array(weight) for weight in ours.non_trainable_variables]
-
-    @tf.function(jit_compile=jit_compile)
-    def run(layer, x):
-        with tf.GradientTape() as tape:
-            tape.watch(x)
-            y = layer(x, training=training)
-            loss = tf.reduce_sum(y**3)
-        return y, tape.gradient(loss, [x, *(v.value for v in layer.trainable_variables)])
-
-    (y, gradients), (expected, expected_gradients) = run(ours, x), run(theirs, x)
-    assert y.shape == expected.shape
-    np.testing.assert_allclose(y, expected, atol=1e-5)
-    for gradient, expected_gradient in zip(gradients, expected_gradients, strict=True):
-        np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-4, atol=1e-3)
-
-    axes = tuple(range(len(shape) - 1))
-    momentum = 0.9 if training else 1.0
-    moments = [np.mean(x, axes), np.var(x, axes, ddof=1)]  # unbiased, which Keras's is not
-    for variable, old, batch in zip(ours.non_trainable_variables, before, moments, strict=True):
-        np.testing.assert_allclose(variable, momentum * old + (1 - momentum) * batch, rtol=1e-5)
+def test_calls_change_nothing(training):
+    layer, x = built("conv")
+    before = values(layer)
+    for network in (layer, keras.Sequential([layer])):
+        network(x, training=training)
+    for old, new in zip(before, values(layer), strict=True):
+        np.testing.assert_array_equal(old, new)
 
 
-@pytest.mark.parametrize("kwargs", [{"scale": False}, {"center": False}, {"scale": False, "center": False}])
-def test_without_scale_or_offset(kwargs):
-    ours, theirs, x = pair((4, 6, 5, 3), **kwargs)
-    np.testing.assert_allclose(ours(x, training=True), theirs(x, training=True), atol=1e-5)
+def spectral_gan(**kwargs):
+    images = keras.Input((8, 8, 1))
+    x = tg.layers.SpectralConv2D(4, 3, activation="tanh")(images)
+    discriminator = keras.Model(images, tg.layers.SpectralDense(1, dtype="float32")(layers.Flatten()(x)))
+    gan = tiny_gan()
+    gan = tg.GAN(gan.generator, discriminator, seed=3)
+    gan.compile(**kwargs)
+    return gan
 
 
-@pytest.mark.parametrize(("dtype", "training"), [("bfloat16", True), ("bfloat16", False), ("float16", True)])
-@pytest.mark.parametrize("shape", SHAPES)
-def test_keeps_statistics_in_float32(dtype, shape, training):
-    ours, exact, x = pair(shape)[0], pair(shape)[0], pair(shape)[2]
-    mixed = BatchNormalization(momentum=0.9, dtype=f"mixed_{dtype}")
-    mixed.build(x.shape)
-    mixed.set_weights(ours.get_weights())
-    x = tf.cast(x, dtype)
-    y, expected = mixed(x, training=training), exact(tf.cast(x, tf.float32), training=training)
-    assert y.dtype == dtype
-    assert {weight.dtype for weight in mixed.weights} == {"float32"}
-    np.testing.assert_allclose(np.asarray(y, np.float32), expected, atol=0.05)
-    # No 16-bit rounding on the way.
-    np.testing.assert_allclose(mixed.moving_mean, exact.moving_mean, rtol=1e-5)
-    np.testing.assert_allclose(mixed.moving_variance, exact.moving_variance, rtol=1e-5)
+@pytest.mark.parametrize("n_critic", [1, 3])
+def test_one_iteration_for_each_update_of_the_network(n_critic):
+    gan = spectral_gan(n_critic=n_critic, d_optimizer=keras.optimizers.SGD(0.0))
+    layer = gan.discriminator.layers[1]
+    expected = tg.layers.SpectralConv2D.from_config(layer.get_config())
+    expected.build((None, 8, 8, 1))
+    expected.set_weights(layer.get_weights())
+    train(gan, random_images(4 * n_critic))
+    for _ in range(n_critic):
+        expected.begin_update()
+    np.testing.assert_allclose(layer.u, expected.u, rtol=1e-5)
 
 
-def test_frozen_uses_and_keeps_its_moving_statistics():
-    ours, _, x = pair((4, 6, 5, 3))
-    ours.trainable = False
-    before, expected = values(ours), ours(x, training=False)
-    np.testing.assert_array_equal(ours(x, training=True), expected)
-    np.testing.assert_array_equal(np.stack(values(ours)), np.stack(before))
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("name", SPECTRAL)
+def test_sigma_is_float32_under_mixed_precision(policy, name):
+    layer, x = built(name, policy)
+    for _ in range(30):
+        layer.begin_update()
+    exact, _ = built(name)
+    exact.set_weights(layer.get_weights())
+    y = layer(x)
+    assert y.dtype == policy.removeprefix("mixed_")
+    assert {weight.dtype for weight in layer.weights} == {"float32"}
+    np.testing.assert_allclose(tf.cast(y, tf.float32), exact(x), atol=0.05)
+    with in_float32(layer):
+        np.testing.assert_allclose(layer(x), exact(x), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("kwargs", [{"axis": 1}, {"synchronized": True}, {"renorm": True}])
-def test_unsupported_argument(kwargs):
-    ((name, value),) = kwargs.items()
-    with pytest.raises(ValueError, match=f"supports only {name}=.*Received: {name}={value}"):
-        BatchNormalization(**kwargs)
-
-
-def test_survives_saving(tmp_path):
-    inputs = keras.Input((5, 4, 3))
-    model = keras.Model(inputs, BatchNormalization(momentum=0.8, epsilon=2e-3, name="norm")(inputs))
-    x = np.random.default_rng(0).normal(size=(4, 5, 4, 3)).astype(np.float32)
-    model(x, training=True)
+def test_saves_the_undivided_weights(tmp_path):
+    inputs = keras.Input((5, 5, 3))
+    x = tg.layers.SelfAttention(name="attention")(tg.layers.SpectralConv2D(8, 3, name="conv")(inputs))
+    model = keras.Model(inputs, tg.layers.SpectralDense(2)(layers.Flatten()(x)))
+    for layer in model._flatten_layers():
+        if hasattr(layer, "begin_update"):
+            layer.begin_update()
     model.save(tmp_path / "model.keras")
     copy = keras.models.load_model(tmp_path / "model.keras")
-    assert type(copy.get_layer("norm")) is BatchNormalization
-    assert copy.get_layer("norm").get_config() == model.get_layer("norm").get_config()
-    np.testing.assert_array_equal(copy(x), model(x))
+    for old, new in zip(values(model), values(copy), strict=True):
+        np.testing.assert_array_equal(old, new)
+    x = np.random.default_rng(0).normal(size=(2, 5, 5, 3)).astype(np.float32)
+    np.testing.assert_allclose(copy(x), model(x), rtol=1e-6)
+
+
+# Attention.
+
+
+def test_attention_starts_as_the_identity_and_equals_a_direct_computation():
+    layer = tg.layers.SelfAttention()
+    x = tf.constant(np.random.default_rng(0).normal(size=(2, 4, 6, 16)), tf.float32)
+    np.testing.assert_array_equal(layer(x), x)
+    layer.gamma.assign(0.7)
+
+    def kernel(part):
+        return np.array(part.kernel / part.sigma())[0, 0]
+
+    def pooled(maps):
+        return maps.reshape(2, 2, 2, 3, 2, -1).max(axis=(2, 4)).reshape(2, 6, -1)
+
+    query = (x.numpy() @ kernel(layer.query)).reshape(2, 24, 2)
+    key, hidden = pooled(x.numpy() @ kernel(layer.key)), pooled(x.numpy() @ kernel(layer.values))
+    scores = np.exp(query @ key.transpose(0, 2, 1))
+    attended = (scores / scores.sum(-1, keepdims=True)) @ hidden
+    expected = x + 0.7 * (attended @ kernel(layer.project)).reshape(2, 4, 6, 16)
+    np.testing.assert_allclose(layer(x), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("make", [lambda: tg.layers.SelfAttention(), lambda: tg.layers.SpectralConv2D(8, 3)])
+def test_second_order_gradient_equals_finite_differences(make):
+    layer = make()
+    x = tf.Variable(0.3 * np.random.default_rng(0).normal(size=(1, 4, 4, 8)).astype(np.float32))
+    layer(x)
+    for part in layer._flatten_layers():
+        for _ in range(20):
+            getattr(part, "begin_update", int)()
+    if hasattr(layer, "gamma"):
+        layer.gamma.assign(1.0)
+    direction = tf.constant(np.random.default_rng(1).normal(size=x.shape), tf.float32)
+
+    def squared_gradient():
+        with tf.GradientTape() as tape:
+            y = tf.reduce_sum(tf.tanh(layer(x)))
+        return tf.reduce_sum(tf.square(tape.gradient(y, x)))
+
+    with tf.GradientTape() as tape:
+        value = squared_gradient()
+    slope = tf.reduce_sum(tape.gradient(value, x) * direction)
+    start, ends = tf.identity(x), []
+    for sign in (1, -1):
+        x.assign(start + sign * 1e-4 * direction)  # small: max-pooling has kinks
+        ends.append(squared_gradient())
+    np.testing.assert_allclose(slope, (ends[0] - ends[1]) / 2e-4, rtol=5e-2, atol=0.2)
+
+
+# Packing.
+
+
+@pytest.mark.parametrize("packing", [1, 2, 3])
+def test_packs_neighbours_along_the_channels(packing):
+    x = tf.reshape(tf.range(7 * 2 * 2 * 2, dtype=tf.float32), (7, 2, 2, 2))
+    y = tg.layers.Pack(packing)(x)
+    assert y.shape == (7 // packing, 2, 2, 2 * packing)
+    for pack in range(7 // packing):
+        parts = [x[pack * packing + i] for i in range(packing)]
+        np.testing.assert_array_equal(y[pack], np.concatenate(parts, axis=-1))
+    inputs = keras.Input((2, 2, 2))
+    assert tg.layers.Pack(packing)(inputs).shape == (None, 2, 2, 2 * packing)
+
+
+@pytest.mark.parametrize("packing", [0, 1.5])
+def test_packing_is_a_positive_integer(packing):
+    with pytest.raises(ValueError, match=f"`packing` must be an integer of at least 1. Received: packing={packing}"):
+        tg.layers.Pack(packing)
+
+
+# Conditional batch normalisation.
+
+
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+def test_conditional_normalisation_scales_each_image_by_its_own(dtype):
+    layer = tg.layers.ConditionalBatchNormalization(dtype=dtype)
+    rng = np.random.default_rng(0)
+    x = tf.constant(rng.normal(2, 3, (4, 5, 5, 3)), tf.float32)
+    scale, offset = (tf.constant(rng.normal(size=(4, 3)), tf.float32) for _ in range(2))
+    y = layer([x, scale, offset], training=True)
+    assert [w.name for w in layer.weights] == ["moving_mean", "moving_variance"]
+    normalised = (x - np.mean(x, (0, 1, 2))) / np.std(x, (0, 1, 2))
+    expected = normalised * (1 + scale)[:, None, None] + offset[:, None, None]
+    np.testing.assert_allclose(tf.cast(y, tf.float32), expected, atol=1e-3 if dtype == "float32" else 0.1)
+
+
+# Clipping.
+
+
+def test_clips_after_each_update():
+    clip = tg.layers.ClipWeights(0.25)
+    np.testing.assert_array_equal(clip(np.float32([-2, -0.25, 0.1, 3])), np.float32([-0.25, -0.25, 0.1, 0.25]))
+    copy = keras.constraints.get(keras.constraints.serialize(clip))
+    assert copy.limit == 0.25
+    with pytest.raises(ValueError, match="`limit` must be positive. Received: limit=0"):
+        tg.layers.ClipWeights(0)

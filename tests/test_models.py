@@ -9,6 +9,7 @@ import tensorflow as tf
 from conftest import assert_all_close, random_images, random_labels, state, tiny_model, train, values
 
 import tfgan_app as tg
+from tfgan_app.adversarial import apply
 from tfgan_app.checkpoints import Checkpoints
 from tfgan_app.saved import SavedGAN
 
@@ -21,9 +22,11 @@ def trained(request):
     keras.utils.set_random_seed(1)
     gan = tiny_model(request.param)
     gan.compile(g_optimizer=keras.optimizers.Adam(1e-3), d_optimizer=keras.optimizers.Adam(1e-3))
-    data = random_images(8, gan.image_shape), random_labels(8, gan.num_classes) if gan.num_classes else None
+    num = 8 * gan.n_critic
+    data = random_images(num, gan.image_shape), random_labels(num, gan.num_classes) if gan.num_classes else None
     before = {name: values(getattr(gan, name)) for name in ("generator", "discriminator", "ema_generator")}
     train(gan, *data)
+    data = data[0][:8], None if data[1] is None else data[1][:8]
     return gan, data, before
 
 
@@ -32,12 +35,14 @@ def test_networks_fit_their_contract(trained):
     assert gan.generator.inputs[0].shape == (None, gan.latent_dim)
     assert [x.name for x in gan.generator.inputs] == ["latents", "labels"][: len(gan.generator.inputs)]
     assert [x.name for x in gan.discriminator.inputs] == ["images", "labels"][: len(gan.discriminator.inputs)]
+    assert len(gan.generator.inputs) == 1 + (gan.num_classes is not None)
     condition = () if labels is None else (tf.constant(labels),)
-    drawn = gan.generate(gan.generator, images, condition, (0, 0), training=False)
+    seed = tf.constant([0, 0], tf.int64)
+    drawn = apply(gan.generator, gan.draw(images, condition, seed))
     assert drawn.shape == images.shape
     assert -1 <= np.min(drawn) < 0 < np.max(drawn) <= 1
     logits = gan.judge(tf.constant(images), condition)
-    assert logits.shape == (8, 1)
+    assert logits.shape == (8 // gan.arguments.get("packing", 1), 1)
     assert logits.dtype == "float32"
     sample = gan.sample(9)
     assert sample.shape == (9, *gan.image_shape)

@@ -1,5 +1,6 @@
 """The adversarial training step, shared by every GAN here."""
 
+import contextlib
 import random
 
 import keras
@@ -13,16 +14,18 @@ __all__ = ["AdversarialModel"]
 class AdversarialModel(keras.Model):
     """A generator and a discriminator trained against each other.
 
-    The step is Algorithm 1 of Goodfellow et al. 2014 (https://arxiv.org/abs/1406.2661): the discriminator's update,
-    then the generator's, each with its own optimizer. One generated batch serves both updates, as the
-    generator does not change in between. After them the EMA generator moves towards the generator.
+    The step is Algorithm 1 of Goodfellow et al. 2014 (https://arxiv.org/abs/1406.2661): `n_critic` updates of the
+    discriminator, then the generator's, each network with its own optimizer. The last generated batch serves
+    both, as the generator does not change in between. After them the EMA generator moves towards the generator.
 
-    Subclasses define what a batch is and how a fake is made, in `unpack` and `generate`. The step knows nothing
-    else about them.
+    Subclasses define what a batch is and what the generator is given, in `unpack` and `draw`, and their paper's
+    settings in `compile_defaults`. The step knows nothing else about them. A layer that changes once per update of its
+    network, such as spectral normalisation, has a method `begin_update()`, which the step calls.
 
     Args:
         generator: A built `keras.Model` whose images lie in [-1, 1].
-        discriminator: A built `keras.Model` that returns logits (no sigmoid) of shape `(batch, ...)`.
+        discriminator: A built `keras.Model` that returns logits (no sigmoid) of shape `(batch, ...)`, or a dict of
+            outputs with such `logits` among them, for those that predict something besides.
         seed: Seed of what the generator draws. That of step k depends on (seed, k) alone, so a resumed run draws
             what an uninterrupted one would have. By default from the generator that
             `keras.utils.set_random_seed` seeds.
@@ -53,17 +56,31 @@ class AdversarialModel(keras.Model):
         """
         raise NotImplementedError(f"{type(self).__name__} must define `unpack`.")
 
-    def generate(self, generator, real, condition, seed, training):
-        """Returns one fake for each image of `real`.
+    def draw(self, real, condition, seed):
+        """Returns the list of the generator's inputs for one fake beside each image of `real`.
 
         Args:
-            generator: The trained generator or its EMA.
             real: The batch's images.
             condition: What `unpack` returned beside them.
             seed: An int64 tensor of two elements: the source of all randomness.
-            training: As in `keras.layers.Layer.call`.
         """
-        raise NotImplementedError(f"{type(self).__name__} must define `generate`.")
+        raise NotImplementedError(f"{type(self).__name__} must define `draw`.")
+
+    def compile_defaults(self):
+        """Returns the arguments of `compile` that this model's paper sets, by name; those left out are DCGAN's."""
+        return {}
+
+    def auxiliary_loss(self, outputs, condition, inputs):
+        """Returns the loss of what a discriminator with a dict of outputs predicts besides its logits.
+
+        Called with the outputs for real images in the discriminator's update, and for fakes in both.
+
+        Args:
+            outputs: The discriminator's outputs by name, float32.
+            condition: What `unpack` returned beside the real images; fakes share it.
+            inputs: What the generator drew the fakes from; None for real images.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define `auxiliary_loss`.")
 
     # Compilation.
 
@@ -72,115 +89,198 @@ class AdversarialModel(keras.Model):
         g_optimizer=None,
         d_optimizer=None,
         loss=None,
-        ema_decay=0.999,
+        penalties=None,
+        g_penalties=None,
+        augment=None,
+        n_critic=None,
+        ema_decay=None,
+        ema_half_life=None,
         metrics=(),
         **kwargs,
     ):
-        """Configures training.
+        """Configures training. What is None is the model's own choice, its paper's; the defaults below are `GAN`'s.
 
         Args:
             g_optimizer: The generator's optimizer: an object, a name or a config. By default Adam with learning rate
                 2e-4 and beta_1 0.5, DCGAN's choice (https://arxiv.org/abs/1511.06434).
             d_optimizer: The discriminator's, likewise.
             loss: A `tfgan_app.losses.AdversarialLoss`; by default `NonSaturating(real_label=0.9)`.
-            ema_decay: Weight of the old average in the EMA generator, in [0, 1); 0 makes it a copy. The first steps
-                use min(ema_decay, (1 + step) / (10 + step)), or the average would keep its random start.
+            penalties: The discriminator's, a list of `tfgan_app.penalties.Penalty`. By default none.
+            g_penalties: The generator's, likewise.
+            augment: A layer `images -> images` between images and discriminator, `tfgan_app.augment.DiffAugment()` or
+                `AdaptiveAugment()` for example, or False for none. By default none.
+            n_critic: Updates of the discriminator before each of the generator, all on fresh batches. By default 1.
+            ema_decay: Weight of the old average in the EMA generator, in [0, 1), or a schedule of the step; 0 makes it
+                a copy. The first steps use min(ema_decay, (1 + step) / (10 + step)), or the average would keep its
+                random start. By default 0.999.
+            ema_half_life: Images after which the average has forgotten half, or a schedule of the step; it takes the
+                place of `ema_decay`.
             metrics: `keras.metrics.Metric` objects with an `extractor`, updated by `evaluate` and validation with
                 features of real images and of as many fakes from the EMA generator.
             **kwargs: `jit_compile`, `run_eagerly`, `steps_per_execution` as in `keras.Model.compile`.
 
         Raises:
-            ValueError: If one optimizer is given for both networks, or `ema_decay` is out of range.
+            ValueError: If one optimizer is given for both networks, or a number is out of range.
         """
-        if not 0 <= ema_decay < 1:
-            raise ValueError(f"`ema_decay` must lie in [0, 1). Received: ema_decay={ema_decay}")
+        given = {
+            "g_optimizer": g_optimizer,
+            "d_optimizer": d_optimizer,
+            "loss": loss,
+            "penalties": penalties,
+            "g_penalties": g_penalties,
+            "augment": augment,
+            "n_critic": n_critic,
+            "ema_decay": ema_decay,
+            "ema_half_life": ema_half_life,
+            **kwargs,
+        }
+        given = {name: value for name, value in given.items() if value is not None}
+        own = self.compile_defaults()
+        if "ema_decay" in given:
+            own.pop("ema_half_life", None)
+        defaults = _defaults()
+        chosen = {**defaults, **own, **given}
+        if chosen["n_critic"] != int(chosen["n_critic"]) or chosen["n_critic"] < 1:
+            raise ValueError(f"`n_critic` must be an integer of at least 1. Received: n_critic={chosen['n_critic']}")
+        if not callable(chosen["ema_decay"]) and not 0 <= chosen["ema_decay"] < 1:
+            raise ValueError(f"`ema_decay` must lie in [0, 1). Received: ema_decay={chosen['ema_decay']}")
         if g_optimizer is d_optimizer and isinstance(g_optimizer, keras.optimizers.Optimizer):
             raise ValueError(
                 "`g_optimizer` and `d_optimizer` must be two objects: an optimizer's state belongs to one network. "
                 f"Received: the same {type(g_optimizer).__name__} twice."
             )
-        super().compile(optimizer=None, **kwargs)
-        self.loss = loss or losses.NonSaturating()
-        self.ema_decay = float(ema_decay)
-        self.g_optimizer = _prepared_optimizer(g_optimizer, self.generator)
-        self.d_optimizer = _prepared_optimizer(d_optimizer, self.discriminator)
-        self._loss_trackers = [keras.metrics.Mean(name=name) for name in ("d_loss", "g_loss", "d_real", "d_fake")]
+        super().compile(optimizer=None, **{name: value for name, value in chosen.items() if name not in defaults})
+        self.loss = chosen["loss"]
+        self.penalties = list(chosen["penalties"])
+        self.g_penalties = list(chosen["g_penalties"])
+        self.augment = chosen["augment"] or None
+        self.n_critic = int(chosen["n_critic"])
+        self.ema_decay = chosen["ema_decay"]
+        self.ema_half_life = chosen["ema_half_life"]
+        if self.augment is not None and not self.augment.built:
+            self.augment.build((None, *self.generator.outputs[0].shape[1:]))
+        self.g_optimizer = _prepared_optimizer(chosen["g_optimizer"], self.generator)
+        self.d_optimizer = _prepared_optimizer(chosen["d_optimizer"], self.discriminator)
+        terms = ["d_loss", "g_loss", "d_real", "d_fake"]
+        terms += ["d_auxiliary", "g_auxiliary"] if predicts(self.discriminator) else []
+        terms += [penalty.name for penalty in (*self.penalties, *self.g_penalties)]
+        if len(set(terms)) < len(terms):
+            raise ValueError(f"Each penalty must have a `name` of its own. Received: {terms[4:]}")
+        self._loss_trackers = [keras.metrics.Mean(name=name) for name in terms]
         self._scores = list(metrics or ())
-        self._compile_arguments = {
-            "ema_decay": self.ema_decay,
-            "jit_compile": kwargs.get("jit_compile", "auto"),
-            "steps_per_execution": kwargs.get("steps_per_execution", 1),
-        }
+        self._compile_arguments = chosen
 
     def get_compile_config(self):
         if not self.compiled:
             return None
-        serialize = keras.saving.serialize_keras_object
-        return {
-            "g_optimizer": serialize(self.g_optimizer),
-            "d_optimizer": serialize(self.d_optimizer),
-            "loss": serialize(self.loss),
-            "metrics": [serialize(metric) for metric in self._scores],
+        arguments = {
             **self._compile_arguments,
+            "g_optimizer": self.g_optimizer,
+            "d_optimizer": self.d_optimizer,
+            "metrics": self._scores,
         }
+        return {name: keras.saving.serialize_keras_object(value) for name, value in arguments.items()}
 
     def compile_from_config(self, config):
         self.compile(**keras.saving.deserialize_keras_object(config))
 
+    def fit(self, x=None, y=None, batch_size=None, **kwargs):
+        """Trains as `keras.Model.fit`; where `n_critic` is above 1, a step takes that many batches of fresh images.
+
+        Then `x` must be a `tf.data.Dataset` or arrays, and images that do not fill a step are left out.
+        """
+        if self.n_critic > 1:
+            x, y, batch_size = self._grouped(x, y, batch_size, kwargs.get("shuffle", True)), None, None
+            kwargs["shuffle"] = False
+        return super().fit(x, y, batch_size=batch_size, **kwargs)
+
     # The step.
 
     def judge(self, images, condition, training=True):
-        """Returns the discriminator's float32 logits."""
-        logits = self.discriminator([images, *condition] if condition else images, training=training)
-        return tf.cast(logits, tf.float32)
+        """Returns the discriminator's float32 logits; in training it sees augmented images."""
+        return self._outputs(images, condition, training)["logits"]
 
-    def discriminator_loss(self, real, fake, condition, training=True):
-        """Returns the discriminator's loss on a batch, and tracks it with D(x) and D(G(z))."""
-        real_logits = self.judge(real, condition, training)
-        fake_logits = self.judge(tf.stop_gradient(fake), condition, training)
+    def _outputs(self, images, condition, training):
+        if training and self.augment is not None:
+            images = self.augment(images)
+        # A discriminator without an input for the condition predicts it, if anything.
+        outputs = apply(self.discriminator, [images, *condition][: len(self.discriminator.inputs)], training)
+        outputs = outputs if isinstance(outputs, dict) else {"logits": outputs}
+        return {name: tf.cast(value, tf.float32) for name, value in outputs.items()}
+
+    def discriminator_loss(self, real, fake, condition, inputs, training=True):
+        """Returns the discriminator's loss on a batch without penalties, and tracks it with D(x) and D(G(z))."""
+        real_outputs = self._outputs(real, condition, training)
+        fake_outputs = self._outputs(tf.stop_gradient(fake), condition, training)
+        real_logits, fake_logits = real_outputs["logits"], fake_outputs["logits"]
+        if training and self.augment is not None:
+            self.augment.update(real_logits)
         loss = self.loss.discriminator(real_logits, fake_logits)
         self._track(d_loss=loss, d_real=tf.sigmoid(real_logits), d_fake=tf.sigmoid(fake_logits))
+        if len(real_outputs) > 1:
+            auxiliary = self.auxiliary_loss(real_outputs, condition, None)
+            auxiliary += self.auxiliary_loss(fake_outputs, condition, inputs)
+            self._track(d_auxiliary=auxiliary)
+            loss += auxiliary
         return loss
 
-    def generator_loss(self, fake, real, condition, training=True):
-        """Returns the generator's loss on a batch, and tracks it."""
+    def generator_loss(self, fake, real, condition, inputs, training=True):
+        """Returns the generator's loss on a batch without penalties, and tracks it."""
         real_logits = self.judge(real, condition, training) if self.loss.needs_real_logits else None
-        loss = self.loss.generator(self.judge(fake, condition, training), real_logits)
+        outputs = self._outputs(fake, condition, training)
+        loss = self.loss.generator(outputs["logits"], real_logits)
         self._track(g_loss=loss)
+        if len(outputs) > 1:
+            auxiliary = self.auxiliary_loss(outputs, condition, inputs)
+            self._track(g_auxiliary=auxiliary)
+            loss += auxiliary
         return loss
 
     def train_step(self, data):
-        """Updates the discriminator, then the generator, then the EMA generator, on one batch."""
-        real, condition = self.unpack(data)
-        with tf.GradientTape() as g_tape:
-            fake = self.generate(self.generator, real, condition, self._seeds(0, self.iterations), training=True)
+        """Updates the discriminator `n_critic` times, then the generator, then the EMA generator."""
+        _begin_update(self.generator)
+        for index in range(self.n_critic):
+            update = self.iterations * self.n_critic + index
+            real, condition = self.unpack(self._minibatch(data, index))
+            inputs = self.draw(real, condition, self._seeds(0, update))
+            with tf.GradientTape() as g_tape:
+                fake = apply(self.generator, inputs, training=True)
 
-        with tf.GradientTape() as d_tape:
-            d_loss = self.d_optimizer.scale_loss(self.discriminator_loss(real, fake, condition))
-        _minimize(self.d_optimizer, self.discriminator, d_tape, d_loss)
+            _begin_update(self.discriminator)
+            with tf.GradientTape() as d_tape:
+                d_loss = self.discriminator_loss(real, fake, condition, inputs)
+                d_loss += sum(self.discriminator.losses)
+                with in_float32(self.discriminator):
+                    arguments = self.judge, real, tf.stop_gradient(fake), condition
+                    d_loss += self._penalise(self.penalties, update, *arguments)
+                d_loss = self.d_optimizer.scale_loss(d_loss)
+            _minimize(self.d_optimizer, self.discriminator, d_tape, d_loss)
 
         with g_tape:
-            g_loss = self.g_optimizer.scale_loss(self.generator_loss(fake, real, condition))
+            g_loss = self.generator_loss(fake, real, condition, inputs) + sum(self.generator.losses)
+            with in_float32(self.generator):
+                g_loss += self._penalise(self.g_penalties, self.iterations, self.generator, inputs)
+            g_loss = self.g_optimizer.scale_loss(g_loss)
         _minimize(self.g_optimizer, self.generator, g_tape, g_loss)
 
         self.iterations.assign_add(1)
-        self._update_ema()
+        self._update_ema(tf.shape(real)[0])
         return self.get_metrics_result()
 
     def test_step(self, data):
         """Updates losses and metrics with a batch of real images and as many fakes from the EMA generator."""
         real, condition = self.unpack(data)
-        seed = self._seeds(1, self._test_batches)
-        fake = self.generate(self.ema_generator, real, condition, seed, training=False)
+        inputs = self.draw(real, condition, self._seeds(1, self._test_batches))
+        fake = apply(self.ema_generator, inputs, training=False)
         self._test_batches.assign_add(1)
-        self.discriminator_loss(real, fake, condition, training=False)
-        self.generator_loss(fake, real, condition, training=False)
+        self.discriminator_loss(real, fake, condition, inputs, training=False)
+        self.generator_loss(fake, real, condition, inputs, training=False)
         for score in self._scores:
             score.update_state(score.extractor(real), score.extractor(fake))
         return self.get_metrics_result()
 
     def evaluate(self, *args, return_dict=False, **kwargs):
-        """Returns the losses and metrics on `x`, as `keras.Model.evaluate`.
+        """Returns the losses and metrics on `x`, as `keras.Model.evaluate`; penalties have no part in them.
 
         The metrics' results are computed once, here: those such as the Frechet distance cost more than a batch.
         """
@@ -212,15 +312,103 @@ class AdversarialModel(keras.Model):
             if tracker.name in values:
                 tracker.update_state(values[tracker.name])
 
-    def _update_ema(self):
+    def _grouped(self, x, y, batch_size, shuffle):
+        """Returns a dataset whose elements are `n_critic` batches of `x`, one after the other."""
+        if not isinstance(x, tf.data.Dataset):
+            if not hasattr(x, "shape"):
+                raise ValueError(
+                    f"With n_critic={self.n_critic}, `x` must be a tf.data.Dataset of batches or an array. "
+                    f"Received: {type(x).__name__}"
+                )
+            images = len(x)
+            x = tf.data.Dataset.from_tensor_slices(x if y is None else (x, y))
+            x = (x.shuffle(images) if shuffle else x).batch(batch_size or 32, drop_remainder=True)
+        size, batches = keras.tree.flatten(x.element_spec)[0].shape[0], int(x.cardinality())
+        if size is None:
+            size = len(keras.tree.flatten(next(iter(x)))[0])
+            # The last batch may be smaller.
+            batches -= batches > 0
+        if 0 <= batches < self.n_critic:
+            raise ValueError(
+                f"A step takes n_critic * batch_size = {self.n_critic} * {size} images, and there are fewer. Give more, "
+                "or a smaller batch size."
+            )
+        groups = x.rebatch(size * self.n_critic, drop_remainder=True)
+        if batches < 0:
+            return groups
+        # `rebatch` loses the count, which Keras needs to tell the end of an epoch.
+        steps = batches // self.n_critic
+        return groups.take(steps).apply(tf.data.experimental.assert_cardinality(steps))
+
+    def _minibatch(self, data, index):
+        """Returns the batch that the discriminator's update `index` of this step is made on."""
+        if self.n_critic == 1:
+            return data
+
+        def part(x):
+            size = tf.shape(x)[0] // self.n_critic
+            return x[index * size : (index + 1) * size]
+
+        return keras.tree.map_structure(part, data)
+
+    def _penalise(self, penalties, update, *arguments):
+        """Returns the weighted sum of penalties, each tracked under its name."""
+        total = 0.0
+        for index, penalty in enumerate(penalties):
+
+            def term(penalty=penalty, index=index):
+                weight = value_at(penalty.weight, self.iterations)
+                return penalty.interval * weight * penalty(*arguments, self._seeds(2 + index, update))
+
+            # A penalty of every update needs no branch around it.
+            due = update % penalty.interval == 0
+            value = term() if penalty.interval == 1 else tf.cond(due, term, lambda: 0.0)
+            self._track(**{penalty.name: value})
+            total += value
+        return total
+
+    def _update_ema(self, batch_size):
         step = tf.cast(self.iterations, tf.float32)
-        decay = tf.minimum(self.ema_decay, (1.0 + step) / (10.0 + step))
+        if self.ema_half_life is None:
+            decay = value_at(self.ema_decay, step)
+        else:
+            decay = 0.5 ** (tf.cast(batch_size, tf.float32) / value_at(self.ema_half_life, step))
+        decay = tf.minimum(decay, (1.0 + step) / (10.0 + step))
         pairs = zip(self.ema_generator.weights, self.generator.weights, strict=True)
         for average, current in pairs:
             if current.trainable:
                 average.assign_add((1.0 - decay) * (current - average))
             else:
                 average.assign(current)
+
+
+def apply(network, inputs, training=False):
+    """Returns a functional model's outputs for a list of inputs."""
+    return network(inputs if len(inputs) > 1 else inputs[0], training=training)
+
+
+def predicts(discriminator):
+    """Returns whether a discriminator predicts something besides its logits."""
+    return isinstance(getattr(discriminator, "output", None), dict)
+
+
+def value_at(setting, step):
+    """Returns a number, or a schedule's value at a step, as float32."""
+    return tf.cast(setting(step) if callable(setting) else setting, tf.float32)
+
+
+@contextlib.contextmanager
+def in_float32(network):
+    """Lets a network's layers compute in float32 as long as the block lasts, whatever their policy."""
+    layers = list(network._flatten_layers())
+    policies = [layer.dtype_policy for layer in layers]
+    try:
+        for layer in layers:
+            layer.dtype_policy = "float32"
+        yield
+    finally:
+        for layer, policy in zip(layers, policies, strict=True):
+            layer.dtype_policy = policy
 
 
 def float32_copy(network):
@@ -240,15 +428,35 @@ def float32_copy(network):
     return copy
 
 
+def _defaults():
+    return {
+        "g_optimizer": keras.optimizers.Adam(2e-4, beta_1=0.5),
+        "d_optimizer": keras.optimizers.Adam(2e-4, beta_1=0.5),
+        "loss": losses.NonSaturating(),
+        "penalties": (),
+        "g_penalties": (),
+        "augment": None,
+        "n_critic": 1,
+        "ema_decay": 0.999,
+        "ema_half_life": None,
+    }
+
+
 def _prepared_optimizer(optimizer, network):
     """Returns the optimizer with its slots built and, where the network computes in float16, with loss scaling."""
-    optimizer = keras.optimizers.get(optimizer or keras.optimizers.Adam(2e-4, beta_1=0.5))
+    optimizer = keras.optimizers.get(optimizer)
     scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
     if not scaled and any(layer.compute_dtype == "float16" for layer in network._flatten_layers()):
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     # Unbuilt slots are left out when Keras saves the model.
     optimizer.build(network.trainable_variables)
     return optimizer
+
+
+def _begin_update(network):
+    for layer in network._flatten_layers():
+        if hasattr(layer, "begin_update"):
+            layer.begin_update()
 
 
 def _minimize(optimizer, network, tape, scaled_loss):

@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
-from tfgan_app.adversarial import float32_copy
+from tfgan_app.adversarial import apply, float32_copy
 from tfgan_app.gan import draw_latents, to_unit
 from tfgan_app.metrics.receipts import describe_score, versions
 
@@ -23,7 +23,8 @@ def export_gan(gan, filepath, **facts):
     - `generate(latents[, labels]) -> {"images"}`, float32 in [0, 1]; also `serving_default`
     - `generate_uint8(latents[, labels]) -> {"images"}`, uint8
     - `sample(num_images, seed[, labels]) -> {"images"}`, float32 in [0, 1]; the images of `gan.sample`
-    - `discriminate(images[, labels]) -> {"logits"}` for images in [0, 1]
+    - `sample_truncated(num_images, seed[, labels], truncation) -> {"images"}`; the images of `gan.sample(truncation=...)`
+    - `discriminate(images[, labels]) -> {"logits"}` and what else the discriminator tells, for images in [0, 1]
 
     Args:
         gan: A `tfgan_app.GAN`.
@@ -51,13 +52,13 @@ def export_gan(gan, filepath, **facts):
     signatures = {}
     labels = [] if gan.num_classes is None else [tf.TensorSpec((None,), tf.int32, "labels")]
 
-    def add(name, function, *signature):
-        function = tf.function(function, input_signature=[*signature, *labels])
+    def add(name, function, *signature, more=()):
+        function = tf.function(function, input_signature=[*signature, *labels, *more])
         setattr(module, name, function)
         signatures[name] = function.get_concrete_function()
 
     def generate(latents, labels=None):
-        return {"images": to_unit(generator(_inputs(latents, labels), training=False))}
+        return {"images": to_unit(apply(generator, _inputs(latents, labels)))}
 
     def generate_uint8(latents, labels=None):
         return {"images": tf.cast(tf.round(generate(latents, labels)["images"] * 255.0), tf.uint8)}
@@ -65,13 +66,26 @@ def export_gan(gan, filepath, **facts):
     def sample(num_images, seed, labels=None):
         return generate(draw_latents(num_images, gan.latent_dim, tf.stack([seed, 0])), labels)
 
+    def sample_truncated(num_images, seed, *rest):
+        *labels, truncation = rest
+        latents = draw_latents(num_images, gan.latent_dim, tf.stack([seed, 0]))
+        return {"images": to_unit(gan.truncate(generator, [latents, *labels], truncation))}
+
     def discriminate(images, labels=None):
-        return {"logits": discriminator(_inputs(images * 2.0 - 1.0, labels), training=False)}
+        outputs = apply(discriminator, _inputs(images * 2.0 - 1.0, labels)[: len(discriminator.inputs)])
+        return outputs if isinstance(outputs, dict) else {"logits": outputs}
 
     latents = tf.TensorSpec((None, gan.latent_dim), tf.float32, "latents")
     add("generate", generate, latents)
     add("generate_uint8", generate_uint8, latents)
     add("sample", sample, tf.TensorSpec((), tf.int32, "num_images"), tf.TensorSpec((), tf.int64, "seed"))
+    add(
+        "sample_truncated",
+        sample_truncated,
+        tf.TensorSpec((), tf.int32, "num_images"),
+        tf.TensorSpec((), tf.int64, "seed"),
+        more=(tf.TensorSpec((), tf.float32, "truncation"),),
+    )
     add("discriminate", discriminate, tf.TensorSpec((None, *gan.image_shape), tf.float32, "images"))
     signatures["serving_default"] = signatures["generate"]
     tf.saved_model.save(module, str(folder), signatures)
@@ -83,7 +97,7 @@ def export_gan(gan, filepath, **facts):
 
 
 def _inputs(tensor, labels):
-    return tensor if labels is None else [tensor, labels]
+    return [tensor] if labels is None else [tensor, labels]
 
 
 def exported_step(folder):

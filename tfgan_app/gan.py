@@ -6,9 +6,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfgan_app.adversarial import AdversarialModel
+from tfgan_app.adversarial import AdversarialModel, apply, predicts
 
-__all__ = ["GAN", "draw_latents"]
+__all__ = ["GAN", "draw_latents", "truncate_normal"]
 
 _SAMPLE_BATCH = 256
 
@@ -33,6 +33,17 @@ def draw_latents(num, latent_dim, seed):
     return radius * tf.cos(2.0 * math.pi * uniform[..., 1])
 
 
+def truncate_normal(latents, threshold):
+    """Maps z ~ N(0, 1) to the normal truncated to [-threshold, threshold], monotonically.
+
+    BigGAN draws anew what falls outside (Brock et al. 2018, https://arxiv.org/abs/1809.11096, section 3.1), which gives
+    the same distribution; the quantile transform keeps each image near the one that the same latents give untruncated.
+    """
+    root = math.sqrt(2.0)
+    truncated = root * tf.math.erfinv(tf.math.erf(latents / root) * tf.math.erf(threshold / root))
+    return tf.clip_by_value(truncated, -threshold, threshold)
+
+
 @keras.saving.register_keras_serializable("tfgan_app")
 class GAN(AdversarialModel):
     """A GAN of any two functional models.
@@ -41,7 +52,8 @@ class GAN(AdversarialModel):
         generator: Maps latents `(batch, latent_dim)`, or `[latents, labels]` with integer labels `(batch,)`, to images
             `(batch, height, width, channels)` in [-1, 1]. Name the inputs `latents` and `labels`: exported signatures
             take those names.
-        discriminator: Maps images, or `[images, labels]`, to logits `(batch, ...)`.
+        discriminator: Maps images, or `[images, labels]`, to logits `(batch, ...)`; see `AdversarialModel` for further
+            outputs. That of a conditional GAN may take images alone, if it predicts the labels.
         num_classes: Number of classes of a conditional pair; None for an unconditional one.
         seed: Seed of the latents, as in `AdversarialModel`.
         **kwargs: `name` and `dtype`, as in `keras.Model`.
@@ -58,6 +70,8 @@ class GAN(AdversarialModel):
 
     # Whether convolutions take most of a step; `--mixed_precision=auto` goes by it.
     convolutional = True
+    # A subclass that builds its networks keeps what it built them from here, beside `image_shape`.
+    arguments = None
 
     def __init__(self, generator, discriminator, num_classes=None, seed=None, **kwargs):
         _check_networks(generator, discriminator, num_classes)
@@ -68,11 +82,7 @@ class GAN(AdversarialModel):
 
     def unpack(self, data):
         images, labels, _ = keras.utils.unpack_x_y_sample_weight(data)
-        if not tf.as_dtype(images.dtype).is_floating:
-            raise ValueError(
-                "Images must be floating point in [-1, 1]; `tfgan_app.data.to_float` makes them of uint8. "
-                f"Received: {tf.as_dtype(images.dtype).name}"
-            )
+        check_images(images)
         if self.num_classes is None:
             return images, ()
         if labels is None:
@@ -82,46 +92,61 @@ class GAN(AdversarialModel):
             )
         return images, (labels,)
 
-    def generate(self, generator, real, condition, seed, training):
-        latents = draw_latents(tf.shape(real)[0], self.latent_dim, seed)
-        return generator([latents, *condition] if condition else latents, training=training)
+    def draw(self, real, condition, seed):
+        return [draw_latents(tf.shape(real)[0], self.latent_dim, seed), *condition]
+
+    def truncate(self, generator, inputs, truncation):
+        """Returns a generator's images at a truncation, which trades variety for quality.
+
+        Args:
+            generator: The generator or its EMA.
+            inputs: The list of its inputs.
+            truncation: A scalar of at least 0. Here the latents' largest absolute value; for models with a space of styles
+                the factor psi in [0, 1].
+        """
+        latents, *labels = inputs
+        return apply(generator, [truncate_normal(latents, truncation), *labels])
 
     def call(self, inputs, training=False):
         """Returns images in [-1, 1] from latents, or `[latents, labels]`, by the EMA generator."""
         return self.ema_generator(inputs, training=training)
 
-    def sample(self, num_images, seed=0, labels=None):
+    def sample(self, num_images, seed=0, labels=None, truncation=None):
         """Draws images from the EMA generator.
 
         Args:
             num_images: How many.
             seed: Equal seeds give equal images, here and in the exported `sample` signature.
             labels: Integer classes `(num_images,)` of a conditional GAN; by default 0, 1, 2, ... in turn.
+            truncation: As in `truncate`; by default none.
 
         Returns:
             A float32 array `(num_images, height, width, channels)` in [0, 1].
         """
         latents = draw_latents(num_images, self.latent_dim, (seed, 0))
-        return self.images_from(latents, labels)
+        return self.images_from(latents, labels, truncation)
 
-    def images_from(self, latents, labels=None):
+    def images_from(self, latents, labels=None, truncation=None):
         """Returns the EMA generator's images in [0, 1], a float32 array, for latents `(num, latent_dim)`."""
         num = len(latents)
         if self.num_classes is None and labels is not None:
             raise ValueError(f"{type(self).__name__} is unconditional. Received: labels={labels}")
         inputs = [latents]
+        truncation = None if truncation is None else tf.constant(check_truncation(truncation), tf.float32)
         if self.num_classes is not None:
             inputs.append(check_labels(labels, num, self.num_classes))
         # Batches bound the memory.
         batches = [
-            to_unit(self._forward([part[start : start + _SAMPLE_BATCH] for part in inputs]))
+            to_unit(self._forward([part[start : start + _SAMPLE_BATCH] for part in inputs], truncation))
             for start in range(0, num, _SAMPLE_BATCH)
         ]
         return np.concatenate(batches) if batches else np.zeros((0, *self.image_shape), np.float32)
 
     @tf.function(reduce_retracing=True)
-    def _forward(self, inputs):
-        return self.ema_generator(inputs if len(inputs) > 1 else inputs[0], training=False)
+    def _forward(self, inputs, truncation):
+        if truncation is None:
+            return apply(self.ema_generator, inputs)
+        return self.truncate(self.ema_generator, inputs, truncation)
 
     def export(self, filepath, **kwargs):
         """Writes the EMA generator as a SavedModel; see `tfgan_app.export.export_gan`."""
@@ -130,7 +155,9 @@ class GAN(AdversarialModel):
         return export_gan(self, filepath, **kwargs)
 
     def get_config(self):
-        """Returns the networks; a subclass that builds its own returns the arguments that rebuild them."""
+        """Returns the networks, or of a subclass that builds its own the `arguments` that rebuild them."""
+        if self.arguments is not None:
+            return {"image_shape": self.image_shape, **self.arguments, "seed": self.seed, "name": self.name}
         serialize = keras.saving.serialize_keras_object
         return {
             "generator": serialize(self.generator),
@@ -152,6 +179,20 @@ def to_unit(images):
     return tf.clip_by_value((images + 1.0) / 2.0, 0.0, 1.0)
 
 
+def check_images(images):
+    """Returns training images.
+
+    Raises:
+        ValueError: If they are integers.
+    """
+    if not tf.as_dtype(images.dtype).is_floating:
+        raise ValueError(
+            "Images must be floating point in [-1, 1]; `tfgan_app.data.to_float` makes them of uint8. "
+            f"Received: {tf.as_dtype(images.dtype).name}"
+        )
+    return images
+
+
 def check_labels(labels, num, num_classes):
     """Returns int32 labels `(num,)`; where None, the classes in turn.
 
@@ -168,12 +209,23 @@ def check_labels(labels, num, num_classes):
     return labels.astype(np.int32)
 
 
+def check_truncation(truncation):
+    """Returns a truncation.
+
+    Raises:
+        ValueError: If it is negative or not finite.
+    """
+    if not 0 <= truncation < math.inf:
+        raise ValueError(f"`truncation` must be a number of at least 0. Received: truncation={truncation}")
+    return truncation
+
+
 def _check_networks(generator, discriminator, num_classes):
     for role, network in (("generator", generator), ("discriminator", discriminator)):
         if not getattr(network, "inputs", None):
             raise ValueError(f"`{role}` must be a functional keras.Model with defined inputs. Received: {network}")
         expected = 1 if num_classes is None else 2
-        if len(network.inputs) != expected:
+        if len(network.inputs) != expected and not (role == "discriminator" and predicts(network)):
             raise ValueError(
                 f"`{role}` must take {expected} input(s) for num_classes={num_classes} "
                 f"(a conditional GAN's networks take labels as the second). Received: {len(network.inputs)} input(s)."

@@ -9,7 +9,7 @@ import shlex
 
 import keras
 
-from tfgan_app import data, losses, models
+from tfgan_app import augment, data, losses, models, penalties
 from tfgan_app.checkpoints import CheckpointError, Checkpoints
 from tfgan_app.cli import UsageError, flagfile
 from tfgan_app.metrics.receipts import versions
@@ -24,6 +24,10 @@ FIXED = (
     "latent_dim",
     "loss",
     "real_label",
+    "penalty",
+    "augment",
+    "n_critic",
+    "conditional",
     "ema_decay",
     "dataset",
     "split",
@@ -159,6 +163,23 @@ def build_gan(settings, image_shape, num_classes, **compile_arguments):
     Raises:
         UsageError: For an argument that the model does not take, or values that it refuses.
     """
+    gan = build_model(settings, image_shape, num_classes)
+    try:
+        gan.compile(
+            loss=_loss(settings),
+            penalties=_penalties(settings["penalty"]),
+            augment=_augment(settings["augment"]),
+            **{name: settings[name] for name in ("n_critic", "ema_decay", "jit_compile", "steps_per_execution")},
+            **compile_arguments,
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    set_learning_rates(gan, settings)
+    return gan
+
+
+def build_model(settings, image_shape, num_classes):
+    """Builds the networks of `build_gan`, in the settings' precision."""
     model = getattr(models, settings["model"])
     accepted = inspect.signature(model).parameters
     given = _model_arguments(settings["model_arg"])
@@ -168,7 +189,10 @@ def build_gan(settings, image_shape, num_classes, **compile_arguments):
     if unknown:
         takes = ", ".join(name for name in accepted if name not in ("image_shape", "num_classes", "kwargs"))
         raise UsageError(f"{settings['model']} takes no {', '.join(unknown)}. It takes {takes}.")
-    if "num_classes" in accepted:
+    required = "num_classes" in accepted and accepted["num_classes"].default is inspect.Parameter.empty
+    if settings["conditional"] and "num_classes" not in accepted:
+        raise UsageError(f"--model={settings['model']} takes no labels, so --conditional has no meaning for it.")
+    if required or settings["conditional"]:
         if num_classes is None:
             raise UsageError(
                 f"--model={settings['model']} needs labelled images, and --dataset={settings['dataset']} has none. "
@@ -177,21 +201,22 @@ def build_gan(settings, image_shape, num_classes, **compile_arguments):
         given["num_classes"] = num_classes
     keras.config.set_dtype_policy(choose_precision(settings["precision"], model).policy)
     try:
-        gan = model(image_shape, seed=settings["seed"], **given)
-        optional = {"ema_decay": settings["ema_decay"], "loss": _loss(settings), "jit_compile": settings["jit_compile"]}
-        arguments = {name: value for name, value in optional.items() if value is not None}
-        gan.compile(steps_per_execution=settings["steps_per_execution"], **arguments, **compile_arguments)
+        return model(image_shape, seed=settings["seed"], **given)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    set_learning_rates(gan, settings)
-    return gan
 
 
 def set_learning_rates(gan, settings):
     """Sets the learning rates that settings give; a restored optimizer otherwise keeps those it was saved with."""
     for optimizer, name in ((gan.g_optimizer, "g_learning_rate"), (gan.d_optimizer, "d_learning_rate")):
-        if settings[name] is not None:
+        if settings[name] is None:
+            continue
+        try:
             optimizer.learning_rate = settings[name]
+        except TypeError as error:
+            raise UsageError(
+                f"--{name}={settings[name]} cannot be set: {settings['model']} trains with a schedule of learning rates."
+            ) from error
 
 
 def _loss(settings):
@@ -204,6 +229,37 @@ def _loss(settings):
     if "real_label" not in inspect.signature(loss).parameters:
         raise UsageError(f"--real_label={real_label} has no meaning for --loss={name}: it has no labels to smooth.")
     return loss(real_label=real_label)
+
+
+def _penalties(texts):
+    if texts is None or texts == ["none"]:
+        return texts and []
+    return [_part("penalty", text, penalties) for text in texts]
+
+
+def _augment(text):
+    if text is None or text == "none":
+        return text and False
+    return _part("augment", text, augment)
+
+
+def _part(flag, text, module):
+    """Builds the object of a module that NAME or NAME(argument=value, ...) describes; values are literals."""
+    names = [name for name in module.__all__ if name not in ("Penalty", "Augment")]
+    try:
+        call = ast.parse(text, mode="eval").body
+        arguments = {}
+        if isinstance(call, ast.Call):
+            if call.args:
+                raise ValueError("arguments go by name")
+            arguments = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
+            call = call.func
+        name = getattr(call, "id", None)
+        if name not in names:
+            raise ValueError(f"{name} is not one of {', '.join(names)}")
+        return getattr(module, name)(**arguments)
+    except (SyntaxError, TypeError, ValueError) as error:
+        raise UsageError(f"--{flag}={text} must be like {names[0]} or {names[0]}(name=value): {error}.") from error
 
 
 def _model_arguments(pairs):

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfgan_app.cli import UsageError
-from tfgan_app.gan import check_labels
+from tfgan_app.gan import check_labels, check_truncation
 
 __all__ = ["SavedGAN"]
 
@@ -41,16 +41,23 @@ class SavedGAN:
         self.image_shape = tuple(self.facts["image_shape"])
         self._signatures = tf.saved_model.load(str(folder)).signatures
 
-    def sample(self, num_images, seed=0, labels=None):
+    def sample(self, num_images, seed=0, labels=None, truncation=None):
         """Returns float32 images `(num_images, height, width, channels)` in [0, 1]; see `tfgan_app.GAN.sample`."""
         inputs = {"num_images": tf.constant(num_images, tf.int32), "seed": tf.constant(seed, tf.int64)}
-        return self._draw("sample", num_images, labels, inputs)
+        if truncation is None:
+            return self._draw("sample", num_images, labels, inputs)
+        inputs["truncation"] = tf.constant(check_truncation(truncation), tf.float32)
+        return self._draw("sample_truncated", num_images, labels, inputs)
 
     def images_from(self, latents, labels=None):
         """Returns float32 images in [0, 1] for latents `(num, latent_dim)`."""
         return self._draw("generate", len(latents), labels, {"latents": tf.constant(latents, tf.float32)})
 
     def _draw(self, signature, num, labels, inputs):
+        if signature not in self._signatures:
+            raise UsageError(
+                f"This SavedModel has no signature `{signature}`: an earlier version wrote it. Export again."
+            )
         if self.num_classes is None and labels is not None:
             raise ValueError(f"This GAN is unconditional. Received: labels={labels}")
         if self.num_classes is not None:

@@ -33,10 +33,23 @@ flags.DEFINE_multi_string("model_arg", [], "NAME=VALUE, an argument of the model
 flags.DEFINE_integer("latent_dim", None, "Length of the latents.", lower_bound=1)
 flags.DEFINE_enum("loss", None, LOSSES, "The adversarial loss.", case_sensitive=False)
 flags.DEFINE_float("real_label", None, "D's target for real images, in (0, 1].", lower_bound=0, upper_bound=1)
+flags.DEFINE_multi_string(
+    "penalty",
+    None,
+    "A penalty on D: GradientPenalty, DRAGAN, R1, R2 or ZeroCentered, with arguments where they differ from the "
+    "defaults: 'R1(weight=5, interval=16)'; repeat it for more; none.",
+)
+flags.DEFINE_string(
+    "augment",
+    None,
+    "What D's images pass through: DiffAugment or AdaptiveAugment, with arguments as in --penalty; none.",
+)
+flags.DEFINE_integer("n_critic", None, "Updates of D before each of G, all on fresh batches.", lower_bound=1)
+flags.DEFINE_boolean("conditional", None, "Condition on the labels a model that can do without them.")
 flags.DEFINE_float("ema_decay", None, "Decay of the generator's moving average.", lower_bound=0, upper_bound=1)
 flags.DEFINE_float("g_learning_rate", None, "The generator's learning rate.", lower_bound=0)
 flags.DEFINE_float("d_learning_rate", None, "The discriminator's learning rate.", lower_bound=0)
-flags.DEFINE_integer("batch_size", 64, "Images a step.", lower_bound=1)
+flags.DEFINE_integer("batch_size", 64, "Images an update of D.", lower_bound=1)
 flags.DEFINE_integer("train_steps", 10_000, "Generator updates in all.", lower_bound=1)
 flags.DEFINE_integer("steps_per_epoch", 1_000, "Steps between samples, scores and checkpoints.", lower_bound=1)
 flags.DEFINE_integer("seed", 0, "Seed of weights, latents and the order of images.")
@@ -57,6 +70,10 @@ SETTINGS = (
     "latent_dim",
     "loss",
     "real_label",
+    "penalty",
+    "augment",
+    "n_critic",
+    "conditional",
     "ema_decay",
     "g_learning_rate",
     "d_learning_rate",
@@ -157,13 +174,15 @@ def _fit(gan, settings, run, train, test, checkpoints):
     from tfgan_app import callbacks
 
     size, total, length = settings["batch_size"], settings["train_steps"], settings["steps_per_epoch"]
+    # One generator step takes this many batches; `fit` groups them.
+    batches = gan.n_critic
     stop = callbacks.StopOnSignal()
     parts = [
         callbacks.StopOnNonFinite(),
         callbacks.SampleGrid(run.directory / "samples", columns=_columns(gan), seed=settings["seed"]),
         callbacks.MetricsCSV(run.directory / "metrics.csv"),
         *_tensorboard(run.directory / "logs"),
-        callbacks.Progress(total, size),
+        callbacks.Progress(total, size * batches),
         callbacks.SaveCheckpoint(checkpoints),
         stop,
     ]
@@ -171,7 +190,7 @@ def _fit(gan, settings, run, train, test, checkpoints):
     try:
         for first_epoch, last_epoch, steps in _segments(int(gan.iterations), total, length):
             gan.fit(
-                train.batches(size, seed=settings["seed"], start_step=int(gan.iterations)),
+                train.batches(size, seed=settings["seed"], start_step=int(gan.iterations) * batches),
                 initial_epoch=first_epoch,
                 epochs=last_epoch,
                 steps_per_epoch=steps,
@@ -224,7 +243,7 @@ def _finish(gan, settings, run, train, test, extractor, command):
         run.directory / "saved_model" / "1",
         data=train.describe(),
         command=command,
-        batch_size=settings["batch_size"],
+        batch_size=settings["batch_size"] * gan.n_critic,
         scores=receipts,
         picture="samples.png",
     )
@@ -251,8 +270,9 @@ def _dry_run(settings):
     gan.generator.summary()
     gan.discriminator.summary()
     noise = np.random.default_rng(settings["seed"])
-    images = noise.uniform(-1, 1, (settings["batch_size"], *image_shape)).astype("float32")
-    labels = noise.integers(0, num_classes or 1, settings["batch_size"])
+    num = settings["batch_size"] * gan.n_critic
+    images = noise.uniform(-1, 1, (num, *image_shape)).astype("float32")
+    labels = noise.integers(0, num_classes or 1, num)
     logs = gan.fit(images, labels, batch_size=settings["batch_size"], verbose=0).history
     print("One step on noise:", ", ".join(f"{name} {values[0]:.3f}" for name, values in logs.items()))
     return 0

@@ -6,9 +6,18 @@ To add one: write its file, and add its line here (`CONTRIBUTING.md` has an exam
 import importlib
 
 _FILES = {
+    "ACGAN": "acgan",
+    "BigGAN": "biggan",
     "CGAN": "cgan",
     "DCGAN": "dcgan",
+    "InfoGAN": "infogan",
     "MLPGAN": "mlp_gan",
+    "PacGAN": "pacgan",
+    "ProjectionGAN": "projection_gan",
+    "SAGAN": "sagan",
+    "SNGAN": "sngan",
+    "WGAN": "wgan",
+    "WGANGP": "wgan_gp",
 }
 
 __all__ = list(_FILES)  # one line a model; imported when first used, as the flags list the names

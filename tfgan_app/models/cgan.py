@@ -32,17 +32,7 @@ class CGAN(GAN):
             num_classes=num_classes,
             **kwargs,
         )
-        self.base_channels = base_channels
-
-    def get_config(self):
-        return {
-            "image_shape": self.image_shape,
-            "num_classes": self.num_classes,
-            "latent_dim": self.latent_dim,
-            "base_channels": self.base_channels,
-            "seed": self.seed,
-            "name": self.name,
-        }
+        self.arguments = {"num_classes": num_classes, "latent_dim": latent_dim, "base_channels": base_channels}
 
 
 def build_generator(image_shape, num_classes, latent_dim, base_channels):
@@ -61,4 +51,4 @@ def build_discriminator(image_shape, num_classes, base_channels):
     height, width, _ = image_shape
     label_map = layers.Embedding(num_classes, height * width, embeddings_initializer="normal")(labels)
     x = layers.Concatenate()([images, layers.Reshape((height, width, 1))(label_map)])
-    return keras.Model([images, labels], dcgan.encode(x, base_channels), name="discriminator")
+    return keras.Model([images, labels], dcgan.logits(dcgan.encode(x, base_channels)), name="discriminator")

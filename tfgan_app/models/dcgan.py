@@ -6,7 +6,7 @@ from keras import layers
 from tfgan_app.gan import GAN
 from tfgan_app.layers import BatchNormalization
 
-__all__ = ["DCGAN", "build_discriminator", "build_generator", "decode", "encode"]
+__all__ = ["DCGAN", "build_discriminator", "build_generator", "decode", "encode", "logits"]
 
 _ALPHA = 0.2
 
@@ -36,16 +36,7 @@ class DCGAN(GAN):
             build_discriminator(image_shape, base_channels),
             **kwargs,
         )
-        self.base_channels = base_channels
-
-    def get_config(self):
-        return {
-            "image_shape": self.image_shape,
-            "latent_dim": self.latent_dim,
-            "base_channels": self.base_channels,
-            "seed": self.seed,
-            "name": self.name,
-        }
+        self.arguments = {"latent_dim": latent_dim, "base_channels": base_channels}
 
 
 def build_generator(image_shape, latent_dim, base_channels):
@@ -57,7 +48,7 @@ def build_generator(image_shape, latent_dim, base_channels):
 def build_discriminator(image_shape, base_channels):
     """Returns images `(batch, *image_shape)` -> logits `(batch, 1)`."""
     images = keras.Input(image_shape, name="images")
-    return keras.Model(images, encode(images, base_channels), name="discriminator")
+    return keras.Model(images, logits(encode(images, base_channels)), name="discriminator")
 
 
 def decode(x, image_shape, base_channels):
@@ -76,13 +67,17 @@ def decode(x, image_shape, base_channels):
 
 
 def encode(x, base_channels):
-    """Applies the discriminator's layers to a tensor `(batch, height, width, channels)`; returns logits."""
+    """Applies the discriminator's layers but the last to images `(batch, height, width, channels)`; returns features."""
     _, halvings = _resolution(x.shape[1:])
     for index in range(halvings):
         x = layers.Conv2D(base_channels * 2**index, 4, 2, "same", use_bias=False, kernel_initializer=_init())(x)
         x = layers.LeakyReLU(_ALPHA)(_batch_norm()(x) if index else x)
-    x = layers.Flatten()(x)
-    return layers.Dense(1, use_bias=False, kernel_initializer=_init(), dtype="float32")(x)
+    return layers.Flatten()(x)
+
+
+def logits(features):
+    """Applies the discriminator's last layer."""
+    return layers.Dense(1, use_bias=False, kernel_initializer=_init(), dtype="float32")(features)
 
 
 def _resolution(image_shape):

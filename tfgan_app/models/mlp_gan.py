@@ -46,24 +46,16 @@ class MLPGAN(GAN):
             build_discriminator(image_shape, d_units),
             **kwargs,
         )
-        self.g_units = tuple(g_units)
-        self.d_units = tuple(d_units)
-        self.batch_norm = batch_norm
-
-    def get_config(self):
-        return {
-            "image_shape": self.image_shape,
-            "latent_dim": self.latent_dim,
-            "g_units": self.g_units,
-            "d_units": self.d_units,
-            "batch_norm": self.batch_norm,
-            "seed": self.seed,
-            "name": self.name,
+        self.arguments = {
+            "latent_dim": latent_dim,
+            "g_units": tuple(g_units),
+            "d_units": tuple(d_units),
+            "batch_norm": batch_norm,
         }
 
-    def compile(self, *args, jit_compile=True, **kwargs):
-        """Compiles as `AdversarialModel.compile`, with XLA: it fuses small dense layers with Adam's updates."""
-        super().compile(*args, jit_compile=jit_compile, **kwargs)
+    def compile_defaults(self):
+        # XLA fuses small dense layers with Adam's updates.
+        return {"jit_compile": True}
 
 
 def build_generator(image_shape, latent_dim, units, batch_norm):

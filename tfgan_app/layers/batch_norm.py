@@ -1,4 +1,4 @@
-"""Layers that Keras lacks or that are faster here."""
+"""Batch normalisation, plain and conditional."""
 
 import keras
 import tensorflow as tf
@@ -56,3 +56,30 @@ class BatchNormalization(keras.layers.BatchNormalization):
             for average, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
                 average.assign(average * self.momentum + batch * (1.0 - self.momentum))
         return tf.reshape(outputs, tf.shape(inputs)) if images is not inputs else outputs
+
+
+@keras.saving.register_keras_serializable("tfgan_app")
+class ConditionalBatchNormalization(BatchNormalization):
+    """Batch normalisation whose scale and offset depend on the image's condition.
+
+    Called with `[x, scale, offset]`: x of shape `(batch, height, width, channels)`, the others `(batch, channels)`;
+    returns (1 + scale) * normalised x + offset. Dumoulin et al. 2016, https://arxiv.org/abs/1610.07629, equation 5, as
+    the class-conditional generators of projection GANs and BigGAN have it. Arguments as in `BatchNormalization`.
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(**{**kwargs, "scale": False, "center": False})
+
+    def build(self, input_shape):
+        super().build(input_shape[0])
+        # Keras would check the list of inputs against the images' rank.
+        self.input_spec = None
+
+    def call(self, inputs, training=None):
+        x, scale, offset = inputs
+        normalized = super().call(x, training=training)
+        scale, offset = (tf.cast(y, normalized.dtype)[:, None, None, :] for y in (scale, offset))
+        return normalized * (1.0 + scale) + offset
+
+    def compute_output_shape(self, input_shape):
+        return input_shape[0]

@@ -1,0 +1,64 @@
+"""What the benchmarks share: processes of their own for each run, and facts about the machine."""
+
+import json
+import os
+import pathlib
+import platform
+import subprocess
+import time
+
+
+class RunError(Exception):
+    """A process that ended with an error, or without a result."""
+
+
+def call(command):
+    """Returns the standard output of a process, or raises `RunError` with the end of its standard error."""
+    try:
+        done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    except OSError as error:
+        raise RunError(str(error)) from error
+    if done.returncode:
+        raise RunError(f"exit code {done.returncode}: {done.stderr.strip()[-1000:]}")
+    return done.stdout
+
+
+def parse_result(output):
+    """Returns the JSON object on the last line of a run's output, or raises `RunError`."""
+    last = (output.strip().splitlines() or [""])[-1]
+    try:
+        result = json.loads(last)
+    except json.JSONDecodeError:
+        result = None
+    if not isinstance(result, dict):
+        raise RunError(f"the run printed no result. Its last line: {last or '(nothing)'}")
+    return result
+
+
+def busy_fraction(seconds=1.0):
+    """Returns the part of the processor's time that other processes take now; 0 where the system does not tell."""
+    path = pathlib.Path("/proc/stat")
+    if not path.exists():
+        return 0.0
+
+    def read():
+        times = [int(field) for field in path.read_text().splitlines()[0].split()[1:9]]
+        return sum(times), times[3] + times[4]  # all; idle and waiting
+
+    total, idle = read()
+    time.sleep(seconds)
+    total_after, idle_after = read()
+    return round(1 - (idle_after - idle) / max(total_after - total, 1), 3)
+
+
+def machine():
+    """Returns facts about the machine."""
+    return {"cpu": cpu_model(), "cores": os.cpu_count(), "system": platform.platform()}
+
+
+def cpu_model():
+    """Returns the processor's name, as the system gives it."""
+    path = pathlib.Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()

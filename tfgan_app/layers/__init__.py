@@ -1,0 +1,25 @@
+"""Layers that Keras lacks or that are faster here."""
+
+from tfgan_app.layers.attention import SelfAttention
+from tfgan_app.layers.batch_norm import BatchNormalization, ConditionalBatchNormalization
+from tfgan_app.layers.clipping import ClipWeights
+from tfgan_app.layers.equalized import EqualizedConv2D, EqualizedDense
+from tfgan_app.layers.minibatch_stddev import MinibatchStdDev
+from tfgan_app.layers.packing import Pack
+from tfgan_app.layers.pixel_norm import PixelNorm
+from tfgan_app.layers.spectral import SpectralConv2D, SpectralDense, SpectralEmbedding
+
+__all__ = [
+    "BatchNormalization",
+    "ClipWeights",
+    "ConditionalBatchNormalization",
+    "EqualizedConv2D",
+    "EqualizedDense",
+    "MinibatchStdDev",
+    "Pack",
+    "PixelNorm",
+    "SelfAttention",
+    "SpectralConv2D",
+    "SpectralDense",
+    "SpectralEmbedding",
+]

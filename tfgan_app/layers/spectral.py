@@ -1,0 +1,106 @@
+"""Spectral normalisation as a reparametrisation."""
+
+import keras
+import tensorflow as tf
+from keras import layers, ops
+
+__all__ = ["SpectralConv2D", "SpectralDense", "SpectralEmbedding"]
+
+
+class _SpectralNorm:
+    """Divides a layer's weights W by their largest singular value, sigma.
+
+    Miyato et al. 2018, https://arxiv.org/abs/1802.05957, equation 8 and Algorithm 1, for W as a matrix
+    `(inputs, units)`. The vector u is kept by one power iteration per update of the network, in `begin_update`, so real
+    and fake images of an update meet the same weights. Gradients flow through sigma (equation 12), not
+    through the iteration. `keras.layers.SpectralNormalization` differs in both: each call in training overwrites the
+    weights.
+    """
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        # In float32 under every policy.
+        self.u = self.add_weight(
+            name="u",
+            shape=(self._weights.shape[-1],),
+            dtype="float32",
+            initializer="random_normal",
+            trainable=False,
+            autocast=False,
+        )
+
+    def begin_update(self):
+        """Carries out one power iteration."""
+        matrix = self._matrix()
+        self.u.assign(_unit(tf.linalg.matvec(matrix, self._left(matrix), transpose_a=True)))
+
+    def sigma(self):
+        """Returns the estimate of the largest singular value, a float32 scalar; it never exceeds the true one."""
+        matrix = self._matrix()
+        left = tf.stop_gradient(self._left(matrix))
+        return tf.maximum(tf.tensordot(left, tf.linalg.matvec(matrix, _unit(self.u)), 1), 1e-12)
+
+    # Keras's dense and convolutional layers would leave `u` out.
+
+    def save_own_variables(self, store):
+        layers.Layer.save_own_variables(self, store)
+
+    def load_own_variables(self, store):
+        layers.Layer.load_own_variables(self, store)
+
+    def _left(self, matrix):
+        return _unit(tf.linalg.matvec(matrix, tf.convert_to_tensor(self.u)))
+
+    def _matrix(self):
+        return tf.cast(tf.reshape(self._weights, (-1, self._weights.shape[-1])), tf.float32)
+
+    def _divided(self, tensor):
+        return tensor / tf.cast(self.sigma(), tensor.dtype)
+
+
+# Keras saves what `kernel` returns, so the division is in the forward pass and not in that property.
+
+
+@keras.saving.register_keras_serializable("tfgan_app")
+class SpectralConv2D(_SpectralNorm, layers.Conv2D):
+    """A 2-D convolution with spectral normalisation; arguments as in `keras.layers.Conv2D`."""
+
+    def convolution_op(self, inputs, kernel):
+        return super().convolution_op(inputs, self._divided(tf.convert_to_tensor(kernel)))
+
+    @property
+    def _weights(self):
+        return self._kernel
+
+
+@keras.saving.register_keras_serializable("tfgan_app")
+class SpectralDense(_SpectralNorm, layers.Dense):
+    """A dense layer with spectral normalisation; arguments as in `keras.layers.Dense`."""
+
+    def call(self, inputs, training=None):
+        x = ops.matmul(inputs, self._divided(tf.convert_to_tensor(self.kernel)))
+        x = x + self.bias if self.use_bias else x
+        return x if self.activation is None else self.activation(x)
+
+    @property
+    def _weights(self):
+        return self._kernel
+
+
+@keras.saving.register_keras_serializable("tfgan_app")
+class SpectralEmbedding(_SpectralNorm, layers.Embedding):
+    """An embedding with spectral normalisation of the whole table; arguments as in `keras.layers.Embedding`."""
+
+    def build(self, input_shape=None):
+        super().build(input_shape)
+
+    def call(self, inputs):
+        return self._divided(super().call(inputs))
+
+    @property
+    def _weights(self):
+        return self._embeddings
+
+
+def _unit(vector):
+    return tf.math.l2_normalize(tf.convert_to_tensor(vector), epsilon=1e-24)

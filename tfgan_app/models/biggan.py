@@ -1,0 +1,188 @@
+"""BigGAN. Brock et al. 2018, https://arxiv.org/abs/1809.11096."""
+
+import keras
+import tensorflow as tf
+from keras import layers
+
+from tfgan_app.gan import GAN
+from tfgan_app.layers import ConditionalBatchNormalization, SpectralConv2D, SpectralDense
+from tfgan_app.losses import Hinge
+from tfgan_app.models import resnet
+
+__all__ = ["BigGAN", "OrthogonalRegularizer", "Split", "build_discriminator", "build_generator"]
+
+# Widths from the image's side to the smallest feature map, in units of `base_channels` (appendix B, tables 4 to 9).
+_WIDTHS = {
+    28: (4, 4, 4),
+    32: (4, 4, 4, 4),
+    64: (1, 2, 4, 8, 16),
+    128: (1, 2, 4, 8, 16, 16),
+    256: (1, 2, 4, 8, 8, 16, 16),
+    512: (1, 1, 2, 4, 8, 8, 16, 16),
+}
+
+
+@keras.saving.register_keras_serializable("tfgan_app")
+class BigGAN(GAN):
+    """Class-conditional residual networks at scale.
+
+    The generator's batch normalisation takes scale and offset from an embedding of the class, shared by all blocks, beside
+    a part of the latents of its own; attention in both networks; spectral normalisation of every layer;
+    orthogonal initialisation, and regularisation of the generator that lets `truncation` trade variety for quality;
+    a projection discriminator with the hinge loss, two updates of it to one of the generator.
+
+    The paper's batch is 2048; with a smaller one take smaller learning rates.
+
+    Args:
+        image_shape: `(height, width, channels)`: square, the side 28, 32, 64, 128, 256 or 512.
+        num_classes: Number of classes.
+        latent_dim: Length of the latents; each block and the first layer take equal parts. 120 for 128x128.
+        base_channels: Width beside the image; 28x28 and 32x32 are four times this wide throughout.
+        embedding_dim: Length of the shared class embedding.
+        attention_at: Side of the feature map on which self-attention acts; None for none.
+        orthogonal: Weight beta of the orthogonal regularisation.
+        **kwargs: `seed` and `name`, as in `GAN`.
+
+    Raises:
+        ValueError: For another image shape, or latents that cannot be split.
+    """
+
+    def __init__(
+        self,
+        image_shape,
+        num_classes,
+        latent_dim=120,
+        base_channels=96,
+        embedding_dim=128,
+        attention_at=64,
+        orthogonal=1e-4,
+        **kwargs,
+    ):
+        super().__init__(
+            build_generator(
+                image_shape, num_classes, latent_dim, base_channels, embedding_dim, attention_at, orthogonal
+            ),
+            build_discriminator(image_shape, num_classes, base_channels, attention_at),
+            num_classes=num_classes,
+            **kwargs,
+        )
+        self.arguments = {
+            "num_classes": num_classes,
+            "latent_dim": latent_dim,
+            "base_channels": base_channels,
+            "embedding_dim": embedding_dim,
+            "attention_at": attention_at,
+            "orthogonal": orthogonal,
+        }
+
+    def compile_defaults(self):
+        return {
+            "g_optimizer": keras.optimizers.Adam(5e-5, beta_1=0.0, beta_2=0.999, epsilon=1e-6),
+            "d_optimizer": keras.optimizers.Adam(2e-4, beta_1=0.0, beta_2=0.999, epsilon=1e-6),
+            "loss": Hinge(),
+            "n_critic": 2,
+            "ema_decay": 0.9999,
+        }
+
+
+def build_generator(
+    image_shape, num_classes, latent_dim, base_channels, embedding_dim, attention_at=None, orthogonal=0.0
+):
+    """Returns latents `(batch, latent_dim)` and labels `(batch,)` -> images `(batch, *image_shape)` in [-1, 1]."""
+    widths = _widths(image_shape, base_channels)[::-1]
+    blocks = len(widths) - 1
+    if latent_dim % (blocks + 1):
+        raise ValueError(
+            f"`latent_dim` must be a multiple of {blocks + 1}: the first layer and each of {blocks} blocks take equal "
+            f"parts. Received: latent_dim={latent_dim}"
+        )
+    regularizer = OrthogonalRegularizer(orthogonal) if orthogonal else None
+
+    def dense(units, **kwargs):
+        return SpectralDense(units, kernel_initializer="orthogonal", kernel_regularizer=regularizer, **kwargs)
+
+    def conv(width, side):
+        return SpectralConv2D(
+            width, side, padding="same", kernel_initializer="orthogonal", kernel_regularizer=regularizer
+        )
+
+    latents = keras.Input((latent_dim,), name="latents")
+    labels = keras.Input((), dtype="int32", name="labels")
+    embedding = layers.Embedding(num_classes, embedding_dim, embeddings_initializer="orthogonal")(labels)
+    first, *parts = Split(blocks + 1)(latents)
+
+    def norm(part):
+        condition = layers.Concatenate()([embedding, part])
+
+        def apply(x):
+            scale, offset = (dense(x.shape[-1], use_bias=False)(condition) for _ in range(2))
+            return ConditionalBatchNormalization()([x, scale, offset])
+
+        return apply
+
+    start, _ = resnet.resolution(image_shape)
+    x = layers.Reshape((start, start, widths[0]))(dense(start * start * widths[0])(first))
+    images = resnet.decode(x, image_shape[-1], widths, [norm(part) for part in parts], conv, attention_at)
+    return keras.Model([latents, labels], images, name="generator")
+
+
+def build_discriminator(image_shape, num_classes, base_channels, attention_at=None):
+    """Returns images `(batch, *image_shape)` and labels `(batch,)` -> logits `(batch, 1)`."""
+
+    def conv(width, side):
+        return SpectralConv2D(width, side, padding="same", kernel_initializer="orthogonal")
+
+    widths = _widths(image_shape, base_channels)
+    # One block more than there are halvings; small images are halved twice and keep two blocks at their quarter.
+    widths, halvings = (widths[:1] * 4, 2) if image_shape[0] <= 32 else (widths, len(widths) - 1)
+    images = keras.Input(image_shape, name="images")
+    features = resnet.encode(images, widths, halvings, conv, attention_at, wide=True)
+    return resnet.project(images, features, num_classes, init="orthogonal")
+
+
+@keras.saving.register_keras_serializable("tfgan_app")
+class OrthogonalRegularizer(keras.regularizers.Regularizer):
+    """beta * |W^T W without its diagonal|^2 for a kernel as a matrix W of `(inputs, units)`: equation 3.
+
+    Unlike `keras.regularizers.OrthogonalRegularizer` it takes convolutions, and leaves the units' lengths free.
+
+    Args:
+        beta: Its weight.
+    """
+
+    def __init__(self, beta=1e-4):
+        self.beta = beta
+
+    def __call__(self, x):
+        matrix = tf.reshape(x, (-1, x.shape[-1]))
+        gram = tf.matmul(matrix, matrix, transpose_a=True)
+        return self.beta * tf.reduce_sum(tf.square(gram - tf.linalg.diag(tf.linalg.diag_part(gram))))
+
+    def get_config(self):
+        return {"beta": self.beta}
+
+
+@keras.saving.register_keras_serializable("tfgan_app")
+class Split(layers.Layer):
+    """Splits `(batch, features)` into `parts` equal ones, a list of `(batch, features / parts)`."""
+
+    def __init__(self, parts, **kwargs):
+        super().__init__(**kwargs)
+        self.parts = parts
+
+    def call(self, inputs):
+        return tf.split(inputs, self.parts, axis=1)
+
+    def compute_output_shape(self, input_shape):
+        return [(input_shape[0], input_shape[1] // self.parts)] * self.parts
+
+    def get_config(self):
+        return {**super().get_config(), "parts": self.parts}
+
+
+def _widths(image_shape, base_channels):
+    resnet.resolution(image_shape)
+    side = image_shape[0]
+    if side not in _WIDTHS:
+        raise ValueError(f"BigGAN draws images of side {', '.join(map(str, _WIDTHS))}. Received: {side}")
+    return [base_channels * width for width in _WIDTHS[side]]

@@ -1,0 +1,122 @@
+"""InfoGAN. Chen et al. 2016, https://arxiv.org/abs/1606.03657."""
+
+import keras
+import tensorflow as tf
+from keras import layers
+
+from tfgan_app.gan import GAN, check_images
+from tfgan_app.layers import BatchNormalization
+from tfgan_app.models import dcgan
+
+__all__ = ["InfoGAN", "build_discriminator", "build_generator"]
+
+
+@keras.saving.register_keras_serializable("tfgan_app")
+class InfoGAN(GAN):
+    """A DCGAN that finds classes and directions of change by itself, without labels.
+
+    The generator draws from latents, a categorical code and continuous ones; a head Q beside the discriminator's logits
+    must tell the codes from the image. Its log-likelihood of them bounds their mutual information with the image from
+    below (equation 5), and both networks maximise it. Wherever a conditional GAN takes labels, this one takes
+    values of the categorical code. The labels of the data, where it has any, are left alone.
+
+    Args:
+        image_shape: `(height, width, channels)`, as in `DCGAN`.
+        categories: Values of the categorical code.
+        codes: Number of continuous codes, at least 1. Code i is 2 Phi(z_i) - 1 of one of the last latents, uniform in
+            (-1, 1).
+        latent_dim: Length of the latents, continuous codes included.
+        base_channels: As in `DCGAN`.
+        information: Weight of the categorical code's log-likelihood, lambda in equation 6.
+        continuous_information: That of the continuous codes'.
+        **kwargs: `seed` and `name`, as in `GAN`.
+
+    Raises:
+        ValueError: For another image shape, or fewer latents than codes.
+    """
+
+    def __init__(
+        self,
+        image_shape,
+        categories=10,
+        codes=2,
+        latent_dim=64,
+        base_channels=64,
+        information=1.0,
+        continuous_information=0.1,
+        **kwargs,
+    ):
+        if not 1 <= codes <= latent_dim:
+            raise ValueError(
+                f"`codes` must lie between 1 and latent_dim={latent_dim}, as each is one of the latents. Received: "
+                f"codes={codes}"
+            )
+        super().__init__(
+            build_generator(image_shape, categories, latent_dim, base_channels),
+            build_discriminator(image_shape, categories, codes, base_channels),
+            num_classes=categories,
+            **kwargs,
+        )
+        self.arguments = {
+            "categories": categories,
+            "codes": codes,
+            "latent_dim": latent_dim,
+            "base_channels": base_channels,
+            "information": information,
+            "continuous_information": continuous_information,
+        }
+        self.codes = codes
+        self.information = information
+        self.continuous_information = continuous_information
+
+    def compile_defaults(self):
+        # Appendix C: the generator learns five times as fast.
+        return {"g_optimizer": keras.optimizers.Adam(1e-3, beta_1=0.5)}
+
+    def unpack(self, data):
+        images, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        return check_images(images), ()
+
+    def draw(self, real, condition, seed):
+        inputs = super().draw(real, condition, seed)
+        # Another seed than the latents', or the code would be a function of them.
+        seed = seed + tf.constant([2**40, 0], tf.int64)
+        shape = (tf.shape(real)[0],)
+        return [*inputs, tf.random.stateless_uniform(shape, seed, 0, self.num_classes, tf.int32, alg="philox")]
+
+    def auxiliary_loss(self, outputs, condition, inputs):
+        if inputs is None:
+            return 0.0  # What a real image's codes are nobody knows.
+        latents, categories = inputs
+        categorical = tf.nn.sparse_softmax_cross_entropy_with_logits(
+            labels=categories, logits=outputs["category_logits"]
+        )
+        # Q is a Gaussian, its log standard deviation learned too.
+        log_std = outputs["code_log_std"]
+        codes = tf.math.erf(latents[:, -self.codes :] / 2.0**0.5)
+        error = (codes - outputs["code_mean"]) * tf.exp(-log_std)
+        gaussian = tf.reduce_sum(log_std + 0.5 * tf.square(error), axis=1)
+        return self.information * tf.reduce_mean(categorical) + self.continuous_information * tf.reduce_mean(gaussian)
+
+
+def build_generator(image_shape, categories, latent_dim, base_channels):
+    """Returns latents `(batch, latent_dim)` and labels `(batch,)` -> images `(batch, *image_shape)` in [-1, 1]."""
+    latents = keras.Input((latent_dim,), name="latents")
+    labels = keras.Input((), dtype="int32", name="labels")
+    one_hot = layers.CategoryEncoding(categories, "one_hot")(layers.Reshape((1,))(labels))
+    x = layers.Concatenate()([latents, one_hot])
+    return keras.Model([latents, labels], dcgan.decode(x, image_shape, base_channels), name="generator")
+
+
+def build_discriminator(image_shape, categories, codes, base_channels):
+    """Returns images -> `logits` `(batch, 1)`, and Q's `category_logits`, `code_mean` and `code_log_std`."""
+    images = keras.Input(image_shape, name="images")
+    features = dcgan.encode(images, base_channels)
+    q = layers.LeakyReLU(0.1)(BatchNormalization()(layers.Dense(128, use_bias=False)(features)))
+    outputs = {
+        "logits": dcgan.logits(features),
+        "category_logits": layers.Dense(categories, dtype="float32")(q),
+        "code_mean": layers.Dense(codes, dtype="float32")(q),
+        "code_log_std": layers.Dense(codes, dtype="float32")(q),
+    }
+    return keras.Model(images, outputs, name="discriminator")

@@ -1,0 +1,414 @@
+"""PGGAN, progressive growing of GANs. Karras et al. 2017, https://arxiv.org/abs/1710.10196."""
+
+import functools
+import math
+
+import keras
+import tensorflow as tf
+from keras import layers
+
+# TensorFlow has no public name that tells whether XLA compiles the present graph.
+from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
+
+from tfgan_app.gan import GAN
+from tfgan_app.layers.equalized import EqualizedConv2D, EqualizedDense
+from tfgan_app.layers.minibatch_stddev import MinibatchStdDev
+from tfgan_app.layers.pixel_norm import PixelNorm
+from tfgan_app.losses import Wasserstein
+from tfgan_app.penalties import GradientPenalty
+
+__all__ = [
+    "PGGAN",
+    "ChannelBias",
+    "ProgressiveDown",
+    "ProgressiveUp",
+    "WassersteinDrift",
+    "build_discriminator",
+    "build_generator",
+]
+
+# He's gain, for layers that a leaky ReLU (0.2) follows.
+_GAIN = math.sqrt(2.0)
+
+
+@keras.saving.register_keras_serializable("tfgan_app")
+class PGGAN(GAN):
+    """Both networks begin at 4x4 (7x7 for 28x28 images) and grow, block by block, to the image's side.
+
+    A stage is a resolution. Training stabilises each for `stabilize_steps`, then fades the next in over `fade_steps`:
+    the share alpha of the new block rises from 0 to 1, and both networks, and the real images, are blends of the two
+    resolutions meanwhile. Only the present stage is computed. Images keep the full size throughout: below the last
+    stage the generator's are upsampled and the discriminator's averaged down, so everything around the model goes on
+    as with any GAN. (A gradient penalty, too, measures its gradient at full size, whatever the stage.)
+
+    Equalised learning rates, pixelwise normalisation in the generator and of its latents, the minibatch standard
+    deviation before the discriminator's last layers, leaky ReLU (0.2). The generator's output is linear, so images can
+    leave [-1, 1]. The channels are the paper's Table 2.
+
+    The paper resets Adam's state whenever a resolution is added; here it stays. A weight's second moment is 0 until its
+    stage begins, and the bias correction is long over by then, so its first step is 1 / sqrt(1 - beta_2) = 10 times the
+    learning rate, 0.01 for weights of standard deviation 1, and its first hundred make about twice the usual way: soon
+    forgotten, as alpha is still near 0.
+
+    Args:
+        image_shape: `(height, width, channels)`: square, the side 28 or a power of two from 8.
+        latent_dim: Length of the latents.
+        channel_base: Channels at stage s are `channel_base` / 2^(s + 1), where 4x4 is stage 0.
+        channel_max: The most channels of a layer.
+        stabilize_steps: Steps at a stage before the next begins to fade in, at least 0: a number for all, or a sequence
+            of one for each stage but the last, which goes on to the end. By default the paper's 800 000 images at its
+            batch size of 16.
+        fade_steps: Steps of each fade, at least 1, likewise.
+        **kwargs: `seed` and `name`, as in `GAN`.
+
+    Raises:
+        ValueError: For another image shape, or steps that do not fit it.
+    """
+
+    def __init__(
+        self,
+        image_shape,
+        latent_dim=512,
+        channel_base=8192,
+        channel_max=512,
+        stabilize_steps=50_000,
+        fade_steps=50_000,
+        **kwargs,
+    ):
+        super().__init__(
+            build_generator(image_shape, latent_dim, channel_base, channel_max),
+            build_discriminator(image_shape, channel_base, channel_max),
+            **kwargs,
+        )
+        _, last = _resolution(image_shape)
+        self.stabilize_steps = _each_fade("stabilize_steps", stabilize_steps, 0, last, image_shape)
+        self.fade_steps = _each_fade("fade_steps", fade_steps, 1, last, image_shape)
+        self.arguments = {
+            "latent_dim": latent_dim,
+            "channel_base": channel_base,
+            "channel_max": channel_max,
+            "stabilize_steps": self.stabilize_steps,
+            "fade_steps": self.fade_steps,
+        }
+        self._grow()
+
+    def compile_defaults(self):
+        return {
+            "g_optimizer": keras.optimizers.Adam(1e-3, beta_1=0.0, beta_2=0.99, epsilon=1e-8),
+            "d_optimizer": keras.optimizers.Adam(1e-3, beta_1=0.0, beta_2=0.99, epsilon=1e-8),
+            "loss": WassersteinDrift(),
+            "penalties": [GradientPenalty(10.0)],
+            "ema_decay": 0.999,
+            # XLA would compile a program for each stage.
+            "jit_compile": False,
+        }
+
+    @property
+    def level(self):
+        """How far the networks have grown: 0 is the lowest resolution, 1.3 the third faded in to 30%."""
+        part = self.generator.get_layer("progressive")
+        return int(part.stage) - 1 + float(part.alpha)
+
+    def train_step(self, data):
+        """Takes the step at the present level, the real images blended as the networks are, and grows for the next."""
+        images, _ = self.unpack(data)
+        logs = super().train_step(self._blended(images))
+        self._grow()
+        return logs
+
+    def _grow(self):
+        """Sets the level of the step after `iterations` steps, the same in all networks."""
+        # The last statement of a step: see `_at_stage`.
+        begin, progress = 0, []
+        for wait, length in zip(self.stabilize_steps, self.fade_steps, strict=True):
+            begin += wait
+            # A step's level is that of its middle: neither 0 nor 1 are lost on a step of a fade.
+            done = tf.cast(tf.convert_to_tensor(self.iterations) - begin, tf.float32) + 0.5
+            progress.append(tf.clip_by_value(done / length, 0.0, 1.0))
+            begin += length
+        stage = tf.reduce_sum(tf.cast(tf.stack(progress) > 0.0, tf.int32))
+        alpha = tf.reduce_min([tf.where(fade > 0.0, fade, 1.0) for fade in progress])
+        for network in (self.generator, self.discriminator, self.ema_generator):
+            part = network.get_layer("progressive")
+            part.stage.assign(stage)
+            part.alpha.assign(alpha)
+
+    def _blended(self, images):
+        """Returns full-size images, blended during a fade with their own at half the stage's resolution."""
+        part = self.discriminator.get_layer("progressive")
+        last = len(part.widths) - 1
+
+        def coarse(stage, images):
+            factor = 2 ** (last + 1 - stage)
+            return _upsampled(_averaged(images, factor), factor) if stage else images
+
+        return part.blend(_at_stage(part.stage, coarse, last, images), images)
+
+
+@keras.saving.register_keras_serializable("tfgan_app")
+class WassersteinDrift(Wasserstein):
+    """The Wasserstein loss with `drift` * E[D(x)^2] in the discriminator's, which keeps its outputs near 0.
+
+    Karras et al. 2017, https://arxiv.org/abs/1710.10196, appendix A.1. A penalty would judge the real images again.
+
+    Args:
+        drift: The term's weight, epsilon_drift in the paper; at least 0.
+
+    Raises:
+        ValueError: If it is negative.
+    """
+
+    def __init__(self, drift=0.001):
+        if not drift >= 0:
+            raise ValueError(f"`drift` must be at least 0. Received: drift={drift}")
+        self.drift = float(drift)
+
+    def discriminator(self, real_logits, fake_logits):
+        return super().discriminator(real_logits, fake_logits) + self.drift * tf.reduce_mean(tf.square(real_logits))
+
+    def get_config(self):
+        return {"drift": self.drift}
+
+
+def build_generator(image_shape, latent_dim, channel_base, channel_max):
+    """Returns latents `(batch, latent_dim)` -> images `(batch, *image_shape)` about [-1, 1], fully grown."""
+    start, _ = _resolution(image_shape)
+    widths = _widths(image_shape, channel_base, channel_max)
+    latents = keras.Input((latent_dim,), name="latents")
+    x = PixelNorm()(latents)
+    # Table 2's first convolution meets a 1x1 input: a dense layer with the fan-in of the convolution, and its biases.
+    x = EqualizedDense(start * start * widths[0], gain=_GAIN / start, use_bias=False)(x)
+    x = ChannelBias()(layers.Reshape((start, start, widths[0]))(x))
+    x = PixelNorm()(layers.LeakyReLU(0.2)(x))
+    x = PixelNorm()(_conv(widths[0], 3)(x))
+    x = ProgressiveUp(widths, image_shape[-1], name="progressive")(x)
+    return keras.Model(latents, layers.Activation("linear", dtype="float32")(x), name="generator")
+
+
+def build_discriminator(image_shape, channel_base, channel_max):
+    """Returns images `(batch, *image_shape)` -> logits `(batch, 1)`, fully grown."""
+    widths = _widths(image_shape, channel_base, channel_max)
+    images = keras.Input(image_shape, name="images")
+    x = ProgressiveDown(widths, name="progressive")(images)
+    x = _conv(widths[0], 3)(MinibatchStdDev()(x))
+    # On its 4x4 input, Table 2's unpadded 4x4 convolution is a dense layer.
+    x = EqualizedDense(widths[0], gain=_GAIN, activation="leaky_relu")(layers.Flatten()(x))
+    return keras.Model(images, EqualizedDense(1, dtype="float32")(x), name="discriminator")
+
+
+@keras.saving.register_keras_serializable("tfgan_app")
+class ChannelBias(keras.layers.Layer):
+    """Adds a learned number to each channel, the last axis."""
+
+    def build(self, input_shape):
+        self.bias = self.add_weight(name="bias", shape=input_shape[-1:], initializer="zeros")
+
+    def call(self, inputs):
+        return inputs + self.bias
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+
+class _Progressive(keras.layers.Layer):
+    """Base of the parts that grow: a network for each stage, of which only that of the present stage is computed.
+
+    Args:
+        widths: Channels of each stage, from the lowest resolution up.
+        **kwargs: As in `keras.layers.Layer`.
+
+    Attributes:
+        stage: An int32 weight, the index of the stage.
+        alpha: A float32 weight, the share of the stage's newest block in (0, 1]; the rest is the stage's below.
+    """
+
+    def __init__(self, widths, **kwargs):
+        super().__init__(**kwargs)
+        self.widths = tuple(widths)
+
+    def build(self, input_shape):
+        last = keras.initializers.Constant(len(self.widths) - 1)
+        self.stage = self.add_weight(name="stage", shape=(), dtype="int32", initializer=last, trainable=False)
+        self.alpha = self.add_weight(
+            name="alpha", shape=(), dtype="float32", initializer="ones", trainable=False, autocast=False
+        )
+
+    def call(self, inputs):
+        return _at_stage(self.stage, self.call_at, len(self.widths) - 1, inputs)
+
+    def call_at(self, stage, inputs):
+        """Returns the outputs at a stage, a Python integer."""
+        raise NotImplementedError(f"{type(self).__name__} must define `call_at`.")
+
+    def blend(self, low, high):
+        """Returns (1 - alpha) * low + alpha * high, exactly `high` where alpha is 1."""
+        alpha = tf.convert_to_tensor(self.alpha)
+        return tf.cast(1.0 - alpha, low.dtype) * low + tf.cast(alpha, high.dtype) * high
+
+    def get_config(self):
+        return {**super().get_config(), "widths": self.widths}
+
+
+@keras.saving.register_keras_serializable("tfgan_app")
+class ProgressiveUp(_Progressive):
+    """The generator from the lowest resolution on: features `(batch, start, start, widths[0])` -> full-size images.
+
+    Stage s doubles the side s times, each time with nearest neighbours and two 3x3 convolutions, and makes an image
+    by a linear 1x1 convolution of its own ("toRGB"); that is upsampled to the full size, `start` * 2^(stages - 1).
+
+    Args:
+        widths: Channels of each stage, from the lowest resolution up; `widths[0]` is the input's.
+        channels: The image's channels.
+        **kwargs: As in `keras.layers.Layer`.
+    """
+
+    def __init__(self, widths, channels, **kwargs):
+        super().__init__(widths, **kwargs)
+        self.channels = channels
+        dtype = self.dtype_policy
+        # Two for each stage from the second on, in one list: Keras saves no lists in lists.
+        self.convs = [_conv(width, 3, dtype=dtype) for width in self.widths[1:] for _ in range(2)]
+        self.to_rgb = [EqualizedConv2D(channels, 1, dtype=dtype) for _ in self.widths]
+        self.pixel_norm = PixelNorm(dtype=dtype)
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        self.pixel_norm.build(input_shape)
+        _, side, _, before = input_shape
+        for stage, width in enumerate(self.widths):
+            for conv in self._block(stage):
+                conv.build((None, side, side, before))
+                before = width
+            self.to_rgb[stage].build((None, side, side, width))
+            side *= 2
+
+    def call_at(self, stage, inputs):
+        before = x = inputs
+        for index in range(1, stage + 1):
+            before, x = x, _upsampled(x, 2)
+            for conv in self._block(index):
+                x = self.pixel_norm(conv(x))
+        images = self.to_rgb[stage](x)
+        if stage:
+            images = self.blend(_upsampled(self.to_rgb[stage - 1](before), 2), images)
+        return _upsampled(images, 2 ** (len(self.widths) - 1 - stage))
+
+    def _block(self, stage):
+        return self.convs[2 * stage - 2 : 2 * stage] if stage else []
+
+    def compute_output_shape(self, input_shape):
+        side = input_shape[1] * 2 ** (len(self.widths) - 1)
+        return input_shape[0], side, side, self.channels
+
+    def get_config(self):
+        return {**super().get_config(), "channels": self.channels}
+
+
+@keras.saving.register_keras_serializable("tfgan_app")
+class ProgressiveDown(_Progressive):
+    """The discriminator down to the lowest resolution: full-size images -> features `(batch, start, start, widths[0])`.
+
+    Averages images down to the stage's resolution, maps them to features by a 1x1 convolution of its own ("fromRGB"),
+    and halves the side s times, each time by two 3x3 convolutions and the average of each two by two.
+
+    Args:
+        widths: Channels of each stage, from the lowest resolution up.
+        **kwargs: As in `keras.layers.Layer`.
+    """
+
+    def __init__(self, widths, **kwargs):
+        super().__init__(widths, **kwargs)
+        dtype = self.dtype_policy
+        self.from_rgb = [_conv(width, 1, dtype=dtype) for width in self.widths]
+        # Two for each stage from the second on, in one list: Keras saves no lists in lists.
+        self.convs = [
+            _conv(filters, 3, dtype=dtype)
+            for below, width in zip(self.widths[:-1], self.widths[1:], strict=True)
+            for filters in (width, below)
+        ]
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        _, side, _, channels = input_shape
+        for stage in reversed(range(len(self.widths))):
+            self.from_rgb[stage].build((None, side, side, channels))
+            for conv in self._block(stage):
+                conv.build((None, side, side, self.widths[stage]))
+            side //= 2
+
+    def call_at(self, stage, inputs):
+        images = _averaged(inputs, 2 ** (len(self.widths) - 1 - stage))
+        x = self.from_rgb[stage](images)
+        for index in range(stage, 0, -1):
+            for conv in self._block(index):
+                x = conv(x)
+            x = _averaged(x, 2)
+            if index == stage:
+                x = self.blend(self.from_rgb[stage - 1](_averaged(images, 2)), x)
+        return x
+
+    def _block(self, stage):
+        return self.convs[2 * stage - 2 : 2 * stage] if stage else []
+
+    def compute_output_shape(self, input_shape):
+        side = input_shape[1] // 2 ** (len(self.widths) - 1)
+        return input_shape[0], side, side, self.widths[0]
+
+
+def _at_stage(stage, function, last, inputs):
+    """Returns `function(stage, inputs)` for the weight `stage`, of 0 to `last`, and computes that one alone."""
+    stage = tf.convert_to_tensor(stage)
+    if not GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph()):
+        return tf.switch_case(stage, [functools.partial(function, index, inputs) for index in range(last + 1)])
+    # XLA's conditional would hold the intermediate results of all branches for the gradient. But it compiles a program
+    # for each value of an integer variable on which shapes depend, provided that nothing assigned the variable earlier
+    # in the graph, and an empty batch costs nothing there. (The kernels outside XLA do not all take empty batches.)
+    size = tf.shape(inputs)[0]
+    parts = [function(index, inputs[: tf.where(stage == index, size, 0)]) for index in range(last + 1)]
+    return tf.concat(parts, axis=0)
+
+
+def _conv(filters, side, **kwargs):
+    return EqualizedConv2D(filters, side, gain=_GAIN, padding="same", activation="leaky_relu", **kwargs)
+
+
+def _averaged(images, factor):
+    return tf.nn.avg_pool2d(images, factor, factor, "VALID") if factor > 1 else images
+
+
+def _upsampled(images, factor):
+    return tf.repeat(tf.repeat(images, factor, axis=1), factor, axis=2) if factor > 1 else images
+
+
+def _resolution(image_shape):
+    """Returns the side of the lowest resolution, and how often it doubles to reach the image's side."""
+    height, width, _ = image_shape
+    if height != width or not (height == 28 or (height >= 8 and height & (height - 1) == 0)):
+        raise ValueError(
+            "PGGAN draws square images of side 28 or a power of two from 8. Resize with --image_size=64 or "
+            f"`image_size=64`. Received: image_shape={tuple(image_shape)}"
+        )
+    start = 7 if height == 28 else 4
+    return start, (height // start).bit_length() - 1
+
+
+def _widths(image_shape, channel_base, channel_max):
+    _, last = _resolution(image_shape)
+    widths = tuple(min(channel_max, channel_base // 2 ** (stage + 1)) for stage in range(last + 1))
+    if widths[-1] < 1:
+        raise ValueError(
+            f"The last of {last + 1} stages would have no channels. Give `channel_base` of at least {2 ** (last + 1)}. "
+            f"Received: channel_base={channel_base}, channel_max={channel_max}"
+        )
+    return widths
+
+
+def _each_fade(name, steps, least, fades, image_shape):
+    """Returns one number of steps for each fade."""
+    each = (steps,) * fades if isinstance(steps, int) else tuple(steps)
+    if len(each) != fades or any(value != int(value) or value < least for value in each):
+        raise ValueError(
+            f"`{name}` must be an integer of at least {least}, or {fades} of them: images of shape "
+            f"{tuple(image_shape)} fade in a stage {fades} times. Received: {name}={steps}"
+        )
+    return tuple(int(value) for value in each)

@@ -1,0 +1,50 @@
+"""The GAN with a projection discriminator. Miyato and Koyama 2018, https://arxiv.org/abs/1802.05637."""
+
+import keras
+
+from tfgan_app.gan import GAN
+from tfgan_app.losses import Hinge
+from tfgan_app.models import resnet
+
+__all__ = ["ProjectionGAN"]
+
+
+@keras.saving.register_keras_serializable("tfgan_app")
+class ProjectionGAN(GAN):
+    """SNGAN told the class: the discriminator adds the inner product of its features with an embedding of the label.
+
+    The generator's batch normalisation has scales and offsets for each class.
+
+    Args:
+        image_shape: `(height, width, channels)`: square, the side 28 or a power of two from 16.
+        num_classes: Number of classes.
+        latent_dim: Length of the latents.
+        g_channels: As in `WGANGP`.
+        d_channels: As in `WGANGP`.
+        **kwargs: `seed` and `name`, as in `GAN`.
+
+    Raises:
+        ValueError: For another image shape.
+    """
+
+    def __init__(self, image_shape, num_classes, latent_dim=128, g_channels=None, d_channels=None, **kwargs):
+        super().__init__(
+            resnet.build_generator(image_shape, latent_dim, g_channels, num_classes),
+            resnet.build_discriminator(image_shape, d_channels, num_classes, spectral=True),
+            num_classes=num_classes,
+            **kwargs,
+        )
+        self.arguments = {
+            "num_classes": num_classes,
+            "latent_dim": latent_dim,
+            "g_channels": g_channels,
+            "d_channels": d_channels,
+        }
+
+    def compile_defaults(self):
+        return {
+            "g_optimizer": keras.optimizers.Adam(2e-4, beta_1=0.0, beta_2=0.9),
+            "d_optimizer": keras.optimizers.Adam(2e-4, beta_1=0.0, beta_2=0.9),
+            "loss": Hinge(),
+            "n_critic": 5,
+        }

@@ -1,0 +1,184 @@
+"""The residual networks of WGAN-GP, SNGAN, the projection discriminator, SAGAN and BigGAN.
+
+Gulrajani et al. 2017, https://arxiv.org/abs/1704.00028, appendix F, and Miyato et al. 2018,
+https://arxiv.org/abs/1802.05957, appendix B.
+"""
+
+import functools
+
+import keras
+from keras import layers
+
+from tfgan_app.layers import (
+    BatchNormalization,
+    ConditionalBatchNormalization,
+    SelfAttention,
+    SpectralConv2D,
+    SpectralDense,
+    SpectralEmbedding,
+)
+
+__all__ = ["build_discriminator", "build_generator", "conv", "decode", "encode", "plain_norm", "resolution"]
+
+_INIT = "glorot_uniform"
+
+
+def build_generator(image_shape, latent_dim, channels=None, num_classes=None, spectral=False, attention_at=None):
+    """Returns latents `(batch, latent_dim)`, and labels where conditional -> images `(batch, *image_shape)` in [-1, 1].
+
+    Args:
+        image_shape: `(height, width, channels)`.
+        latent_dim: Length of the latents.
+        channels: Width beside the image: of all layers to 32x32, doubling towards 4x4 above. By default 256 and 64.
+        num_classes: Number of classes, each with its own scales and offsets in batch normalisation; None for none.
+        spectral: Whether the layers are spectrally normalised.
+        attention_at: Side of the feature map on which self-attention acts; None for none.
+    """
+    inputs = [keras.Input((latent_dim,), name="latents")]
+    norm = plain_norm
+    if num_classes is not None:
+        inputs.append(keras.Input((), dtype="int32", name="labels"))
+        norm = _conditional_norm(inputs[1], num_classes)
+    start, doublings = resolution(image_shape)
+    widths = _widths(image_shape, channels or (256 if image_shape[0] <= 32 else 64), doublings + 1)[::-1]
+    dense = SpectralDense if spectral else layers.Dense
+    x = dense(start * start * widths[0], kernel_initializer=_INIT)(inputs[0])
+    x = layers.Reshape((start, start, widths[0]))(x)
+    convolve = functools.partial(conv, SpectralConv2D if spectral else layers.Conv2D)
+    images = decode(x, image_shape[-1], widths, [norm] * doublings, convolve, attention_at)
+    return keras.Model(inputs if num_classes else inputs[0], images, name="generator")
+
+
+def build_discriminator(image_shape, channels=None, num_classes=None, spectral=False, attention_at=None):
+    """Returns images `(batch, *image_shape)`, and labels where conditional -> logits `(batch, 1)`.
+
+    Labels enter by projection: `logits = w . features + V[label] . features`, Miyato and Koyama 2018,
+    https://arxiv.org/abs/1802.05637, equation 11.
+
+    Args:
+        image_shape: `(height, width, channels)`.
+        channels: As in `build_generator`; by default 128 to 32x32 and 64 above.
+        num_classes: Number of classes, None for none.
+        spectral: As in `build_generator`.
+        attention_at: As in `build_generator`.
+    """
+    images = keras.Input(image_shape, name="images")
+    _, halvings = resolution(image_shape)
+    small = image_shape[0] <= 32
+    # Two blocks halve small images, and two stay at the quarter; for larger ones the last block does not halve.
+    widths = _widths(image_shape, channels or (128 if small else 64), 4 if small else halvings + 1)
+    halvings = 2 if small else halvings
+    convolve = functools.partial(conv, SpectralConv2D if spectral else layers.Conv2D)
+    features = encode(images, widths, halvings, convolve, attention_at)
+    return project(images, features, num_classes, spectral)
+
+
+def project(images, features, num_classes, spectral=True, init=_INIT):
+    """Returns the discriminator that ends in a dense layer on `features`, and a projection of labels on them."""
+    dense = SpectralDense if spectral else layers.Dense
+    logits = dense(1, kernel_initializer=init, dtype="float32")(features)
+    if num_classes is None:
+        return keras.Model(images, logits, name="discriminator")
+    labels = keras.Input((), dtype="int32", name="labels")
+    embedding = SpectralEmbedding if spectral else layers.Embedding
+    classes = embedding(num_classes, features.shape[-1], embeddings_initializer=init, dtype="float32")(labels)
+    logits = layers.Add()([logits, layers.Dot(1, dtype="float32")([classes, features])])
+    return keras.Model([images, labels], logits, name="discriminator")
+
+
+def decode(x, image_channels, widths, norms, conv, attention_at=None):
+    """Applies a residual generator to the smallest feature map; returns images in [-1, 1].
+
+    Args:
+        x: `(batch, start, start, widths[0])`.
+        image_channels: Channels of the images.
+        widths: Widths of `x` and of the blocks, each of which doubles the side.
+        norms: For each block a function of a feature map that returns it normalised.
+        conv: A function of width and side of the kernel that returns a convolution.
+        attention_at: As in `build_generator`.
+    """
+    for width, norm in zip(widths[1:], norms, strict=True):
+        up = layers.UpSampling2D()
+        # A 1x1 convolution commutes with the upsampling, and is four times cheaper before it.
+        shortcut = up(conv(width, 1)(x))
+        x = conv(width, 3)(up(layers.ReLU()(norm(x))))
+        x = conv(width, 3)(layers.ReLU()(norm(x)))
+        x = layers.Add()([x, shortcut])
+        if x.shape[1] == attention_at:
+            x = SelfAttention()(x)
+    x = conv(image_channels, 3)(layers.ReLU()(plain_norm(x)))
+    return layers.Activation("tanh", dtype="float32")(x)
+
+
+def encode(x, widths, halvings, conv, attention_at=None, wide=False):
+    """Applies a residual discriminator to images; returns features `(batch, widths[-1])`, summed over positions.
+
+    Args:
+        x: Images `(batch, height, width, channels)`.
+        widths: Widths of the blocks.
+        halvings: How many of them, from the first on, halve the side.
+        conv: As in `decode`.
+        attention_at: As in `build_generator`.
+        wide: Whether a block widens in its first convolution rather than its second.
+    """
+    for index, width in enumerate(widths):
+        first, down = index == 0, index < halvings
+        shortcut = x
+        # The first block sees images, which need no activation.
+        x = conv(width if first or wide else x.shape[-1], 3)(x if first else layers.ReLU()(x))
+        x = conv(width, 3)(layers.ReLU()(x))
+        if down:
+            x, shortcut = layers.AveragePooling2D(2)(x), layers.AveragePooling2D(2)(shortcut)
+        if down or width != shortcut.shape[-1]:
+            shortcut = conv(width, 1)(shortcut)
+        x = layers.Add()([x, shortcut])
+        if x.shape[1] == attention_at:
+            x = SelfAttention()(x)
+    x = layers.ReLU()(x)
+    positions = x.shape[1] * x.shape[2]
+    # The papers add the positions up; in 16 bits their mean is safer, and scaled in float32 the same.
+    return layers.Rescaling(positions, dtype="float32")(layers.GlobalAveragePooling2D()(x))
+
+
+def resolution(image_shape):
+    """Returns the side of the smallest feature map, and how often it doubles to reach the image's side.
+
+    Raises:
+        ValueError: For images that are not square, or of another side than 28 or a power of two from 16.
+    """
+    height, width, _ = image_shape
+    if height != width or not (height == 28 or (height >= 16 and height & (height - 1) == 0)):
+        raise ValueError(
+            "This model draws square images of side 28 or a power of two from 16. Resize with --image_size=64 or "
+            f"`image_size=64`. Received: image_shape={tuple(image_shape)}"
+        )
+    start = 7 if height == 28 else 4
+    return start, (height // start).bit_length() - 1
+
+
+def conv(cls, width, side):
+    """Returns a convolution of a class, initialised after Glorot; with gain sqrt 2 where a ReLU precedes it."""
+    init = keras.initializers.VarianceScaling(2.0, "fan_avg", "uniform") if side == 3 else _INIT
+    return cls(width, side, padding="same", kernel_initializer=init)
+
+
+def plain_norm(x):
+    """Batch normalisation with its own scale and offset."""
+    return BatchNormalization()(x)
+
+
+def _conditional_norm(labels, num_classes):
+    """Returns batch normalisation with a scale and an offset for each class."""
+
+    def norm(x):
+        scale, offset = (
+            layers.Embedding(num_classes, x.shape[-1], embeddings_initializer="zeros")(labels) for _ in range(2)
+        )
+        return ConditionalBatchNormalization()([x, scale, offset])
+
+    return norm
+
+
+def _widths(image_shape, channels, count):
+    """Returns `count` widths from the image's side on: equal up to 32x32, doubling above."""
+    return [channels * (1 if image_shape[0] <= 32 else 2**index) for index in range(count)]

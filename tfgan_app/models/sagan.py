@@ -1,0 +1,65 @@
+"""SAGAN. Zhang et al. 2018, https://arxiv.org/abs/1805.08318."""
+
+import keras
+
+from tfgan_app.gan import GAN
+from tfgan_app.losses import Hinge
+from tfgan_app.models import resnet
+
+__all__ = ["SAGAN"]
+
+
+@keras.saving.register_keras_serializable("tfgan_app")
+class SAGAN(GAN):
+    """Self-attention in both networks, spectral normalisation in both, and learning rates of their own (TTUR).
+
+    Args:
+        image_shape: `(height, width, channels)`: square, the side 28 or a power of two from 16.
+        num_classes: Number of classes, as in `ProjectionGAN`; None for an unconditional GAN.
+        latent_dim: Length of the latents.
+        g_channels: As in `WGANGP`.
+        d_channels: As in `WGANGP`.
+        attention_at: Side of the feature map on which attention acts. The paper's best is 32 for 128x128 images; by
+            default a quarter of the image's side, half of it up to 32x32.
+        **kwargs: `seed` and `name`, as in `GAN`.
+
+    Raises:
+        ValueError: For another image shape, or a side that no feature map has.
+    """
+
+    def __init__(
+        self,
+        image_shape,
+        num_classes=None,
+        latent_dim=128,
+        g_channels=None,
+        d_channels=None,
+        attention_at=None,
+        **kwargs,
+    ):
+        start, doublings = resnet.resolution(image_shape)
+        side = attention_at or image_shape[0] // (2 if image_shape[0] <= 32 else 4)
+        # The discriminator of small images has no feature map below their quarter.
+        sides = [start * 2**index for index in range(1, doublings)]
+        if side not in sides:
+            raise ValueError(f"`attention_at` must be one of {sides}. Received: attention_at={attention_at}")
+        super().__init__(
+            resnet.build_generator(image_shape, latent_dim, g_channels, num_classes, True, side),
+            resnet.build_discriminator(image_shape, d_channels, num_classes, True, side),
+            num_classes=num_classes,
+            **kwargs,
+        )
+        self.arguments = {
+            "num_classes": num_classes,
+            "latent_dim": latent_dim,
+            "g_channels": g_channels,
+            "d_channels": d_channels,
+            "attention_at": attention_at,
+        }
+
+    def compile_defaults(self):
+        return {
+            "g_optimizer": keras.optimizers.Adam(1e-4, beta_1=0.0, beta_2=0.9),
+            "d_optimizer": keras.optimizers.Adam(4e-4, beta_1=0.0, beta_2=0.9),
+            "loss": Hinge(),
+        }

@@ -1,0 +1,41 @@
+"""SNGAN. Miyato et al. 2018, https://arxiv.org/abs/1802.05957."""
+
+import keras
+
+from tfgan_app.gan import GAN
+from tfgan_app.losses import Hinge
+from tfgan_app.models import resnet
+
+__all__ = ["SNGAN"]
+
+
+@keras.saving.register_keras_serializable("tfgan_app")
+class SNGAN(GAN):
+    """Every layer of the discriminator spectrally normalised, with the hinge loss, on WGAN-GP's residual networks.
+
+    Args:
+        image_shape: `(height, width, channels)`: square, the side 28 or a power of two from 16.
+        latent_dim: Length of the latents.
+        g_channels: As in `WGANGP`.
+        d_channels: As in `WGANGP`.
+        **kwargs: `seed` and `name`, as in `GAN`.
+
+    Raises:
+        ValueError: For another image shape.
+    """
+
+    def __init__(self, image_shape, latent_dim=128, g_channels=None, d_channels=None, **kwargs):
+        super().__init__(
+            resnet.build_generator(image_shape, latent_dim, g_channels),
+            resnet.build_discriminator(image_shape, d_channels, spectral=True),
+            **kwargs,
+        )
+        self.arguments = {"latent_dim": latent_dim, "g_channels": g_channels, "d_channels": d_channels}
+
+    def compile_defaults(self):
+        return {
+            "g_optimizer": keras.optimizers.Adam(2e-4, beta_1=0.0, beta_2=0.9),
+            "d_optimizer": keras.optimizers.Adam(2e-4, beta_1=0.0, beta_2=0.9),
+            "loss": Hinge(),
+            "n_critic": 5,
+        }

@@ -1,0 +1,277 @@
+"""StyleGAN2. Karras et al. 2019, https://arxiv.org/abs/1912.04958."""
+
+import functools
+import math
+
+import keras
+import tensorflow as tf
+from keras import layers
+
+from tfgan_app.adversarial import apply
+from tfgan_app.gan import GAN
+from tfgan_app.layers.equalized import EqualizedConv2D, EqualizedDense
+from tfgan_app.layers.fir import FIRDownsample, FIRFilter, FIRUpsample
+from tfgan_app.layers.minibatch_stddev import MinibatchStdDev
+from tfgan_app.layers.pixel_norm import PixelNorm
+from tfgan_app.layers.style import (
+    LearnedConstant,
+    ModulatedConv2D,
+    Noise,
+    Redraw,
+    Style,
+    StyleMixing,
+    StyleStatistics,
+    scaled_leaky_relu,
+)
+from tfgan_app.losses import NonSaturating
+from tfgan_app.penalties import R1, Penalty
+
+__all__ = ["PathLength", "StyleGAN2", "build_discriminator", "build_generator"]
+
+# A leaky ReLU's outputs are meant to be multiplied by this. Wherever that changes nothing, the weights of the layer after
+# it are instead: there are fewer of them than pixels.
+_GAIN = math.sqrt(2.0)
+
+
+@keras.saving.register_keras_serializable("tfgan_app")
+class StyleGAN2(GAN):
+    """A generator whose layers are modulated by a style w = f(z), in the paper's final configuration, F.
+
+    The generator sums images of every resolution, the discriminator is residual (section 4.1), and both resample with
+    the filter [1, 3, 3, 1]. The images have no tanh, so few of them leave [-1, 1]. Where `num_classes` is
+    given, the mapping network gets an embedding of the label beside z, and the discriminator's logit is the product
+    of its features with another, as in StyleGAN2-ADA (https://arxiv.org/abs/2006.06676, appendix C).
+
+    Truncation takes w to its average: w' = E[w] + psi (w - E[w]).
+
+    Args:
+        image_shape: `(height, width, channels)`: square, the side 28 or a power of two from 16.
+        latent_dim: Length of the latents z.
+        num_classes: Number of classes; None for an unconditional model.
+        style_dim: Length of w.
+        mapping_layers: Layers of the mapping network f.
+        channel_base: Channels of a layer times the side of its images, up to `channel_max`. 32768 is the
+            paper's for 1024x1024 images, 16384 for 256x256.
+        channel_max: Channels of the widest layers.
+        **kwargs: `seed` and `name`, as in `GAN`.
+
+    Raises:
+        ValueError: For another image shape.
+    """
+
+    def __init__(
+        self,
+        image_shape,
+        latent_dim=512,
+        num_classes=None,
+        style_dim=512,
+        mapping_layers=8,
+        channel_base=32768,
+        channel_max=512,
+        **kwargs,
+    ):
+        channels = _channels(image_shape, channel_base, channel_max)
+        super().__init__(
+            build_generator(image_shape, latent_dim, num_classes, style_dim, mapping_layers, channels),
+            build_discriminator(image_shape, num_classes, mapping_layers, channels),
+            num_classes=num_classes,
+            **kwargs,
+        )
+        self.style_dim = style_dim
+        self.mapping_layers = mapping_layers
+        self.channel_base = channel_base
+        self.channel_max = channel_max
+
+    def get_config(self):
+        return {
+            "image_shape": self.image_shape,
+            "latent_dim": self.latent_dim,
+            "num_classes": self.num_classes,
+            "style_dim": self.style_dim,
+            "mapping_layers": self.mapping_layers,
+            "channel_base": self.channel_base,
+            "channel_max": self.channel_max,
+            "seed": self.seed,
+            "name": self.name,
+        }
+
+    def compile_defaults(self):
+        """Returns the settings of section 3 and appendix B, R1 with gamma = 10."""
+        r1, path_length = R1(weight=5.0, interval=16), PathLength()
+        return {
+            "g_optimizer": _adam(path_length.interval),
+            "d_optimizer": _adam(r1.interval),
+            "loss": NonSaturating(real_label=1.0),
+            "penalties": [r1],
+            "g_penalties": [path_length],
+            "ema_half_life": 10_000,
+        }
+
+    def truncate(self, generator, inputs, truncation):
+        styles = _statistics(generator).truncate(apply(generator.get_layer("mapping"), inputs), truncation)
+        return generator.get_layer("synthesis")(styles, training=False)
+
+
+@keras.saving.register_keras_serializable("tfgan_app")
+class PathLength(Penalty):
+    """E[(|J^T y| - a)^2]: a step in w should change the image by the same amount everywhere. Equation 4.
+
+    J is the Jacobian of the synthesis network with regard to the styles of all its layers, y ~ N(0, I) an image of
+    noise over the square root of its pixels, and a the moving average of the lengths |J^T y|, which the generator keeps
+    in its layer `statistics`. Appendix B: evaluated on half the batch, with a decaying by 0.01 at each evaluation.
+
+    Args:
+        weight: The factor in the loss.
+        interval: Generator updates from one evaluation to the next, as in `Penalty`.
+    """
+
+    name = "path_length"
+
+    def __init__(self, weight=2.0, interval=4):
+        super().__init__(weight, interval)
+
+    def __call__(self, generator, inputs, seed):
+        inputs = [tf.stop_gradient(x[: (tf.shape(x)[0] + 1) // 2]) for x in inputs]
+        styles = apply(generator.get_layer("mapping"), inputs, training=True)
+        with tf.GradientTape() as tape:
+            tape.watch(styles)
+            images = generator.get_layer("synthesis")(styles, training=True)
+            noise = tf.random.stateless_normal(tf.shape(images), seed, alg="philox")
+            projection = tf.reduce_sum(images * noise) / math.sqrt(images.shape[1] * images.shape[2])
+        gradient = tape.gradient(projection, styles)
+        # The mean over layers. The square root has no gradient at 0.
+        lengths = tf.sqrt(tf.reduce_mean(tf.reduce_sum(tf.square(gradient), axis=2), axis=1) + 1e-12)
+        average = _statistics(generator).path_length
+        average.assign_add(0.01 * (tf.stop_gradient(tf.reduce_mean(lengths)) - average))
+        return tf.reduce_mean(tf.square(lengths - average))
+
+
+def build_generator(image_shape, latent_dim, num_classes, style_dim, mapping_layers, channels):
+    """Returns latents `(batch, latent_dim)` [and labels `(batch,)`] -> images `(batch, *image_shape)`.
+
+    It joins two models: `mapping`, from there to styles `(batch, num_styles, style_dim)`, and `synthesis`.
+
+    Args:
+        image_shape: As in `StyleGAN2`.
+        latent_dim: Length of the latents.
+        num_classes: Number of classes, or None.
+        style_dim: Length of w.
+        mapping_layers: Layers of the mapping network.
+        channels: Channels by side of the feature maps, from the smallest side to the image's.
+    """
+    num_styles = 2 * len(channels)
+    mapping = _build_mapping(latent_dim, num_classes, style_dim, mapping_layers, num_styles)
+    synthesis = _build_synthesis(image_shape[-1], style_dim, num_styles, channels)
+    inputs = _inputs(latent_dim, num_classes)
+    return keras.Model(inputs, synthesis(mapping(inputs)), name="generator")
+
+
+def _build_mapping(latent_dim, num_classes, style_dim, num_layers, num_styles):
+    """The mapping network f, in float32, and what becomes of its w in training."""
+    inputs = _inputs(latent_dim, num_classes)
+    latents, *labels = inputs if num_classes else [inputs]
+    embeddings = [_embed(x, num_classes, latent_dim) for x in labels]
+    join, network = layers.Concatenate(dtype="float32"), _dense_layers(num_layers, style_dim)
+
+    def f(z):
+        x = PixelNorm(dtype="float32")(z)
+        return network(join([x, *embeddings]) if embeddings else x)
+
+    w = StyleStatistics(dtype="float32", name="statistics")(f(latents))
+    styles = StyleMixing(num_styles, dtype="float32")([w, f(Redraw(dtype="float32")(latents))])
+    return keras.Model(inputs, styles, name="mapping")
+
+
+def _build_synthesis(image_channels, style_dim, num_styles, channels):
+    """The synthesis network with output skips: figures 2d and 7b."""
+    styles = keras.Input((num_styles, style_dim), name="styles")
+    start = min(channels)
+    x, images = LearnedConstant((start, start, channels[start]))(styles), None
+    for block, (side, filters) in enumerate(channels.items()):
+        if block:
+            x = _style_block(x, styles, 2 * block - 1, filters, upsample=True)
+            images = FIRUpsample(dtype="float32")(images)
+        x = _style_block(x, styles, 2 * block, filters)
+        # It shares the style of the convolution that follows.
+        style = Style(filters, 2 * block + 1)(styles)
+        rgb = ModulatedConv2D(image_channels, 1, demodulate=False, gain=_GAIN)([x, style])
+        images = layers.Add(dtype="float32")([images, rgb]) if block else rgb
+    return keras.Model(styles, images, name="synthesis")
+
+
+def _style_block(x, styles, index, filters, upsample=False):
+    style = Style(x.shape[-1], index)(styles)
+    x = ModulatedConv2D(filters, 3, upsample=upsample, gain=_GAIN if index else 1.0)([x, style])
+    return layers.LeakyReLU(0.2)(Noise(index)(x))
+
+
+def build_discriminator(image_shape, num_classes, mapping_layers, channels):
+    """Returns images `(batch, *image_shape)` [and labels `(batch,)`] -> logits `(batch, 1)`: figure 7c.
+
+    Args:
+        image_shape: As in `StyleGAN2`.
+        num_classes: Number of classes, or None.
+        mapping_layers: Layers between a label's embedding and the product with the features.
+        channels: As in `build_generator`.
+    """
+    images = keras.Input(image_shape, name="images")
+    start, *sides = channels
+    x = layers.LeakyReLU(0.2)(EqualizedConv2D(channels[image_shape[0]], 1)(images))
+    for side in reversed(sides):
+        filters = channels[side // 2]
+        skip = EqualizedConv2D(filters, 1, use_bias=False)(FIRDownsample()(x))
+        x = layers.LeakyReLU(0.2)(EqualizedConv2D(channels[side], 3, _GAIN, padding="same")(x))
+        x = layers.LeakyReLU(0.2)(EqualizedConv2D(filters, 3, _GAIN, strides=2)(FIRFilter()(x)))
+        x = layers.Rescaling(math.sqrt(0.5))(layers.Add()([x, skip]))
+    x = MinibatchStdDev()(x)
+    x = layers.LeakyReLU(0.2)(EqualizedConv2D(channels[start], 3, _GAIN, padding="same")(x))
+    x = layers.LeakyReLU(0.2)(EqualizedDense(channels[start], gain=_GAIN)(layers.Flatten()(x)))
+    if num_classes is None:
+        return keras.Model(images, EqualizedDense(1, gain=_GAIN, dtype="float32")(x), name="discriminator")
+    labels = keras.Input((), dtype="int32", name="labels")
+    width = channels[start]
+    target = _dense_layers(mapping_layers, width)(_embed(labels, num_classes, width))
+    logits = layers.Dot(1, dtype="float32")([EqualizedDense(width, gain=_GAIN, dtype="float32")(x), target])
+    logits = layers.Rescaling(1 / math.sqrt(width), dtype="float32")(logits)
+    return keras.Model([images, labels], logits, name="discriminator")
+
+
+def _inputs(latent_dim, num_classes):
+    latents = keras.Input((latent_dim,), name="latents")
+    return [latents, keras.Input((), dtype="int32", name="labels")] if num_classes else latents
+
+
+def _embed(labels, num_classes, width):
+    x = layers.Embedding(num_classes, width, keras.initializers.RandomNormal(stddev=1.0), dtype="float32")(labels)
+    return PixelNorm(dtype="float32")(x)
+
+
+def _dense_layers(count, units):
+    """Returns a stack of dense layers as a function, each call of which shares them."""
+    stack = [
+        EqualizedDense(units, lr_multiplier=0.01, activation=scaled_leaky_relu, dtype="float32") for _ in range(count)
+    ]
+    return lambda x: functools.reduce(lambda x, layer: layer(x), stack, x)
+
+
+def _channels(image_shape, channel_base, channel_max):
+    """Returns the channels by side, from 4x4 (28x28 images: 7x7) to the image's."""
+    height, width, _ = image_shape
+    if height != width or not (height == 28 or (height >= 16 and height & (height - 1) == 0)):
+        raise ValueError(
+            "StyleGAN2 draws square images of side 28 or a power of two from 16. Resize with --image_size=64 or "
+            f"`image_size=64`. Received: image_shape={tuple(image_shape)}"
+        )
+    start = 7 if height == 28 else 4
+    sides = [start << doubling for doubling in range((height // start).bit_length())]
+    return {side: min(channel_base // side, channel_max) for side in sides}
+
+
+def _statistics(generator):
+    return generator.get_layer("mapping").get_layer("statistics")
+
+
+def _adam(interval):
+    """Adam where a penalty joins every `interval` updates: appendix B, "lazy regularization"."""
+    c = interval / (interval + 1)
+    return keras.optimizers.Adam(2e-3 * c, beta_1=0.0, beta_2=0.99**c, epsilon=1e-8)

@@ -1,0 +1,45 @@
+"""WGAN. Arjovsky et al. 2017, https://arxiv.org/abs/1701.07875."""
+
+import keras
+
+from tfgan_app.gan import GAN
+from tfgan_app.layers import ClipWeights
+from tfgan_app.losses import Wasserstein
+from tfgan_app.models import dcgan
+
+__all__ = ["WGAN"]
+
+
+@keras.saving.register_keras_serializable("tfgan_app")
+class WGAN(GAN):
+    """A DCGAN with the Wasserstein loss, every weight of its critic clipped after each update.
+
+    Args:
+        image_shape: `(height, width, channels)`, as in `DCGAN`.
+        latent_dim: Length of the latents.
+        base_channels: As in `DCGAN`.
+        clip: Largest absolute value of the critic's weights, biases and batch normalisation included.
+        **kwargs: `seed` and `name`, as in `GAN`.
+
+    Raises:
+        ValueError: For another image shape.
+    """
+
+    def __init__(self, image_shape, latent_dim=100, base_channels=64, clip=0.01, **kwargs):
+        super().__init__(
+            dcgan.build_generator(image_shape, latent_dim, base_channels),
+            dcgan.build_discriminator(image_shape, base_channels),
+            **kwargs,
+        )
+        for variable in self.discriminator.trainable_variables:
+            variable.constraint = ClipWeights(clip)
+        self.arguments = {"latent_dim": latent_dim, "base_channels": base_channels, "clip": clip}
+
+    def compile_defaults(self):
+        # The clipped critic's gradients are far below Keras's epsilon, which stands under the root.
+        return {
+            "g_optimizer": keras.optimizers.RMSprop(5e-5, rho=0.99, epsilon=1e-16),
+            "d_optimizer": keras.optimizers.RMSprop(5e-5, rho=0.99, epsilon=1e-16),
+            "loss": Wasserstein(),
+            "n_critic": 5,
+        }
