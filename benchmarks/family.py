@@ -4,8 +4,9 @@
 
 A recipe is a flagfile of `tfgan_app/flags` for two cores; it is trained as it stands, but for the number of steps:
 `images` real images pass through the discriminator, whatever the batch and the discriminator's updates a step. Each run
-is a process of its own that has the machine to itself; recipes take turns, seed by seed. images/s counts from the end of the
-first step, which traces the graph. The samples are those of the EMA generator, seed 0, scored on 10 000 test images.
+is a process of its own that has the machine to itself; recipes take turns, seed by seed. images/s counts from the end
+of the first step, which traces the graph. The samples are those of the EMA generator, seed 0, scored on 10 000 test
+images.
 
 Runs that the report holds already are not repeated, so an interrupted command goes on, and `--report_only` writes the
 pages anew: `docs/results.md` with every sample grid, and the table between its marks in README.md.
@@ -154,8 +155,9 @@ def table(report):
             spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
             rate = statistics.median(run["images_per_second"] for run in runs)
             sizes = f"{runs[0]['g_parameters']:,} | {runs[0]['d_parameters']:,}"
-            text = f"| [{name}](docs/results.md#{recipe}) | {statistics.mean(values):.2f}{spread} | {rate:,.0f} | {sizes} |"
-            rows.append((runs[0]["conditional"], statistics.mean(values), text))
+            mean = statistics.mean(values)
+            text = f"| [{name}](docs/results.md#{recipe}) | {mean:.2f}{spread} | {rate:,.0f} | {sizes} |"
+            rows.append((runs[0]["conditional"], mean, text))
     lines = ["| | Frechet distance | images/s | parameters of G | of D |", "|---|---:|---:|---:|---:|"]
     for conditional, heading in ((False, "without labels"), (True, "with labels")):
         part = [text for row_conditional, _, text in sorted(rows) if row_conditional == conditional]
@@ -175,16 +177,16 @@ def write_pages(report):
         "",
         f"Every recipe trained on the same {report['images']:,} images (of 60 000, shuffled anew each pass) with seeds "
         f"{', '.join(map(str, seeds))}, on {report['machine']['cores']} cores of {report['machine']['cpu']}, "
-        f"{report['date']}, TensorFlow {versions['tensorflow']}, Keras {versions['keras']}. Frechet distance with features "
-        "of `fashion_mnist_cnn` (not FID), 10 000 test images against 10 000 samples of the moving average of the "
-        "generator, mean and standard deviation over the seeds; images/s is the median. Made by",
+        f"{report['date']}, TensorFlow {versions['tensorflow']}, Keras {versions['keras']}. Frechet distance with "
+        "features of `fashion_mnist_cnn` (not FID), 10 000 test images against 10 000 samples of the moving average of "
+        "the generator, mean and standard deviation over the seeds; images/s is the median. Made by",
         "",
         "```",
         f"python benchmarks/family.py --images={report['images']} --seeds {' '.join(map(str, seeds))}",
         "```",
         "",
-        "The grids are the first samples of the first seed, not chosen; of conditional models one class a column, of InfoGAN "
-        "one category a column.",
+        "The grids are the first samples of the first seed, not chosen; of conditional models one class a column, of "
+        "InfoGAN one category a column.",
         "",
         table(report).replace("docs/results.md", ""),
         "",

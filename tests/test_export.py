@@ -102,7 +102,7 @@ def test_signatures_name_their_arguments(case):
         "generate": sorted(["latents", *more]),
         "generate_uint8": sorted(["latents", *more]),
         "sample": sorted(["num_images", "seed", *more]),
-        "sample_truncated": sorted(["num_images", "seed", "truncation", *more]),
+        "generate_truncated": sorted(["latents", "truncation", *more]),
         "discriminate": sorted(["images", *more]),
     }
 
@@ -143,12 +143,16 @@ def test_saved_gan_draws_the_same(case):
         "image_shape": [*SHAPE],
         "latent_dim": LATENT_DIM,
         "num_classes": gan.num_classes,
+        "supervised": True,
         "step": 2,
         "ema_decay": 0.999,
     }
     assert saved.image_shape == SHAPE
     np.testing.assert_allclose(saved.sample(7, seed=2), gan.sample(7, seed=2), atol=1e-6)
     np.testing.assert_allclose(saved.images_from(latents(), labels), results["generate/images"], atol=1e-6)
+    np.testing.assert_allclose(saved.sample(7, 2, truncation=0.5), gan.sample(7, 2, truncation=0.5), atol=1e-6)
+    with pytest.raises(ValueError, match="`truncation` must be a number of at least 0. Received: truncation=-1"):
+        saved.sample(2, truncation=-1)
     of_float64 = saved.images_from(latents().numpy().astype(np.float64), labels)
     np.testing.assert_array_equal(of_float64, saved.images_from(latents(), labels))
     if labels is not None:

@@ -1,5 +1,7 @@
 """tfgan_app.gan: GANs of any two networks: drawing, saving, and what a user is told."""
 
+import math
+
 import keras
 import numpy as np
 import pytest
@@ -21,7 +23,7 @@ from conftest import (
 from keras import layers
 
 import tfgan_app as tg
-from tfgan_app.gan import draw_latents
+from tfgan_app.gan import draw_latents, truncate_normal
 
 # Drawing.
 
@@ -165,6 +167,7 @@ def test_a_loaded_model_trains_on(tmp_path, name):
         "d_optimizer": keras.optimizers.Adam(2e-3, beta_1=0.3),
         "loss": tg.losses.NonSaturating(0.8),
         "ema_decay": 0.5,
+        "n_critic": 1,
     }
     if name == "GAN":
         gan = tiny_gan(**settings)
@@ -255,3 +258,36 @@ def test_weights_alone_are_saved(tmp_path):
 
 def test_every_model_has_tiny_arguments():
     assert set(TINY) == set(tg.models.__all__)
+
+
+# Truncation.
+
+
+def test_truncated_latents_follow_the_truncated_normal():
+    latents = draw_latents(20_000, 1, (3, 0))
+    truncated = np.sort(np.ravel(truncate_normal(latents, 0.8)))
+    assert -0.8 <= truncated[0] < -0.79 < 0.79 < truncated[-1] <= 0.8
+    # Its distribution function, (Phi(t) - Phi(-0.8)) / (Phi(0.8) - Phi(-0.8)), at the sample's quantiles.
+    phi = [0.5 * (1 + math.erf(t / math.sqrt(2))) for t in truncated]
+    low, high = (0.5 * (1 + math.erf(t / math.sqrt(2))) for t in (-0.8, 0.8))
+    quantiles = (np.arange(20_000) + 0.5) / 20_000
+    assert np.abs((np.array(phi) - low) / (high - low) - quantiles).max() < 0.015
+    order = np.argsort(np.ravel(latents))
+    assert np.all(np.diff(np.ravel(truncate_normal(latents, 0.8))[order]) >= 0)
+    # Far out it changes nothing, and nothing is infinite.
+    np.testing.assert_allclose(truncate_normal(latents, 20.0), latents, atol=1e-2)
+    assert np.isfinite(truncate_normal(tf.constant([[30.0, -30.0]]), 20.0)).all()
+
+
+def test_samples_truncated():
+    gan = tiny_gan(num_classes=3)
+    latents = draw_latents(6, LATENT_DIM, (7, 0))
+    labels = np.arange(6) % 3
+    expected = gan.images_from(truncate_normal(latents, 0.5), labels)
+    np.testing.assert_allclose(gan.sample(6, seed=7, truncation=0.5), expected, atol=1e-6)
+    assert np.abs(gan.sample(6, seed=7) - expected).max() > 1e-3
+    average = gan.sample(6, seed=7, truncation=0)
+    np.testing.assert_allclose(average[:3], average[3:], atol=1e-6)
+    for truncation in (-1, math.inf, math.nan):
+        with pytest.raises(ValueError, match=f"must be a number of at least 0. Received: truncation={truncation}"):
+            gan.sample(1, truncation=truncation)

@@ -10,7 +10,7 @@ import sys
 
 from absl import app, flags, logging
 
-__all__ = ["DATA_FLAGS", "UsageError", "define_data_flags", "flagfile", "run"]
+__all__ = ["DATA_FLAGS", "UsageError", "define_data_flags", "define_truncation_flag", "flagfile", "run"]
 
 # The flags that `define_data_flags` defines.
 DATA_FLAGS = ("dataset", "split", "data_dir", "manual_dir", "image_size", "channels", "fallback_dataset")
@@ -49,6 +49,16 @@ def define_data_flags(dataset, split):
     flags.DEFINE_integer("channels", None, "Convert to greyscale (1) or RGB (3).")
     flags.register_validator("channels", lambda n: n in (None, 1, 3), "must be 1 (greyscale) or 3 (RGB)")
     flags.DEFINE_string("fallback_dataset", None, "Taken, with a warning, only where --dataset cannot be downloaded.")
+
+
+def define_truncation_flag():
+    """Defines the flag that trades the variety of drawn images for quality."""
+    flags.DEFINE_float(
+        "truncation",
+        None,
+        "Trade variety for quality: largest absolute latent, or psi of a model with styles. Default: none.",
+        lower_bound=0,
+    )
 
 
 def flagfile(settings):

@@ -26,6 +26,7 @@ flags.DEFINE_integer(
     "num_images", None, "Real and generated images to compare. Default: all of the split.", lower_bound=2
 )
 flags.DEFINE_integer("seed", 0, "Seed of the fakes.")
+cli.define_truncation_flag()
 flags.DEFINE_integer("batch_size", 250, "Images at a time.", lower_bound=1)
 flags.DEFINE_string("out", None, "Where the receipt goes. Default: into the run folder, or scores/ beside the rest.")
 
@@ -36,6 +37,8 @@ def main(argv):
     given = [name for name in sources if flags.FLAGS[name].value is not None]
     if len(given) != 1:
         raise cli.UsageError(f"give one of --run, --saved_model and --images. Received: {given or 'none'}")
+    if given == ["images"] and flags.FLAGS.truncation is not None:
+        raise cli.UsageError("--truncation has no meaning for --images: they are drawn already")
     if given != ["run"] and flags.FLAGS.dataset is None:
         raise cli.UsageError(f"--{given[0]} needs --dataset, the real images to compare with")
 
@@ -81,7 +84,7 @@ class _Source:
         """Returns the `draw` of `tfgan_app.metrics.receipts.score` for so many fakes."""
         from tfgan_app.metrics.receipts import drawing
 
-        return drawing(self.gan, num_images, flags.FLAGS.seed)
+        return drawing(self.gan, num_images, flags.FLAGS.seed, flags.FLAGS.truncation)
 
     def open_real(self):
         """Opens the real images that the flags name."""
@@ -101,8 +104,9 @@ class _Run(_Source):
         if flags.FLAGS.raw:
             self.gan.ema_generator.set_weights(self.gan.generator.get_weights())
         step, weights = int(self.gan.iterations), "raw" if flags.FLAGS.raw else "EMA"
-        self.facts = {"source": str(run.directory), "step": step, "weights": weights, "seed": flags.FLAGS.seed}
+        self.facts = {"source": str(run.directory), "step": step, "weights": weights, **_drawn()}
         suffix = "_raw" if flags.FLAGS.raw else ""
+        suffix += f"_truncation_{flags.FLAGS.truncation:g}" if flags.FLAGS.truncation is not None else ""
         self.receipt = run.directory / "scores" / f"step_{step:08d}{suffix}.json"
 
     def open_real(self):
@@ -122,12 +126,7 @@ class _SavedModel(_Source):
         from tfgan_app.saved import SavedGAN
 
         self.gan = SavedGAN(folder)
-        self.facts = {
-            "source": folder,
-            "step": self.gan.facts["step"],
-            "weights": "EMA",
-            "seed": flags.FLAGS.seed,
-        }
+        self.facts = {"source": folder, "step": self.gan.facts["step"], "weights": "EMA", **_drawn()}
         self.receipt = pathlib.Path("scores") / ("_".join(pathlib.PurePath(folder).parts[-2:]) + ".json")
 
 
@@ -156,6 +155,10 @@ class _Images(_Source):
         if real.image_shape != self.images.image_shape:
             raise cli.UsageError(f"--images are {self.images.image_shape}, those of {real.name} {real.image_shape}.")
         return real
+
+
+def _drawn():
+    return {"seed": flags.FLAGS.seed, "truncation": flags.FLAGS.truncation}
 
 
 def _extractor(real):

@@ -23,7 +23,7 @@ def export_gan(gan, filepath, **facts):
     - `generate(latents[, labels]) -> {"images"}`, float32 in [0, 1]; also `serving_default`
     - `generate_uint8(latents[, labels]) -> {"images"}`, uint8
     - `sample(num_images, seed[, labels]) -> {"images"}`, float32 in [0, 1]; the images of `gan.sample`
-    - `sample_truncated(num_images, seed[, labels], truncation) -> {"images"}`; the images of `gan.sample(truncation=...)`
+    - `generate_truncated(latents[, labels], truncation) -> {"images"}`; those of `gan.images_from(..., truncation)`
     - `discriminate(images[, labels]) -> {"logits"}` and what else the discriminator tells, for images in [0, 1]
 
     Args:
@@ -66,9 +66,8 @@ def export_gan(gan, filepath, **facts):
     def sample(num_images, seed, labels=None):
         return generate(draw_latents(num_images, gan.latent_dim, tf.stack([seed, 0])), labels)
 
-    def sample_truncated(num_images, seed, *rest):
+    def generate_truncated(latents, *rest):
         *labels, truncation = rest
-        latents = draw_latents(num_images, gan.latent_dim, tf.stack([seed, 0]))
         return {"images": to_unit(gan.truncate(generator, [latents, *labels], truncation))}
 
     def discriminate(images, labels=None):
@@ -79,13 +78,8 @@ def export_gan(gan, filepath, **facts):
     add("generate", generate, latents)
     add("generate_uint8", generate_uint8, latents)
     add("sample", sample, tf.TensorSpec((), tf.int32, "num_images"), tf.TensorSpec((), tf.int64, "seed"))
-    add(
-        "sample_truncated",
-        sample_truncated,
-        tf.TensorSpec((), tf.int32, "num_images"),
-        tf.TensorSpec((), tf.int64, "seed"),
-        more=(tf.TensorSpec((), tf.float32, "truncation"),),
-    )
+    truncation = tf.TensorSpec((), tf.float32, "truncation")
+    add("generate_truncated", generate_truncated, latents, more=[truncation])
     add("discriminate", discriminate, tf.TensorSpec((None, *gan.image_shape), tf.float32, "images"))
     signatures["serving_default"] = signatures["generate"]
     tf.saved_model.save(module, str(folder), signatures)
@@ -174,6 +168,7 @@ def _facts(gan):
         "image_shape": gan.image_shape,
         "latent_dim": gan.latent_dim,
         "num_classes": gan.num_classes,
+        "supervised": gan.supervised,
         "step": int(gan.iterations),
         "ema_decay": gan.ema_decay,
     }

@@ -70,6 +70,8 @@ class GAN(AdversarialModel):
 
     # Whether convolutions take most of a step; `--mixed_precision=auto` goes by it.
     convolutional = True
+    # Whether labels are those of the data, rather than codes that the GAN gives a meaning itself.
+    supervised = True
     # A subclass that builds its networks keeps what it built them from here, beside `image_shape`.
     arguments = None
 

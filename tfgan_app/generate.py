@@ -20,6 +20,7 @@ flags.DEFINE_string("grid", "8x8", "ROWSxCOLUMNS of a picture; with --out=NAME.g
 flags.DEFINE_integer("num_images", None, "How many single images; --out is then a folder or an .npz.", lower_bound=1)
 flags.DEFINE_list("labels", None, "Classes to draw, repeated in turn, of a conditional GAN. Default: all.")
 flags.DEFINE_integer("seed", 0, "Seed: equal seeds give equal images.")
+cli.define_truncation_flag()
 flags.DEFINE_integer("scale", 2, "Screen pixels for each pixel of a picture.", lower_bound=1)
 flags.DEFINE_integer("frames", 48, "Frames of a walk.", lower_bound=2)
 flags.DEFINE_string(
@@ -50,15 +51,16 @@ def main(argv):
         raise cli.UsageError(f"--num_images goes with --out=NAME.npz or a folder. For {out} give --grid=ROWSxCOLUMNS.")
     gan = _open()
     labels = _labels(gan, num)
-    seed, scale = flags.FLAGS.seed, flags.FLAGS.scale
+    seed, scale, truncation = flags.FLAGS.seed, flags.FLAGS.scale, flags.FLAGS.truncation
     try:
         if out.suffix == ".gif":
-            frames = (gan.images_from(z, labels) for z in _walk(num, gan.latent_dim, seed, flags.FLAGS.frames))
+            walk = _walk(num, gan.latent_dim, seed, flags.FLAGS.frames)
+            frames = (gan.images_from(z, labels, truncation) for z in walk)
             pictures.save_gif(out, [pictures.grid(frame, columns) for frame in frames], 12, scale)
         elif out.suffix == ".png":
-            pictures.save_png(out, pictures.grid(gan.sample(num, seed, labels), columns), scale)
+            pictures.save_png(out, pictures.grid(gan.sample(num, seed, labels, truncation), columns), scale)
         else:
-            images = np.round(255 * gan.sample(num, seed, labels)).astype(np.uint8)
+            images = np.round(255 * gan.sample(num, seed, labels, truncation)).astype(np.uint8)
             if out.suffix == ".npz":
                 out.parent.mkdir(parents=True, exist_ok=True)
                 np.savez_compressed(out, images=images, **({} if labels is None else {"labels": labels}))

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfgan_app.cli import UsageError
-from tfgan_app.gan import check_labels, check_truncation
+from tfgan_app.gan import check_labels, check_truncation, draw_latents
 
 __all__ = ["SavedGAN"]
 
@@ -37,21 +37,25 @@ class SavedGAN:
             )
         self.facts = json.loads(facts.read_text())
         self.num_classes = self.facts["num_classes"]
+        self.supervised = self.facts.get("supervised", True)
         self.latent_dim = self.facts["latent_dim"]
         self.image_shape = tuple(self.facts["image_shape"])
         self._signatures = tf.saved_model.load(str(folder)).signatures
 
     def sample(self, num_images, seed=0, labels=None, truncation=None):
         """Returns float32 images `(num_images, height, width, channels)` in [0, 1]; see `tfgan_app.GAN.sample`."""
+        if truncation is not None:
+            return self.images_from(draw_latents(num_images, self.latent_dim, (seed, 0)), labels, truncation)
         inputs = {"num_images": tf.constant(num_images, tf.int32), "seed": tf.constant(seed, tf.int64)}
-        if truncation is None:
-            return self._draw("sample", num_images, labels, inputs)
-        inputs["truncation"] = tf.constant(check_truncation(truncation), tf.float32)
-        return self._draw("sample_truncated", num_images, labels, inputs)
+        return self._draw("sample", num_images, labels, inputs)
 
-    def images_from(self, latents, labels=None):
+    def images_from(self, latents, labels=None, truncation=None):
         """Returns float32 images in [0, 1] for latents `(num, latent_dim)`."""
-        return self._draw("generate", len(latents), labels, {"latents": tf.constant(latents, tf.float32)})
+        inputs = {"latents": tf.constant(latents, tf.float32)}
+        if truncation is None:
+            return self._draw("generate", len(latents), labels, inputs)
+        inputs["truncation"] = tf.constant(check_truncation(truncation), tf.float32)
+        return self._draw("generate_truncated", len(latents), labels, inputs)
 
     def _draw(self, signature, num, labels, inputs):
         if signature not in self._signatures:

@@ -1,11 +1,13 @@
-"""Values that change with the step, and an optimizer that takes one where Keras takes a number."""
+"""Values that change with the step, and what takes one in place of a number."""
 
 import math
 
 import keras
 import tensorflow as tf
 
-__all__ = ["CosineRamp", "ScheduledAdam"]
+from tfgan_app.augment import AdaptiveAugment
+
+__all__ = ["CosineRamp", "ScheduledAdam", "ScheduledAugment"]
 
 
 @keras.saving.register_keras_serializable("tfgan_app")
@@ -78,3 +80,33 @@ class ScheduledAdam(keras.optimizers.Adam):
     def from_config(cls, config, custom_objects=None):
         beta_2 = keras.saving.deserialize_keras_object(config["beta_2"], custom_objects=custom_objects)
         return super().from_config({**config, "beta_2": beta_2}, custom_objects=custom_objects)
+
+
+@keras.saving.register_keras_serializable("tfgan_app")
+class ScheduledAugment(AdaptiveAugment):
+    """The transforms of `AdaptiveAugment` with a probability that follows a schedule, not the discriminator.
+
+    For losses without the sign that the heuristic goes by: a relativistic discriminator's logits have no zero.
+
+    Args:
+        schedule: The probability p, a schedule of the discriminator's updates made so far with values in [0, 1].
+        **kwargs: `blit`, `geometric`, `color`, `seed` and `name`, as in `AdaptiveAugment`.
+    """
+
+    def __init__(self, schedule, **kwargs):
+        super().__init__(initial_p=float(schedule(0)), **kwargs)
+        self.schedule = schedule
+
+    def update(self, real_logits):
+        self._updates.assign_add(1.0)
+        self.p.assign(self.schedule(self._updates))
+
+    def get_config(self):
+        config = super().get_config()
+        for name in ("target", "speed", "interval", "initial_p"):
+            del config[name]
+        return {**config, "schedule": keras.saving.serialize_keras_object(self.schedule)}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**config, "schedule": keras.saving.deserialize_keras_object(config["schedule"])})

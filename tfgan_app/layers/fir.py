@@ -54,12 +54,22 @@ class FIRFilter(keras.layers.Layer):
         return {**super().get_config(), "padding": self.padding}
 
 
-# [1, 3, 3, 1] is [1, 2, 1] beside [1, 1], and [1, 1] in steps of two is what pooling does.
+# [1, 3, 3, 1] is [1, 2, 1] and [1, 1], which in steps of two takes the mean of two by two pixels, or copies of one.
 
 
 @keras.saving.register_keras_serializable("tfgan_app")
 class FIRDownsample(keras.layers.Layer):
-    """Halves an image's even sides: every second pixel of the image filtered with [1, 3, 3, 1]."""
+    """Halves an image's sides: every second pixel of the image filtered with [1, 3, 3, 1], zeros beyond its edges.
+
+    `(batch, height, width, channels)` -> `(batch, height / 2, width / 2, channels)`.
+
+    Raises:
+        ValueError: If a side is odd or unknown.
+    """
+
+    def build(self, input_shape):
+        if any(side is None or side % 2 for side in input_shape[1:3]):
+            raise ValueError(f"FIRDownsample halves images of even sides. Received: shape {tuple(input_shape)}")
 
     def call(self, inputs):
         return tf.nn.avg_pool2d(fir_filter(inputs, (1, 2, 1), padding=1), 2, 2, "VALID")
@@ -69,12 +79,20 @@ class FIRDownsample(keras.layers.Layer):
 class FIRUpsample(keras.layers.Layer):
     """Doubles an image's sides: zeros between the pixels, then four times the filter [1, 3, 3, 1].
 
-    Inside the image that is bilinear interpolation; outside of it are zeros.
+    That is bilinear interpolation, with zeros beyond the edges. `(batch, height, width, channels)` ->
+    `(batch, 2 height, 2 width, channels)`.
+
+    Raises:
+        ValueError: If a side is unknown.
     """
+
+    def build(self, input_shape):
+        if None in input_shape[1:3]:
+            raise ValueError(f"FIRUpsample doubles images of known sides. Received: shape {tuple(input_shape)}")
 
     def call(self, inputs):
         _, height, width, channels = inputs.shape
-        # Each pixel four times. (XLA cannot compile the gradient of `tf.repeat` inside of `tf.cond`.)
+        # Each pixel four times. XLA cannot compile the gradient of `tf.repeat` inside of `tf.cond`.
         x = tf.stack([inputs, inputs], axis=3)
         x = tf.reshape(tf.stack([x, x], axis=2), (-1, 2 * height, 2 * width, channels))
         return fir_filter(x, (1, 2, 1), padding=1)

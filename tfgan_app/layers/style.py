@@ -84,9 +84,9 @@ class StyleStatistics(keras.layers.Layer):
 class StyleMixing(keras.layers.Layer):
     """Gives each layer of the synthesis network its w: one for all, or in training two with a crossover.
 
-    Inputs are w of two draws, each `(batch, style_dim)`; the result is `(batch, num_styles, style_dim)`. In training, an
-    image takes its styles from a uniformly drawn layer on from the second draw, with the given probability. Karras
-    et al. 2018, https://arxiv.org/abs/1812.04948, section 3.1.
+    Inputs are w of two draws, each `(batch, style_dim)`; the result is `(batch, num_styles, style_dim)`. In training,
+    an image takes the styles from a uniformly drawn layer on from the second draw, with the given probability.
+    Karras et al. 2018, https://arxiv.org/abs/1812.04948, section 3.1.
 
     Args:
         num_styles: How many layers take a style.

@@ -26,7 +26,7 @@ def score(draw, images, extractor, *, batch_size=250, num_images=None, fake=None
         extractor: A `tfgan_app.metrics.FeatureExtractor`.
         batch_size: Images at a time.
         num_images: How many real images to use, from the first on; all of them by default.
-        fake: Facts about the fakes that the receipt repeats (source, step, weights, seed).
+        fake: Facts about the fakes that the receipt repeats (source, step, weights, seed, truncation).
         progress: Called with `(done, total)` images after each batch.
 
     Returns:
@@ -63,7 +63,7 @@ def score(draw, images, extractor, *, batch_size=250, num_images=None, fake=None
     }
 
 
-def drawing(gan, num_images, seed):
+def drawing(gan, num_images, seed, truncation=None):
     """Returns the `draw` of `score` that gives the images of `gan.sample(num_images, seed)`, whatever the batches.
 
     A conditional GAN, a `tfgan_app.GAN` or a `SavedGAN`, draws them with the labels of the real images.
@@ -71,7 +71,8 @@ def drawing(gan, num_images, seed):
     latents = draw_latents(num_images, gan.latent_dim, (seed, 0)).numpy()
 
     def draw(start, stop, labels):
-        return gan.images_from(latents[start:stop], labels if gan.num_classes else None)
+        labels = labels if gan.num_classes and gan.supervised else None
+        return gan.images_from(latents[start:stop], labels, truncation)
 
     return draw
 
@@ -91,7 +92,7 @@ def describe_score(receipt):
     """Returns a receipt as one line."""
     extractor, real, fake = receipt["extractor"], receipt["real"], receipt["fake"]
     stand_in = f", standing in for {real['fallback_for']}" if real["fallback_for"] else ""
-    details = ", ".join(f"{key} {value}" for key, value in fake.items() if key != "used")
+    details = ", ".join(f"{key} {value}" for key, value in fake.items() if key != "used" and value is not None)
     sha256 = (extractor["sha256"] or "in memory")[:12]
     return (
         f"Frechet distance {receipt['value']:.2f} with features of {extractor['name']} ({sha256}; not FID): "

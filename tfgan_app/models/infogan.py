@@ -35,6 +35,8 @@ class InfoGAN(GAN):
         ValueError: For another image shape, or fewer latents than codes.
     """
 
+    supervised = False
+
     def __init__(
         self,
         image_shape,

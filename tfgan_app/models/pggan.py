@@ -107,7 +107,7 @@ class PGGAN(GAN):
     def level(self):
         """How far the networks have grown: 0 is the lowest resolution, 1.3 the third faded in to 30%."""
         part = self.generator.get_layer("progressive")
-        return int(part.stage) - 1 + float(part.alpha)
+        return float(tf.cast(part.stage, tf.float32) - 1.0 + part.alpha)
 
     def train_step(self, data):
         """Takes the step at the present level, the real images blended as the networks are, and grows for the next."""
@@ -234,7 +234,12 @@ class _Progressive(keras.layers.Layer):
         )
 
     def call(self, inputs):
-        return _at_stage(self.stage, self.call_at, len(self.widths) - 1, inputs)
+        outputs = _at_stage(self.stage, self.call_at, len(self.widths) - 1, inputs)
+        if tf.executing_eagerly():
+            # In a graph, the gradient of the other stages' weights is 0. Without this it would be None here.
+            unused = tf.add_n([tf.reduce_sum(weight) for weight in self.trainable_variables])
+            outputs += tf.cast(0.0 * unused, outputs.dtype)
+        return outputs
 
     def call_at(self, stage, inputs):
         """Returns the outputs at a stage, a Python integer."""

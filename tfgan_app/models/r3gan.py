@@ -6,11 +6,11 @@ import keras
 from keras import layers
 
 from tfgan_app.gan import GAN
+from tfgan_app.layers.fir import FIRDownsample, FIRUpsample
 from tfgan_app.layers.grouped import GroupedConv2D
-from tfgan_app.layers.resample import FIRDownsample, FIRUpsample
 from tfgan_app.losses import Relativistic
 from tfgan_app.penalties import R1, R2
-from tfgan_app.schedules import CosineRamp, ScheduledAdam
+from tfgan_app.schedules import CosineRamp, ScheduledAdam, ScheduledAugment
 
 __all__ = ["R3GAN", "build_discriminator", "build_generator"]
 
@@ -29,8 +29,8 @@ class R3GAN(GAN):
     discriminator mirrors it. Residual branches start at zero, as in Fixup (https://arxiv.org/abs/1901.09321).
     Images are not squashed: they leave [-1, 1] at first.
 
-    The defaults are the paper's configuration E for CIFAR-10. Learning rate, gamma, beta_2 and the generator's average
-    move along half a cosine over the first `ramp_steps` steps.
+    The defaults are the paper's configuration E for CIFAR-10. Learning rate, gamma, beta_2, the generator's average and
+    the augmentation move along half a cosine over the first `ramp_steps` steps.
 
     Args:
         image_shape: `(height, width, channels)`: square, the side 28 or a power of two from 16.
@@ -45,7 +45,8 @@ class R3GAN(GAN):
         learning_rate: First and last value, for both networks.
         gamma: First and last value of the weight of R1 and R2; the loss has gamma / 2 times each. The paper's, for
             CIFAR-10; harder data needs more (its ImageNet 32x32: (0.5, 0.05); FFHQ 64x64: (2, 0.2)).
-        ema_half_life: Images after which the generator's average has forgotten half; it starts from 0.
+        ema_half_life: Images after which the generator's average has forgotten half, in the end; 0 at first.
+        augment_p: Probability of each transform of ADA's pipeline in the end; 0 at first. 0 leaves images as they are.
         ramp_steps: Steps from the first values to the last. By default the paper's 20 million images at its batch of
             512.
         **kwargs: `seed` and `name`, as in `GAN`.
@@ -66,6 +67,7 @@ class R3GAN(GAN):
         learning_rate=(2e-4, 5e-5),
         gamma=(0.05, 0.005),
         ema_half_life=5e6,
+        augment_p=0.55,
         ramp_steps=39_063,
         **kwargs,
     ):
@@ -81,24 +83,20 @@ class R3GAN(GAN):
             num_classes=num_classes,
             **kwargs,
         )
-        self.stages = {name: tuple(value) if isinstance(value, list) else value for name, value in stages.items()}
         self.learning_rate = _pair("learning_rate", learning_rate)
         self.gamma = _pair("gamma", gamma)
-        self.ema_half_life_end = float(ema_half_life)
+        self.final_half_life = float(ema_half_life)
+        self.augment_p = float(augment_p)
         self.ramp_steps = ramp_steps
-
-    def get_config(self):
-        return {
-            "image_shape": self.image_shape,
-            "latent_dim": self.latent_dim,
-            "num_classes": self.num_classes,
-            **self.stages,
+        self.arguments = {
+            "latent_dim": latent_dim,
+            "num_classes": num_classes,
+            **{name: tuple(value) if isinstance(value, list) else value for name, value in stages.items()},
             "learning_rate": self.learning_rate,
             "gamma": self.gamma,
-            "ema_half_life": self.ema_half_life_end,
-            "ramp_steps": self.ramp_steps,
-            "seed": self.seed,
-            "name": self.name,
+            "ema_half_life": self.final_half_life,
+            "augment_p": self.augment_p,
+            "ramp_steps": ramp_steps,
         }
 
     def compile_defaults(self):
@@ -114,7 +112,8 @@ class R3GAN(GAN):
             "d_optimizer": adam(),
             "loss": Relativistic(),
             "penalties": [R1(ramp(*weight)), R2(ramp(*weight))],
-            "ema_half_life": ramp(0.0, self.ema_half_life_end),
+            "augment": ScheduledAugment(ramp(0.0, self.augment_p)) if self.augment_p else None,
+            "ema_half_life": ramp(0.0, self.final_half_life),
         }
 
 

@@ -28,8 +28,8 @@ from tfgan_app.penalties import R1, Penalty
 
 __all__ = ["PathLength", "StyleGAN2", "build_discriminator", "build_generator"]
 
-# A leaky ReLU's outputs are meant to be multiplied by this. Wherever that changes nothing, the weights of the layer after
-# it are instead: there are fewer of them than pixels.
+# What leaky ReLUs are multiplied by. Where it makes no difference, the weights of the layer after them are multiplied
+# instead: there are fewer of them than pixels.
 _GAIN = math.sqrt(2.0)
 
 
@@ -77,22 +77,13 @@ class StyleGAN2(GAN):
             num_classes=num_classes,
             **kwargs,
         )
-        self.style_dim = style_dim
-        self.mapping_layers = mapping_layers
-        self.channel_base = channel_base
-        self.channel_max = channel_max
-
-    def get_config(self):
-        return {
-            "image_shape": self.image_shape,
-            "latent_dim": self.latent_dim,
-            "num_classes": self.num_classes,
-            "style_dim": self.style_dim,
-            "mapping_layers": self.mapping_layers,
-            "channel_base": self.channel_base,
-            "channel_max": self.channel_max,
-            "seed": self.seed,
-            "name": self.name,
+        self.arguments = {
+            "latent_dim": latent_dim,
+            "num_classes": num_classes,
+            "style_dim": style_dim,
+            "mapping_layers": mapping_layers,
+            "channel_base": channel_base,
+            "channel_max": channel_max,
         }
 
     def compile_defaults(self):
@@ -187,7 +178,7 @@ def _build_synthesis(image_channels, style_dim, num_styles, channels):
     styles = keras.Input((num_styles, style_dim), name="styles")
     start = min(channels)
     x, images = LearnedConstant((start, start, channels[start]))(styles), None
-    for block, (side, filters) in enumerate(channels.items()):
+    for block, filters in enumerate(channels.values()):
         if block:
             x = _style_block(x, styles, 2 * block - 1, filters, upsample=True)
             images = FIRUpsample(dtype="float32")(images)

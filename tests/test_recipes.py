@@ -1,0 +1,79 @@
+"""tfgan_app/flags: every recipe names a model, takes its arguments, and trains; and the sizes of the papers' networks."""
+
+import copy
+import pathlib
+
+import keras
+import numpy as np
+import pytest
+from absl import flags
+from conftest import TINY, random_images, random_labels
+
+import tfgan_app as tg
+import tfgan_app.train
+from tfgan_app import adversarial, cli, runs
+
+SIZES = {}
+RECIPES = sorted(path.stem for path in cli.RECIPES.glob("*.flags"))
+
+# Images of the data sets that recipes name: shape as they come (None: of many sizes), channels, classes.
+DATASETS = {
+    "celeb_a": (None, 3, None),
+    "celeb_a_hq/1024": (1024, 3, None),
+    "cifar10": (32, 3, 10),
+    "fashion_mnist": (28, 1, 10),
+    "ffhq": (1024, 3, None),
+    "imagenet2012": (None, 3, 1000),
+    "lsun/bedroom": (None, 3, None),
+    "lsun/church_outdoor": (None, 3, None),
+    "mnist": (28, 1, 10),
+}
+
+
+def settings_of(recipe):
+    """Returns a recipe's settings, as the command would see them."""
+    values = copy.deepcopy(flags.FLAGS)
+    values.unparse_flags()
+    values([__file__, f"--flagfile={cli.RECIPES / recipe}.flags"])
+    return {name: values[name].value for name in tfgan_app.train.SETTINGS} | {"precision": "none"}
+
+
+def images_of(settings):
+    """Returns the shape and the number of classes of a recipe's images."""
+    side, channels, classes = DATASETS[settings["dataset"]]
+    side = settings["image_size"] or side
+    return (side, side, channels), classes
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_recipe_trains(recipe):
+    settings = settings_of(recipe)
+    # Everything but the width, the side of the images and the batch is the recipe's.
+    (_, _, channels), classes = images_of(settings)
+    tiny = {name: value for name, value in TINY[settings["model"]].items() if name not in ("image_shape", "num_classes")}
+    settings["model_arg"] = [f"{name}={value!r}" for name, value in tiny.items()]
+    settings |= {"latent_dim": None, "jit_compile": False}
+    gan = runs.build_gan(settings, (28, 28, channels), classes and 3, run_eagerly=True)
+    num = 4 * gan.n_critic
+    labels = None if gan.num_classes is None else random_labels(num, gan.num_classes)
+    logs = gan.fit(random_images(num, gan.image_shape), labels, batch_size=4, verbose=0, shuffle=False).history
+    assert int(gan.iterations) == 1
+    assert all(np.isfinite(values).all() for values in logs.values())
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_recipe_builds_its_networks_at_full_width(recipe, monkeypatch):
+    settings = settings_of(recipe)
+    generator, discriminator = count(monkeypatch, lambda: runs.build_model(settings, *images_of(settings)))
+    expected = SIZES.get(recipe)
+    print(repr(recipe), (generator, discriminator))
+    assert (generator, discriminator) == expected
+
+
+def count(monkeypatch, build):
+    """Returns the trainable parameters of both networks that a model would have, without allocating them."""
+    monkeypatch.setattr(adversarial, "float32_copy", keras.models.clone_model)
+    with keras.StatelessScope():
+        gan = build()
+        networks = gan.generator, gan.discriminator
+    return tuple(sum(int(np.prod(v.shape)) for v in network.trainable_variables) for network in networks)
