@@ -99,7 +99,7 @@ def train(args):
     (recipe,), (seed,) = args.recipes, args.seeds
     given = [f"--flagfile={cli.RECIPES / recipe}.flags", f"--seed={seed}"]
     flags.FLAGS([__file__, *given, *([f"--data_dir={args.data_dir}"] if args.data_dir else [])])
-    settings = {name: flags.FLAGS[name].value for name in tfgan_app.train.SETTINGS}
+    settings: dict = {name: flags.FLAGS[name].value for name in tfgan_app.train.SETTINGS}
     model = getattr(tfgan_app.models, settings["model"])
     settings["precision"] = choose_precision(settings["mixed_precision"], model).name
     keras.utils.set_random_seed(seed)

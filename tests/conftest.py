@@ -6,36 +6,104 @@ import pytest
 from keras import layers
 
 import tfgan_app as tg
+from tfgan_app import adversarial
 
-# Arguments of each exported model, small enough to train in a second.
-TINY = {
-    "ACGAN": {"image_shape": (28, 28, 1), "num_classes": 3, "latent_dim": 4, "base_channels": 2},
-    "BigGAN": {
-        "image_shape": (28, 28, 1),
-        "num_classes": 3,
-        "latent_dim": 6,
-        "base_channels": 2,
-        "embedding_dim": 3,
-        "attention_at": 14,
-    },
-    "CGAN": {"image_shape": (28, 28, 1), "num_classes": 3, "latent_dim": 4, "base_channels": 2},
-    "DCGAN": {"image_shape": (28, 28, 1), "latent_dim": 4, "base_channels": 2},
-    "InfoGAN": {"image_shape": (28, 28, 1), "categories": 3, "latent_dim": 4, "base_channels": 2},
-    "MLPGAN": {"image_shape": (8, 8, 1), "latent_dim": 4, "g_units": (6, 5), "d_units": (5,), "batch_norm": True},
-    "PacGAN": {"image_shape": (28, 28, 1), "latent_dim": 4, "base_channels": 2},
-    "ProjectionGAN": {"image_shape": (28, 28, 1), "num_classes": 3, "latent_dim": 4, "g_channels": 4, "d_channels": 4},
-    "SAGAN": {"image_shape": (28, 28, 1), "num_classes": 3, "latent_dim": 4, "g_channels": 8, "d_channels": 8},
-    "SNGAN": {"image_shape": (28, 28, 1), "latent_dim": 4, "g_channels": 4, "d_channels": 4},
-    "WGAN": {"image_shape": (28, 28, 1), "latent_dim": 4, "base_channels": 2},
-    "WGANGP": {"image_shape": (28, 28, 1), "latent_dim": 4, "g_channels": 4, "d_channels": 4},
+# A row for each exported model: arguments so small that it trains in a second, and its recipes with the trainable
+# parameters that their generator and discriminator must have.
+FAMILY = {
+    "ACGAN": (
+        {"image_shape": (28, 28, 1), "num_classes": 3, "latent_dim": 4, "base_channels": 2},
+        {"acgan": (661_672, 67_914), "acgan_cifar10": (1_479_528, 704_266)},
+    ),
+    "BigGAN": (
+        {
+            "image_shape": (28, 28, 1),
+            "num_classes": 3,
+            "latent_dim": 6,
+            "base_channels": 2,
+            "embedding_dim": 3,
+            "attention_at": 14,
+        },
+        # Published: Brock et al. 2018 with 1000 classes at 128x128, by the authors' PyTorch program.
+        {"biggan": (123_778, 67_810), "biggan_imagenet": (70_433_988, 87_982_370)},
+    ),
+    "CGAN": (
+        {"image_shape": (28, 28, 1), "num_classes": 3, "latent_dim": 4, "base_channels": 2},
+        {
+            "cgan": (661_672, 44_896),
+            "cgan_mnist": (1_387_880, 147_488),
+            "fashion_mnist": (1_387_880, 147_488),
+            "mnist": (1_387_880, 147_488),
+        },
+    ),
+    "DCGAN": (
+        {"image_shape": (28, 28, 1), "latent_dim": 4, "base_channels": 2},
+        {
+            **dict.fromkeys(("dcgan", "dragan", "hinge_gan", "lsgan", "relativistic_gan"), (347_072, 36_544)),
+            **dict.fromkeys(("dragan_cifar10", "relativistic_gan_cifar10"), (1_068_928, 663_296)),
+            "dcgan_lsun": (12_658_432, 11_036_160),
+            "hinge_gan_celeba": (3_576_704, 2_765_568),
+            "lsgan_lsun": (27_925_376, 11_164_416),
+        },
+    ),
+    "InfoGAN": (
+        {"image_shape": (28, 28, 1), "categories": 3, "latent_dim": 4, "base_channels": 2},
+        {"infogan": (265_536, 440_014), "infogan_mnist": (596_608, 943_502)},
+    ),
+    "MLPGAN": (
+        {"image_shape": (8, 8, 1), "latent_dim": 4, "g_units": (6, 5), "d_units": (5,), "batch_norm": True},
+        {"mlp_gan": (1_486_352, 533_505), "mlp_gan_mnist": (1_486_352, 533_505)},
+    ),
+    "PGGAN": (
+        # Two steps: one fades the second stage in, the other the third.
+        {"image_shape": (28, 28, 1), "latent_dim": 4, "channel_base": 32, "stabilize_steps": 0, "fade_steps": 1},
+        {"pggan": (85_437, 38_695), "pggan_celeba_hq": (23_079_115, 23_087_249)},
+    ),
+    "PacGAN": (
+        {"image_shape": (28, 28, 1), "latent_dim": 4, "base_channels": 2},
+        {"pacgan": (347_072, 37_056), "pacgan_celeba": (3_576_704, 2_768_640)},
+    ),
+    "ProjectionGAN": (
+        {"image_shape": (28, 28, 1), "num_classes": 3, "latent_dim": 4, "g_channels": 4, "d_channels": 4},
+        {"projection_gan": (244_289, 66_529), "projection_gan_imagenet": (56_644_227, 42_604_289)},
+    ),
+    "R3GAN": (
+        {
+            "image_shape": (28, 28, 1),
+            "latent_dim": 4,
+            "widths": (8, 4, 4),
+            "cardinalities": (4, 2, 2),
+            "blocks_per_stage": 1,
+            "augment_p": 0.0,
+        },
+        # Published without labels: see test_r3gan.py.
+        {"r3gan": (65_384, 61_288), "r3gan_cifar10": (20_781_952, 21_280_512)},
+    ),
+    "SAGAN": (
+        {"image_shape": (28, 28, 1), "num_classes": 3, "latent_dim": 4, "g_channels": 8, "d_channels": 8},
+        {"sagan": (245_570, 67_810), "sagan_imagenet": (56_726_148, 42_624_770)},
+    ),
+    "SNGAN": (
+        {"image_shape": (28, 28, 1), "latent_dim": 4, "g_channels": 4, "d_channels": 4},
+        # Published for these networks: see test_models.py.
+        {"sngan": (241_985, 66_209), "sngan_cifar10": (4_276_739, 1_053_825)},
+    ),
+    "WGAN": (
+        {"image_shape": (28, 28, 1), "latent_dim": 4, "base_channels": 2},
+        {"wgan": (347_072, 36_544), "wgan_lsun": (3_576_704, 2_765_568)},
+    ),
+    "WGANGP": (
+        {"image_shape": (28, 28, 1), "latent_dim": 4, "g_channels": 4, "d_channels": 4},
+        {"wgan_gp": (241_985, 66_209), "wgan_gp_cifar10": (4_276_739, 1_053_825)},
+    ),
 }
 LATENT_DIM = 3
 SHAPE = (8, 8, 1)
 
 
 def tiny_model(name, **kwargs):
-    assert name in TINY, f"Give tiny arguments for {name} in conftest.py, so that the tests cover it."
-    return getattr(tg.models, name)(**{"seed": 3, **TINY[name], **kwargs})
+    assert name in FAMILY, f"Give {name} a row in conftest.FAMILY, so that the tests cover it."
+    return getattr(tg.models, name)(**{"seed": 3, **FAMILY[name][0], **kwargs})
 
 
 def random_images(num, shape=SHAPE, seed=0):
@@ -109,3 +177,16 @@ def fresh_state():
     keras.utils.set_random_seed(0)
     yield
     keras.config.set_dtype_policy("float32")
+
+
+@pytest.fixture
+def unallocated(monkeypatch):
+    """Returns a function that builds a GAN whose weights have shapes but no values, so that any size can be counted."""
+
+    def build(make):
+        # Values are all that the EMA generator would copy.
+        monkeypatch.setattr(adversarial, "float32_copy", keras.models.clone_model)
+        with keras.StatelessScope():
+            return make()
+
+    return build

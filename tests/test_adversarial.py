@@ -538,7 +538,7 @@ def test_n_critic_needs_enough_images_of_a_kind_that_can_be_grouped():
     gan = tiny_gan(n_critic=3)
     with pytest.raises(ValueError, match=r"n_critic \* batch_size = 3 \* 4 images, and there are fewer"):
         train(gan, random_images(11))
-    with pytest.raises(ValueError, match="With n_critic=3, `x` must be a tf.data.Dataset of batches or an array"):
+    with pytest.raises(ValueError, match=r"With n_critic=3, `x` must be a tf\.data\.Dataset of batches or an array"):
         gan.fit(iter([random_images(4)]))
 
 

@@ -261,5 +261,5 @@ def test_clips_after_each_update():
     np.testing.assert_array_equal(clip(np.float32([-2, -0.25, 0.1, 3])), np.float32([-0.25, -0.25, 0.1, 0.25]))
     copy = keras.constraints.get(keras.constraints.serialize(clip))
     assert copy.limit == 0.25
-    with pytest.raises(ValueError, match="`limit` must be positive. Received: limit=0"):
+    with pytest.raises(ValueError, match=r"`limit` must be positive\. Received: limit=0"):
         tg.layers.ClipWeights(0)

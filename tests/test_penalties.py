@@ -1,4 +1,4 @@
-"""tfgan_app.penalties: closed forms on linear critics, second-order gradients, schedules, and the step that adds them."""
+"""tfgan_app.penalties: closed forms, second-order gradients, schedules, and the step that adds them."""
 
 import keras
 import numpy as np
@@ -8,6 +8,7 @@ from conftest import SHAPE, random_images, tiny_gan, tiny_networks, train, value
 
 import tfgan_app as tg
 from tfgan_app import penalties
+from tfgan_app.randomness import uniform
 
 NAMES = [name for name in penalties.__all__ if name != "Penalty"]
 SEED = tf.constant([1, 2], tf.int64)
@@ -43,13 +44,13 @@ def test_where_the_gradient_is_taken():
     np.testing.assert_allclose(penalties.R1()(quadratic, REAL, FAKE, (), SEED), squares(REAL).mean(), rtol=1e-5)
     np.testing.assert_allclose(penalties.R2()(quadratic, REAL, FAKE, (), SEED), squares(FAKE).mean(), rtol=1e-5)
     # Between real and fake, uniformly: the same share for all pixels of an image, another for each image.
-    mix = tf.random.stateless_uniform((5, 1, 1, 1), SEED, alg="philox")
+    mix = uniform((5, 1, 1, 1), SEED)
     points = squares(REAL + mix * (FAKE - REAL))
     np.testing.assert_allclose(penalties.ZeroCentered()(quadratic, REAL, FAKE, (), SEED), points.mean(), rtol=1e-5)
     expected = np.mean((np.sqrt(points) - 1) ** 2)
     np.testing.assert_allclose(penalties.GradientPenalty()(quadratic, REAL, FAKE, (), SEED), expected, rtol=1e-5)
     # Above the real image by up to half the batch's standard deviation.
-    noise = 0.5 * np.std(REAL) * tf.random.stateless_uniform(REAL.shape, SEED, alg="philox")
+    noise = 0.5 * np.std(REAL) * uniform(REAL.shape, SEED)
     expected = np.mean((np.sqrt(squares(REAL + noise)) - 1) ** 2)
     np.testing.assert_allclose(penalties.DRAGAN()(quadratic, REAL, FAKE, (), SEED), expected, rtol=1e-5)
 
@@ -206,7 +207,7 @@ def test_a_loaded_gan_keeps_its_penalties(tmp_path):
 
 
 def test_refuses_what_makes_no_sense():
-    with pytest.raises(ValueError, match="`weight` must be at least 0. Received: weight=-1"):
+    with pytest.raises(ValueError, match=r"`weight` must be at least 0\. Received: weight=-1"):
         penalties.R1(-1)
     for interval in (0, 1.5):
         with pytest.raises(

@@ -15,7 +15,20 @@ import sys
 
 from tfgan_app.version import __version__
 
-_MODULES = ("callbacks", "checkpoints", "data", "export", "layers", "losses", "metrics", "models", "pictures")
+_MODULES = (
+    "augment",
+    "callbacks",
+    "checkpoints",
+    "data",
+    "export",
+    "layers",
+    "losses",
+    "metrics",
+    "models",
+    "penalties",
+    "pictures",
+    "schedules",
+)
 _CLASSES = {"AdversarialModel": "adversarial", "GAN": "gan"}
 
 __all__ = ["GAN", "AdversarialModel", "__version__", *_MODULES]

@@ -330,8 +330,8 @@ class AdversarialModel(keras.Model):
             batches -= batches > 0
         if 0 <= batches < self.n_critic:
             raise ValueError(
-                f"A step takes n_critic * batch_size = {self.n_critic} * {size} images, and there are fewer. Give more, "
-                "or a smaller batch size."
+                f"A step takes n_critic * batch_size = {self.n_critic} * {size} images, and there are fewer. "
+                "Give more, or a smaller batch size."
             )
         groups = x.rebatch(size * self.n_critic, drop_remainder=True)
         if batches < 0:

@@ -12,6 +12,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfgan_app.randomness import uniform
+
 __all__ = ["AdaptiveAugment", "Augment", "DiffAugment"]
 
 
@@ -40,13 +42,11 @@ class Augment(keras.layers.Layer):
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def draw_uniform(self, shape):
-        """Draws float32 numbers in [0, 1), the same with and without XLA, other ones on every replica."""
+        """Draws float32 numbers in (0, 1), the same with and without XLA, other ones on every replica."""
         replica = tf.distribute.get_replica_context()
         replica_id = replica.replica_id_in_sync_group if replica else 0
         seed = tf.cast(self.seed_generator.next(), tf.int64) + tf.stack([tf.cast(replica_id, tf.int64), 0])
-        # Only the integer generator, named by its algorithm, is equal everywhere; a float32 holds 24 bits.
-        bits = tf.random.stateless_uniform(shape, seed, minval=None, maxval=None, dtype=tf.uint32, alg="philox")
-        return tf.cast(tf.bitwise.right_shift(bits, tf.constant(8, tf.uint32)), tf.float32) * 2.0**-24
+        return uniform(shape, seed)
 
     def update(self, real_logits):
         """Adapts to the discriminator: called once per update of it with its logits on the (augmented) real batch."""
@@ -280,8 +280,8 @@ class AdaptiveAugment(Augment):
             return tf.floor(count * next(draws))
 
         def normal(deviation):
-            # Box and Muller's transform; 1 - u is never 0.
-            radius = tf.sqrt(-2.0 * tf.math.log(1.0 - next(draws)))
+            # Box and Muller's transform.
+            radius = tf.sqrt(-2.0 * tf.math.log(next(draws)))
             return deviation * radius * tf.cos(2.0 * math.pi * next(draws))
 
         x = tf.cast(images, tf.float32)

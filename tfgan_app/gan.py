@@ -1,12 +1,14 @@
 """GANs that map latents, and labels where conditional, to images."""
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from tfgan_app.adversarial import AdversarialModel, apply, predicts
+from tfgan_app.randomness import normal
 
 __all__ = ["GAN", "draw_latents", "truncate_normal"]
 
@@ -22,15 +24,9 @@ def draw_latents(num, latent_dim, seed):
         seed: Two integers, or a tensor of them.
 
     Returns:
-        A float32 tensor `(num, latent_dim)`, the same on every device, with and without XLA: only the integer
-        generator, named by its algorithm, is equal everywhere, so the Box-Muller transform follows here.
+        A float32 tensor `(num, latent_dim)`, the same on every device, with and without XLA.
     """
-    shape = (num, latent_dim, 2)
-    bits = tf.random.stateless_uniform(shape, seed, minval=None, maxval=None, dtype=tf.uint32, alg="philox")
-    # The upper 24 bits, as many as a float32 holds exactly; the half keeps log from 0.
-    uniform = (tf.cast(tf.bitwise.right_shift(bits, tf.constant(8, tf.uint32)), tf.float32) + 0.5) * 2.0**-24
-    radius = tf.sqrt(-2.0 * tf.math.log(uniform[..., 0]))
-    return radius * tf.cos(2.0 * math.pi * uniform[..., 1])
+    return normal((num, latent_dim), seed)
 
 
 def truncate_normal(latents, threshold):
@@ -73,7 +69,7 @@ class GAN(AdversarialModel):
     # Whether labels are those of the data, rather than codes that the GAN gives a meaning itself.
     supervised = True
     # A subclass that builds its networks keeps what it built them from here, beside `image_shape`.
-    arguments = None
+    arguments: dict[str, Any] | None = None
 
     def __init__(self, generator, discriminator, num_classes=None, seed=None, **kwargs):
         _check_networks(generator, discriminator, num_classes)
@@ -103,8 +99,8 @@ class GAN(AdversarialModel):
         Args:
             generator: The generator or its EMA.
             inputs: The list of its inputs.
-            truncation: A scalar of at least 0. Here the latents' largest absolute value; for models with a space of styles
-                the factor psi in [0, 1].
+            truncation: A scalar of at least 0. Here the latents' largest absolute value; for models with a space of
+                styles the factor psi in [0, 1].
         """
         latents, *labels = inputs
         return apply(generator, [truncate_normal(latents, truncation), *labels])

@@ -9,6 +9,8 @@ gradients leave float16's range. Gradients are taken per image, and their square
 import keras
 import tensorflow as tf
 
+from tfgan_app.randomness import uniform
+
 __all__ = ["DRAGAN", "R1", "R2", "GradientPenalty", "Penalty", "ZeroCentered"]
 
 
@@ -59,7 +61,7 @@ class GradientPenalty(Penalty):
         super().__init__(weight, interval)
 
     def __call__(self, judge, real, fake, condition, seed):
-        mix = _uniform((tf.shape(real)[0], 1, 1, 1), seed)
+        mix = uniform((tf.shape(real)[0], 1, 1, 1), seed)
         gradient = _squared_gradient(judge, real + mix * (fake - real), condition)
         return tf.reduce_mean(tf.square(_sqrt(gradient) - 1.0))
 
@@ -75,7 +77,7 @@ class DRAGAN(GradientPenalty):
     name = "dragan"
 
     def __call__(self, judge, real, fake, condition, seed):
-        noise = 0.5 * tf.math.reduce_std(real) * _uniform(tf.shape(real), seed)
+        noise = 0.5 * tf.math.reduce_std(real) * uniform(tf.shape(real), seed)
         gradient = _squared_gradient(judge, real + noise, condition)
         return tf.reduce_mean(tf.square(_sqrt(gradient) - 1.0))
 
@@ -116,13 +118,8 @@ class ZeroCentered(GradientPenalty):
     name = "zero_centered"
 
     def __call__(self, judge, real, fake, condition, seed):
-        mix = _uniform((tf.shape(real)[0], 1, 1, 1), seed)
+        mix = uniform((tf.shape(real)[0], 1, 1, 1), seed)
         return tf.reduce_mean(_squared_gradient(judge, real + mix * (fake - real), condition))
-
-
-def _uniform(shape, seed):
-    # A named algorithm: the default differs between devices and under XLA.
-    return tf.random.stateless_uniform(shape, seed, alg="philox")
 
 
 def _squared_gradient(judge, images, condition):

@@ -215,7 +215,7 @@ def set_learning_rates(gan, settings):
             optimizer.learning_rate = settings[name]
         except TypeError as error:
             raise UsageError(
-                f"--{name}={settings[name]} cannot be set: {settings['model']} trains with a schedule of learning rates."
+                f"--{name}={settings[name]} cannot be set: {settings['model']} trains with a schedule."
             ) from error
 
 
@@ -248,13 +248,13 @@ def _part(flag, text, module):
     names = [name for name in module.__all__ if name not in ("Penalty", "Augment")]
     try:
         call = ast.parse(text, mode="eval").body
-        arguments = {}
+        arguments: dict = {}
         if isinstance(call, ast.Call):
             if call.args:
                 raise ValueError("arguments go by name")
             arguments = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
             call = call.func
-        name = getattr(call, "id", None)
+        name = call.id if isinstance(call, ast.Name) else "this"
         if name not in names:
             raise ValueError(f"{name} is not one of {', '.join(names)}")
         return getattr(module, name)(**arguments)

@@ -4,6 +4,7 @@ from tfgan_app.layers.attention import SelfAttention
 from tfgan_app.layers.batch_norm import BatchNormalization, ConditionalBatchNormalization
 from tfgan_app.layers.clipping import ClipWeights
 from tfgan_app.layers.equalized import EqualizedConv2D, EqualizedDense
+from tfgan_app.layers.grouped import GroupedConv2D
 from tfgan_app.layers.minibatch_stddev import MinibatchStdDev
 from tfgan_app.layers.packing import Pack
 from tfgan_app.layers.pixel_norm import PixelNorm
@@ -15,6 +16,7 @@ __all__ = [
     "ConditionalBatchNormalization",
     "EqualizedConv2D",
     "EqualizedDense",
+    "GroupedConv2D",
     "MinibatchStdDev",
     "Pack",
     "PixelNorm",

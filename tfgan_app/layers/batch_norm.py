@@ -75,7 +75,7 @@ class ConditionalBatchNormalization(BatchNormalization):
         # Keras would check the list of inputs against the images' rank.
         self.input_spec = None
 
-    def call(self, inputs, training=None):
+    def call(self, inputs, training=None, mask=None):
         x, scale, offset = inputs
         normalized = super().call(x, training=training)
         scale, offset = (tf.cast(y, normalized.dtype)[:, None, None, :] for y in (scale, offset))

@@ -92,7 +92,7 @@ class FIRUpsample(keras.layers.Layer):
 
     def call(self, inputs):
         _, height, width, channels = inputs.shape
-        # Each pixel four times. XLA cannot compile the gradient of `tf.repeat` inside of `tf.cond`.
+        # Each pixel four times; XLA cannot compile the gradient of `tf.repeat` through `tf.cond`.
         x = tf.stack([inputs, inputs], axis=3)
         x = tf.reshape(tf.stack([x, x], axis=2), (-1, 2 * height, 2 * width, channels))
         return fir_filter(x, (1, 2, 1), padding=1)

@@ -7,7 +7,7 @@ from keras import layers, ops
 __all__ = ["SpectralConv2D", "SpectralDense", "SpectralEmbedding"]
 
 
-class _SpectralNorm:
+class _SpectralNorm(layers.Layer):
     """Divides a layer's weights W by their largest singular value, sigma.
 
     Miyato et al. 2018, https://arxiv.org/abs/1802.05957, equation 8 and Algorithm 1, for W as a matrix
@@ -16,6 +16,8 @@ class _SpectralNorm:
     through the iteration. `keras.layers.SpectralNormalization` differs in both: each call in training overwrites the
     weights.
     """
+
+    _weights: keras.Variable
 
     def build(self, input_shape):
         super().build(input_shape)

@@ -26,8 +26,8 @@ _WIDTHS = {
 class BigGAN(GAN):
     """Class-conditional residual networks at scale.
 
-    The generator's batch normalisation takes scale and offset from an embedding of the class, shared by all blocks, beside
-    a part of the latents of its own; attention in both networks; spectral normalisation of every layer;
+    The generator's batch normalisation takes scale and offset from an embedding of the class, shared by all blocks,
+    beside a part of the latents of its own; attention in both networks; spectral normalisation of every layer;
     orthogonal initialisation, and regularisation of the generator that lets `truncation` trade variety for quality;
     a projection discriminator with the hinge loss, two updates of it to one of the generator.
 

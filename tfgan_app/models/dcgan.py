@@ -67,7 +67,7 @@ def decode(x, image_shape, base_channels):
 
 
 def encode(x, base_channels):
-    """Applies the discriminator's layers but the last to images `(batch, height, width, channels)`; returns features."""
+    """Applies the discriminator's layers but the last to `(batch, height, width, channels)`; returns features."""
     _, halvings = _resolution(x.shape[1:])
     for index in range(halvings):
         x = layers.Conv2D(base_channels * 2**index, 4, 2, "same", use_bias=False, kernel_initializer=_init())(x)

@@ -45,10 +45,10 @@ class PGGAN(GAN):
     deviation before the discriminator's last layers, leaky ReLU (0.2). The generator's output is linear, so images can
     leave [-1, 1]. The channels are the paper's Table 2.
 
-    The paper resets Adam's state whenever a resolution is added; here it stays. A weight's second moment is 0 until its
-    stage begins, and the bias correction is long over by then, so its first step is 1 / sqrt(1 - beta_2) = 10 times the
-    learning rate, 0.01 for weights of standard deviation 1, and its first hundred make about twice the usual way: soon
-    forgotten, as alpha is still near 0.
+    The authors' program resets Adam's state whenever a resolution is added; here it stays. A weight's second moment is
+    0 until its stage begins, and the bias correction is over by then, so its first step is 1 / sqrt(1 - beta_2) = 10
+    times the learning rate (0.01, for weights of standard deviation 1), and its first hundred go about twice as far as
+    after a reset: soon forgotten, as alpha is still near 0. With beta_1 = 0 there is no momentum to go stale.
 
     Args:
         image_shape: `(height, width, channels)`: square, the side 28 or a power of two from 8.

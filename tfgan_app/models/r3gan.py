@@ -52,7 +52,7 @@ class R3GAN(GAN):
         **kwargs: `seed` and `name`, as in `GAN`.
 
     Raises:
-        ValueError: For another image shape, or stages that do not fit it.
+        ValueError: For another image shape, stages that do not fit it, or a first value without a last.
     """
 
     def __init__(

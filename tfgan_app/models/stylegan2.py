@@ -38,11 +38,11 @@ class StyleGAN2(GAN):
     """A generator whose layers are modulated by a style w = f(z), in the paper's final configuration, F.
 
     The generator sums images of every resolution, the discriminator is residual (section 4.1), and both resample with
-    the filter [1, 3, 3, 1]. The images have no tanh, so few of them leave [-1, 1]. Where `num_classes` is
-    given, the mapping network gets an embedding of the label beside z, and the discriminator's logit is the product
-    of its features with another, as in StyleGAN2-ADA (https://arxiv.org/abs/2006.06676, appendix C).
+    the filter [1, 3, 3, 1]. Images are not squashed: they leave [-1, 1] at first. Where `num_classes` is given, the
+    mapping network gets an embedding of the label beside z, and the discriminator's logit is the product of its
+    features with another, as in StyleGAN2-ADA (https://arxiv.org/abs/2006.06676).
 
-    Truncation takes w to its average: w' = E[w] + psi (w - E[w]).
+    Truncation takes w towards its average: w' = E[w] + psi (w - E[w]).
 
     Args:
         image_shape: `(height, width, channels)`: square, the side 28 or a power of two from 16.
@@ -122,7 +122,7 @@ class PathLength(Penalty):
         super().__init__(weight, interval)
 
     def __call__(self, generator, inputs, seed):
-        inputs = [tf.stop_gradient(x[: (tf.shape(x)[0] + 1) // 2]) for x in inputs]
+        inputs = [x[: (tf.shape(x)[0] + 1) // 2] for x in inputs]
         styles = apply(generator.get_layer("mapping"), inputs, training=True)
         with tf.GradientTape() as tape:
             tape.watch(styles)
@@ -219,8 +219,8 @@ def build_discriminator(image_shape, num_classes, mapping_layers, channels):
     x = layers.LeakyReLU(0.2)(EqualizedDense(channels[start], gain=_GAIN)(layers.Flatten()(x)))
     if num_classes is None:
         return keras.Model(images, EqualizedDense(1, gain=_GAIN, dtype="float32")(x), name="discriminator")
-    labels = keras.Input((), dtype="int32", name="labels")
     width = channels[start]
+    labels = keras.Input((), dtype="int32", name="labels")
     target = _dense_layers(mapping_layers, width)(_embed(labels, num_classes, width))
     logits = layers.Dot(1, dtype="float32")([EqualizedDense(width, gain=_GAIN, dtype="float32")(x), target])
     logits = layers.Rescaling(1 / math.sqrt(width), dtype="float32")(logits)
