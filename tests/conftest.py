@@ -1,12 +1,16 @@
 """What the tests share: tiny models, and the state that each test starts from."""
 
+import copy
+
 import keras
 import numpy as np
 import pytest
+from absl import flags
 from keras import layers
 
 import tfgan_app as tg
 from tfgan_app import adversarial
+from tfgan_app import train as train_command
 
 # A row for each exported model: arguments so small that it trains in a second, and its recipes with the trainable
 # parameters that their generator and discriminator must have.
@@ -169,6 +173,14 @@ def assert_all_close(got, expected, tolerance=0.0):
     assert len(got) == len(expected)
     for one, other in zip(got, expected, strict=True):
         np.testing.assert_allclose(np.asarray(one, np.float64), np.asarray(other, np.float64), atol=tolerance, rtol=0)
+
+
+def parsed_settings(*arguments):
+    """Returns the settings that the command `train` would have from flags."""
+    values = copy.deepcopy(flags.FLAGS)
+    values.unparse_flags()
+    values([__file__, *arguments])
+    return {name: values[name].value for name in train_command.SETTINGS} | {"precision": "none"}
 
 
 @pytest.fixture(autouse=True)

@@ -1,14 +1,10 @@
 """tfgan_app/flags: every recipe trains, and its networks have the right size."""
 
-import copy
-
 import numpy as np
 import pytest
-from absl import flags
-from conftest import FAMILY, random_images, random_labels
+from conftest import FAMILY, parsed_settings, random_images, random_labels
 
 import tfgan_app as tg
-import tfgan_app.train
 from tfgan_app import cli, runs
 
 RECIPES = sorted(path.stem for path in cli.RECIPES.glob("*.flags"))
@@ -28,11 +24,7 @@ DATASETS = {
 
 
 def settings_of(recipe):
-    """Returns a recipe's settings, as the command would see them."""
-    values = copy.deepcopy(flags.FLAGS)
-    values.unparse_flags()
-    values([__file__, f"--flagfile={cli.RECIPES / recipe}.flags"])
-    return {name: values[name].value for name in tfgan_app.train.SETTINGS} | {"precision": "none"}
+    return parsed_settings(f"--flagfile={cli.RECIPES / recipe}.flags")
 
 
 def images_of(settings):

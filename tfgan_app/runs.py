@@ -35,6 +35,8 @@ FIXED = (
     "channels",
     "batch_size",
     "seed",
+    "decay_learning_rates",
+    "decay_learning_rates",
     "precision",
 )
 
@@ -175,6 +177,8 @@ def build_gan(settings, image_shape, num_classes, **compile_arguments):
     except ValueError as error:
         raise UsageError(str(error)) from error
     set_learning_rates(gan, settings)
+    if settings["decay_learning_rates"]:
+        _decay_learning_rates(gan, settings["train_steps"])
     return gan
 
 
@@ -209,7 +213,8 @@ def build_model(settings, image_shape, num_classes):
 def set_learning_rates(gan, settings):
     """Sets the learning rates that settings give; a restored optimizer otherwise keeps those it was saved with."""
     for optimizer, name in ((gan.g_optimizer, "g_learning_rate"), (gan.d_optimizer, "d_learning_rate")):
-        if settings[name] is None:
+        # Rates that fall were set when the GAN was built, and follow the optimizer's count.
+        if settings[name] is None or (settings["decay_learning_rates"] and _has_schedule(optimizer)):
             continue
         try:
             optimizer.learning_rate = settings[name]
@@ -217,6 +222,22 @@ def set_learning_rates(gan, settings):
             raise UsageError(
                 f"--{name}={settings[name]} cannot be set: {settings['model']} trains with a schedule."
             ) from error
+
+
+def _decay_learning_rates(gan, train_steps):
+    """Lets both learning rates fall linearly from their present values to 0 at the last step."""
+    for optimizer, updates in ((gan.g_optimizer, train_steps), (gan.d_optimizer, train_steps * gan.n_critic)):
+        if _has_schedule(optimizer):
+            raise UsageError(
+                f"--decay_learning_rates cannot be set: {type(gan).__name__} trains with a schedule of its own."
+            )
+        start = float(optimizer.learning_rate)
+        optimizer.learning_rate = keras.optimizers.schedules.PolynomialDecay(start, updates, end_learning_rate=0.0)
+
+
+def _has_schedule(optimizer):
+    config = optimizer.get_config()
+    return not isinstance(config.get("inner_optimizer", {"config": config})["config"]["learning_rate"], float)
 
 
 def _loss(settings):

@@ -49,6 +49,7 @@ flags.DEFINE_boolean("conditional", None, "Condition on the labels a model that 
 flags.DEFINE_float("ema_decay", None, "Decay of the generator's moving average.", lower_bound=0, upper_bound=1)
 flags.DEFINE_float("g_learning_rate", None, "The generator's learning rate.", lower_bound=0)
 flags.DEFINE_float("d_learning_rate", None, "The discriminator's learning rate.", lower_bound=0)
+flags.DEFINE_boolean("decay_learning_rates", False, "Let the learning rates fall linearly to 0 at the last step.")
 flags.DEFINE_integer("batch_size", 64, "Images an update of D.", lower_bound=1)
 flags.DEFINE_integer("train_steps", 10_000, "Generator updates in all.", lower_bound=1)
 flags.DEFINE_integer("steps_per_epoch", 1_000, "Steps between samples, scores and checkpoints.", lower_bound=1)
@@ -77,6 +78,7 @@ SETTINGS = (
     "ema_decay",
     "g_learning_rate",
     "d_learning_rate",
+    "decay_learning_rates",
     "dataset",
     "fallback_dataset",
     "data_dir",
@@ -151,7 +153,7 @@ def _train(settings, run):
     step = int(gan.iterations)
     command = runs.command_line(sys.argv)
     if restored:
-        # The learning rates are part of the optimizers' state; those asked for now take its place.
+        # Constant learning rates are part of the optimizers' state; those asked for now take its place.
         runs.set_learning_rates(gan, settings)
         print(f"Going on from step {step} ({restored}).")
     if step < settings["train_steps"]:

@@ -1,0 +1,109 @@
+"""tfgan_app.runs: what flags make of a model."""
+
+import keras
+import numpy as np
+import pytest
+from conftest import parsed_settings, random_images
+
+import tfgan_app as tg
+from tfgan_app import runs
+from tfgan_app.cli import UsageError
+
+SHAPE = (28, 28, 1)
+TINY = ("--model_arg=base_channels=2", "--latent_dim=4")
+
+
+def build(*arguments, num_classes=3, model="DCGAN", **kwargs):
+    return runs.build_gan(parsed_settings(f"--model={model}", *TINY, *arguments), SHAPE, num_classes, **kwargs)
+
+
+def test_what_is_not_given_is_the_models_own():
+    gan = build(model="WGAN")
+    assert type(gan.loss) is tg.losses.Wasserstein
+    assert (gan.n_critic, gan.penalties, gan.augment, gan.ema_decay) == (5, [], None, 0.999)
+
+
+def test_flags_swap_every_part():
+    gan = build(
+        "--loss=Hinge",
+        "--penalty=R1(weight=2, interval=16)",
+        "--penalty=GradientPenalty",
+        "--augment=DiffAugment(policy=('color',))",
+        "--n_critic=2",
+        "--ema_decay=0.5",
+        "--g_learning_rate=0.25",
+        model="WGAN",
+    )
+    assert type(gan.loss) is tg.losses.Hinge
+    assert [type(penalty) for penalty in gan.penalties] == [tg.penalties.R1, tg.penalties.GradientPenalty]
+    assert gan.penalties[0].get_config() == {"weight": 2, "interval": 16}
+    assert gan.penalties[1].weight == 10
+    assert type(gan.augment) is tg.augment.DiffAugment
+    assert gan.augment.get_config()["policy"] == ("color",)
+    assert (gan.n_critic, gan.ema_decay) == (2, 0.5)
+    assert float(gan.g_optimizer.learning_rate) == 0.25
+    assert float(gan.d_optimizer.learning_rate) == pytest.approx(5e-5)
+
+
+def test_none_takes_a_models_own_parts_away():
+    settings = parsed_settings("--model=WGANGP", "--model_arg=g_channels=4", "--model_arg=d_channels=4")
+    assert len(runs.build_gan(settings, SHAPE, None).penalties) == 1
+    assert runs.build_gan({**settings, "penalty": ["none"], "augment": "none"}, SHAPE, None).penalties == []
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--penalty=R3", r"--penalty=R3 must be like DRAGAN or DRAGAN\(name=value\): R3 is not one of DRAGAN, R1"),
+        ("--penalty=R1(5)", r"--penalty=R1\(5\) must be like .*: arguments go by name"),
+        ("--penalty=R1(weight=-1)", "`weight` must be at least 0"),
+        ("--penalty=R1(speed=2)", "unexpected keyword argument 'speed'"),
+        ("--penalty=R1(", "--penalty=R1[(] must be like"),
+        ("--penalty=R1(weight=open)", "--penalty=R1[(]weight=open[)] must be like"),
+        ("--penalty=Penalty", "Penalty is not one of"),
+        ("--augment=Flip", r"--augment=Flip must be like AdaptiveAugment or .*: Flip is not one of"),
+        ("--augment=tf.image", "this is not one of"),
+        ("--conditional", "--model=DCGAN takes no labels, so --conditional has no meaning for it"),
+        ("--model_arg=width=3", "DCGAN takes no width. It takes latent_dim, base_channels"),
+    ],
+)
+def test_mistaken_parts_are_refused(flag, message):
+    with pytest.raises(UsageError, match=message):
+        build(flag)
+
+
+def test_labels_are_taken_where_needed_or_asked_for():
+    small = ("--model=SAGAN", "--model_arg=g_channels=8", "--model_arg=d_channels=8")
+    assert runs.build_gan(parsed_settings(*small), SHAPE, 3).num_classes is None
+    assert runs.build_gan(parsed_settings(*small, "--conditional"), SHAPE, 3).num_classes == 3
+    with pytest.raises(UsageError, match="--model=SAGAN needs labelled images, and --dataset=mnist_5k has none"):
+        runs.build_gan(parsed_settings(*small, "--conditional"), SHAPE, None)
+
+
+def test_learning_rates_fall_to_zero_at_the_last_step():
+    gan = build("--decay_learning_rates", "--train_steps=4", "--n_critic=2", "--g_learning_rate=0.5", run_eagerly=True)
+    seen = []
+    for _ in range(4):
+        seen.append([float(optimizer.learning_rate) for optimizer in (gan.g_optimizer, gan.d_optimizer)])
+        gan.fit(random_images(8, SHAPE), batch_size=4, verbose=0)
+    np.testing.assert_allclose(np.array(seen) / seen[0], np.repeat([[1], [0.75], [0.5], [0.25]], 2, axis=1), rtol=1e-5)
+    assert seen[0] == pytest.approx([0.5, 2e-4])
+    assert float(gan.g_optimizer.learning_rate) == 0
+    runs.set_learning_rates(gan, parsed_settings("--decay_learning_rates", "--g_learning_rate=0.5"))
+    assert float(gan.g_optimizer.learning_rate) == 0, "a resumed run goes on with the schedule"
+
+
+def test_a_models_own_schedule_is_not_overwritten():
+    narrow = ("--model=R3GAN", "--model_arg=widths=(4,4,4)", "--model_arg=cardinalities=(2,2,2)")
+    for flag in ("--decay_learning_rates", "--g_learning_rate=0.1"):
+        with pytest.raises(UsageError, match=f"{flag} cannot be set: R3GAN trains with a schedule"):
+            runs.build_gan(parsed_settings(*narrow, flag), SHAPE, None)
+
+
+def test_help_names_every_part():
+    flags = parsed_settings.__globals__["flags"].FLAGS
+    for name in (*tg.penalties.__all__[1:], *tg.augment.__all__[1:]):
+        if name not in ("Penalty", "Augment"):
+            text = flags["penalty"].help + flags["augment"].help
+            assert name in text, name
+    assert keras.saving.get_registered_object("tfgan_app>R1") is tg.penalties.R1
