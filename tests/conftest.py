@@ -92,6 +92,17 @@ FAMILY = {
         # Published for these networks: see test_models.py.
         {"sngan": (241_985, 66_209), "sngan_cifar10": (4_276_739, 1_053_825)},
     ),
+    "StyleGAN2": (
+        {
+            "image_shape": (28, 28, 1),
+            "latent_dim": 4,
+            "style_dim": 4,
+            "mapping_layers": 2,
+            "channel_base": 56,
+            "channel_max": 4,
+        },
+        {"stylegan2": (74_980, 155_221), "stylegan2_ffhq": (30_370_060, 29_012_513)},
+    ),
     "WGAN": (
         {"image_shape": (28, 28, 1), "latent_dim": 4, "base_channels": 2},
         {"wgan": (347_072, 36_544), "wgan_lsun": (3_576_704, 2_765_568)},

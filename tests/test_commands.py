@@ -262,9 +262,12 @@ def test_evaluate_scores_a_run_its_export_and_its_images_alike(trained, tmp_path
     run("evaluate", f"--saved_model={export}", *data, f"--out={tmp_path / 'saved.json'}")
     assert json.loads((tmp_path / "saved.json").read_text())["value"] == pytest.approx(receipt["value"], rel=1e-4)
 
-    run("evaluate", f"--run={trained}", "--raw", "--checkpoint=2", "--num_images=32", "--seed=5")
-    raw = json.loads((trained / "scores" / "step_00000002_raw.json").read_text())
-    assert raw["fake"] == {"used": 32, "source": str(trained), "step": 2, "weights": "raw", "seed": 5}
+    narrow = ["--num_images=32", "--seed=5", "--truncation=0.5"]
+    out = run("evaluate", f"--run={trained}", "--raw", "--checkpoint=2", *narrow)
+    assert "truncation 0.5" in out
+    raw = json.loads((trained / "scores" / "step_00000002_raw_truncation_0.5.json").read_text())
+    facts = {"used": 32, "source": str(trained), "step": 2, "weights": "raw", "seed": 5, "truncation": 0.5}
+    assert raw["fake"] == facts
 
     real = np.stack([np.full((28, 28, 1), level, np.uint8) for level in range(40)])
     np.savez(tmp_path / "flat.npz", images=real)
@@ -278,6 +281,7 @@ def test_evaluate_scores_a_run_its_export_and_its_images_alike(trained, tmp_path
         ([], "give one of --run, --saved_model and --images. Received: none"),
         (["--run=nowhere"], "--run=nowhere is not a run folder"),
         (["--saved_model=nowhere"], "--saved_model needs --dataset"),
+        (["--images=x.npz", "--dataset=mnist_5k", "--truncation=1"], "--truncation has no meaning for --images"),
         (["--saved_model=nowhere", "--dataset=mnist_5k"], "nowhere is not a GAN exported by this package"),
     ],
 )
@@ -309,6 +313,12 @@ def test_generate_writes_what_the_ending_says(trained, tmp_path):
     singles = [np.asarray(Image.open(path)) for path in sorted((tmp_path / "singles").iterdir())]
     # Both come from the same weights in float32, so at most the rounding to uint8 differs.
     assert np.abs(np.stack(singles)[..., None].astype(int) - five).max() <= 1
+    narrow = ["--seed=7", "--num_images=5", "--labels=3,1", "--truncation=0.1"]
+    for index, source in enumerate((draw[0], export)):
+        run("generate", source, *narrow, f"--out={tmp_path / f'narrow{index}.npz'}")
+    run_images, saved_images = (np.load(tmp_path / f"narrow{index}.npz")["images"].astype(int) for index in range(2))
+    assert np.abs(run_images - saved_images).max() <= 1
+    assert np.abs(run_images - five).max() > 1
     run("generate", export, "--grid=1x2", "--frames=6", f"--out={tmp_path / 'walk.gif'}")
     with Image.open(tmp_path / "walk.gif") as walk:
         assert walk.n_frames == 6

@@ -153,6 +153,9 @@ def test_saved_gan_draws_the_same(case):
     np.testing.assert_allclose(saved.sample(7, 2, truncation=0.5), gan.sample(7, 2, truncation=0.5), atol=1e-6)
     with pytest.raises(ValueError, match=r"`truncation` must be a number of at least 0\. Received: truncation=-1"):
         saved.sample(2, truncation=-1)
+    saved._signatures = {name: f for name, f in saved._signatures.items() if name != "generate_truncated"}
+    with pytest.raises(UsageError, match="has no signature `generate_truncated`: an earlier version wrote it"):
+        saved.sample(2, truncation=1)
     of_float64 = saved.images_from(latents().numpy().astype(np.float64), labels)
     np.testing.assert_array_equal(of_float64, saved.images_from(latents(), labels))
     if labels is not None:

@@ -88,6 +88,28 @@ def test_config_rebuilds_the_architecture(trained):
     assert copy.seed == 3
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("name", tg.models.__all__)
+def test_fifty_steps_in_16_bits_leave_finite_weights(name, policy):
+    keras.config.set_dtype_policy(policy)
+    gan = tiny_model(name)
+    gan.compile()
+    num = 4 * gan.n_critic * 50
+    images = np.tanh(random_images(num, gan.image_shape) * 2)
+    labels = None if gan.num_classes is None else random_labels(num, gan.num_classes)
+    before = values(gan.generator)
+    train(gan, images, labels)
+    assert int(gan.iterations) == 50
+    for variable in gan.weights:
+        assert np.isfinite(np.array(variable)).all(), variable.path
+    if policy == "mixed_float16":
+        for optimizer in (gan.g_optimizer, gan.d_optimizer):
+            assert float(optimizer.dynamic_scale) > 1
+    moved = [np.any(a != b) for a, b in zip(values(gan.generator), before, strict=True)]
+    assert sum(moved) == len(moved)
+
+
 def test_keras_finds_every_model_under_its_name():
     assert dir(tg.models) == tg.models.__all__
     for name in tg.models.__all__:

@@ -1,6 +1,7 @@
 """The adversarial training step, shared by every GAN here."""
 
 import contextlib
+import functools
 import random
 
 import keras
@@ -248,20 +249,18 @@ class AdversarialModel(keras.Model):
 
             _begin_update(self.discriminator)
             with tf.GradientTape() as d_tape:
-                d_loss = self.discriminator_loss(real, fake, condition, inputs)
-                d_loss += sum(self.discriminator.losses)
-                with in_float32(self.discriminator):
-                    arguments = self.judge, real, tf.stop_gradient(fake), condition
-                    d_loss += self._penalise(self.penalties, update, *arguments)
+                d_loss = self.discriminator_loss(real, fake, condition, inputs) + sum(self.discriminator.losses)
                 d_loss = self.d_optimizer.scale_loss(d_loss)
-            _minimize(self.d_optimizer, self.discriminator, d_tape, d_loss)
+            arguments = self.judge, real, tf.stop_gradient(fake), condition
+            more = self._penalty_gradients(self.penalties, self.d_optimizer, self.discriminator, update, *arguments)
+            _minimize(self.d_optimizer, self.discriminator, d_tape, d_loss, more)
 
         with g_tape:
             g_loss = self.generator_loss(fake, real, condition, inputs) + sum(self.generator.losses)
-            with in_float32(self.generator):
-                g_loss += self._penalise(self.g_penalties, self.iterations, self.generator, inputs)
             g_loss = self.g_optimizer.scale_loss(g_loss)
-        _minimize(self.g_optimizer, self.generator, g_tape, g_loss)
+        arguments = self.generator, inputs
+        more = self._penalty_gradients(self.g_penalties, self.g_optimizer, self.generator, self.iterations, *arguments)
+        _minimize(self.g_optimizer, self.generator, g_tape, g_loss, more)
 
         self.iterations.assign_add(1)
         self._update_ema(tf.shape(real)[0])
@@ -351,21 +350,32 @@ class AdversarialModel(keras.Model):
 
         return keras.tree.map_structure(part, data)
 
-    def _penalise(self, penalties, update, *arguments):
-        """Returns the weighted sum of penalties, each tracked under its name."""
-        total = 0.0
+    def _penalty_gradients(self, penalties, optimizer, network, update, *arguments):
+        """Tracks each penalty; returns for each the gradients of its weighted, scaled value."""
+        variables = network.trainable_variables
+
+        def evaluate(penalty, seed):
+            with in_float32(network), tf.GradientTape() as tape:
+                weight = penalty.interval * value_at(penalty.weight, self.iterations)
+                value = weight * penalty(*arguments, seed)
+                scaled_value = optimizer.scale_loss(value)
+            gradients = tape.gradient(scaled_value, variables)
+            pairs = zip(gradients, zeros(), strict=True)
+            return value, [zero if gradient is None else tf.convert_to_tensor(gradient) for gradient, zero in pairs]
+
+        def zeros():
+            return [tf.zeros(variable.shape, variable.dtype) for variable in variables]
+
+        found = []
         for index, penalty in enumerate(penalties):
-
-            def term(penalty=penalty, index=index):
-                weight = value_at(penalty.weight, self.iterations)
-                return penalty.interval * weight * penalty(*arguments, self._seeds(2 + index, update))
-
-            # A penalty of every update needs no branch around it.
+            term = functools.partial(evaluate, penalty, self._seeds(2 + index, update))
+            # A penalty of every update needs no branch. The gradients are taken inside it, as XLA compiles anew at each
+            # step, or not at all, what a tape records across one.
             due = update % penalty.interval == 0
-            value = term() if penalty.interval == 1 else tf.cond(due, term, lambda: 0.0)
+            value, gradients = term() if penalty.interval == 1 else tf.cond(due, term, lambda: (0.0, zeros()))
             self._track(**{penalty.name: value})
-            total += value
-        return total
+            found.append(gradients)
+        return found
 
     def _update_ema(self, batch_size):
         step = tf.cast(self.iterations, tf.float32)
@@ -459,6 +469,11 @@ def _begin_update(network):
             layer.begin_update()
 
 
-def _minimize(optimizer, network, tape, scaled_loss):
+def _minimize(optimizer, network, tape, scaled_loss, more):
+    """Updates a network by the gradients of a loss on a tape, and those of `more`, lists of them."""
     variables = network.trainable_variables
-    optimizer.apply(tape.gradient(scaled_loss, variables), variables)
+    gradients = tape.gradient(scaled_loss, variables)
+    for others in more:
+        pairs = zip(gradients, others, strict=True)
+        gradients = [other if gradient is None else gradient + other for gradient, other in pairs]
+    optimizer.apply(gradients, variables)

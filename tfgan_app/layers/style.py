@@ -5,9 +5,9 @@ import math
 import keras
 import tensorflow as tf
 
-from tfgan_app.gan import draw_latents
 from tfgan_app.layers.equalized import EqualizedDense
 from tfgan_app.layers.fir import fir_filter
+from tfgan_app.randomness import normal, uniform
 
 __all__ = [
     "LearnedConstant",
@@ -27,21 +27,28 @@ def scaled_leaky_relu(x):
     return math.sqrt(2.0) * tf.nn.leaky_relu(x, 0.2)
 
 
-# From latents to styles.
-
-
-@keras.saving.register_keras_serializable("tfgan_app")
-class Redraw(keras.layers.Layer):
-    """Replaces latents with others from N(0, I) in training: the second draw of style mixing."""
+class _Random(keras.layers.Layer):
+    """A layer that draws random numbers in training."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
         self.seed_generator = keras.random.SeedGenerator()
 
+    def next_seed(self):
+        return tf.cast(self.seed_generator.next(), tf.int64)
+
+
+# From latents to styles.
+
+
+@keras.saving.register_keras_serializable("tfgan_app")
+class Redraw(_Random):
+    """Replaces latents with others from N(0, I) in training: the second draw of style mixing."""
+
     def call(self, latents, training=False):
         if not training:
             return latents
-        return keras.random.normal(tf.shape(latents), dtype=latents.dtype, seed=self.seed_generator)
+        return tf.cast(normal((tf.shape(latents)[0], latents.shape[1]), self.next_seed()), latents.dtype)
 
 
 @keras.saving.register_keras_serializable("tfgan_app")
@@ -62,7 +69,8 @@ class StyleStatistics(keras.layers.Layer):
         self.decay = decay
 
     def build(self, input_shape):
-        state = {"initializer": "zeros", "trainable": False, "autocast": False, "dtype": "float32"}
+        # Not aggregated: each of several replicas keeps its own, as `tf.cond` around a lazy penalty allows no more.
+        state = {"initializer": "zeros", "trainable": False, "autocast": False}
         self.mean = self.add_weight(name="mean", shape=input_shape[1:], **state)
         self.path_length = self.add_weight(name="path_length", shape=(), **state)
 
@@ -81,7 +89,7 @@ class StyleStatistics(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("tfgan_app")
-class StyleMixing(keras.layers.Layer):
+class StyleMixing(_Random):
     """Gives each layer of the synthesis network its w: one for all, or in training two with a crossover.
 
     Inputs are w of two draws, each `(batch, style_dim)`; the result is `(batch, num_styles, style_dim)`. In training,
@@ -98,13 +106,12 @@ class StyleMixing(keras.layers.Layer):
         super().__init__(**kwargs)
         self.num_styles = num_styles
         self.probability = probability
-        self.seed_generator = keras.random.SeedGenerator()
 
     def call(self, inputs, training=False):
         first, second = (w[:, tf.newaxis] for w in inputs)
         if not training:
             return tf.repeat(first, self.num_styles, axis=1)
-        draws = keras.random.uniform((tf.shape(first)[0], 2, 1, 1), dtype="float32", seed=self.seed_generator)
+        draws = uniform((tf.shape(first)[0], 2, 1, 1), self.next_seed())
         crossover = 1 + tf.cast(draws[:, 0] * (self.num_styles - 1), tf.int32)
         mixed = draws[:, 1] < self.probability
         layer = tf.range(self.num_styles)[tf.newaxis, :, tf.newaxis]
@@ -212,7 +219,8 @@ class ModulatedConv2D(keras.layers.Layer):
             power = tf.reduce_sum(tf.square(tf.cast(kernel, tf.float32)), axis=(0, 1))
             power = tf.square(tf.cast(style, tf.float32)) @ power
             x = x * tf.cast(self.gain * tf.math.rsqrt(power + 1e-8), x.dtype)[:, tf.newaxis, tf.newaxis]
-        return x + self.bias
+        # Not `+`: how TensorFlow orders that sum and the noise's would depend on whether the batch's size is known.
+        return tf.nn.bias_add(x, tf.convert_to_tensor(self.bias))
 
     def _convolve(self, x, kernel):
         if not self.upsample:
@@ -240,7 +248,7 @@ class ModulatedConv2D(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("tfgan_app")
-class Noise(keras.layers.Layer):
+class Noise(_Random):
     """Adds Gaussian noise, one value for each pixel, times a learned strength that starts from 0.
 
     In training every image gets noise of its own. Otherwise all get one map, always the same, so that images depend on
@@ -254,7 +262,6 @@ class Noise(keras.layers.Layer):
     def __init__(self, index=0, **kwargs):
         super().__init__(**kwargs)
         self.index = index
-        self.seed_generator = keras.random.SeedGenerator()
 
     def build(self, input_shape):
         self.strength = self.add_weight(name="strength", shape=(), initializer="zeros")
@@ -262,10 +269,9 @@ class Noise(keras.layers.Layer):
     def call(self, inputs, training=False):
         _, height, width, _ = inputs.shape
         if training:
-            shape = (tf.shape(inputs)[0], height, width, 1)
-            noise = keras.random.normal(shape, dtype=inputs.dtype, seed=self.seed_generator)
+            noise = normal((tf.shape(inputs)[0], height, width, 1), self.next_seed())
         else:
-            noise = tf.reshape(draw_latents(height, width, (self.index, 0)), (1, height, width, 1))
+            noise = normal((1, height, width, 1), (self.index, 0))
         return inputs + self.strength * tf.cast(noise, inputs.dtype)
 
     def compute_output_shape(self, input_shape):

@@ -18,6 +18,7 @@ _FILES = {
     "R3GAN": "r3gan",
     "SAGAN": "sagan",
     "SNGAN": "sngan",
+    "StyleGAN2": "stylegan2",
     "WGAN": "wgan",
     "WGANGP": "wgan_gp",
 }

@@ -25,6 +25,7 @@ from tfgan_app.layers.style import (
 )
 from tfgan_app.losses import NonSaturating
 from tfgan_app.penalties import R1, Penalty
+from tfgan_app.randomness import normal
 
 __all__ = ["PathLength", "StyleGAN2", "build_discriminator", "build_generator"]
 
@@ -127,7 +128,7 @@ class PathLength(Penalty):
         with tf.GradientTape() as tape:
             tape.watch(styles)
             images = generator.get_layer("synthesis")(styles, training=True)
-            noise = tf.random.stateless_normal(tf.shape(images), seed, alg="philox")
+            noise = normal((tf.shape(images)[0], *images.shape[1:]), seed)
             projection = tf.reduce_sum(images * noise) / math.sqrt(images.shape[1] * images.shape[2])
         gradient = tape.gradient(projection, styles)
         # The mean over layers. The square root has no gradient at 0.
