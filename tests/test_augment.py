@@ -252,7 +252,7 @@ def test_pipeline_is_the_papers():
             return low + (high - low) * next(draw)
 
         def normal(draw=draw):
-            return np.sqrt(-2 * np.log(1 - next(draw))) * np.cos(2 * np.pi * next(draw))
+            return np.sqrt(-2 * np.log(next(draw))) * np.cos(2 * np.pi * next(draw))
 
         def scale(x, y):
             return np.diag([x, y, 1])

@@ -13,6 +13,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
 def load(name):
+    # Where a script's own imports are found.
+    if str(ROOT / "benchmarks") not in sys.path:
+        sys.path.append(str(ROOT / "benchmarks"))
     spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -117,7 +120,7 @@ def test_systems_take_turns_and_a_failure_stops_none(equal_time, tmp_path, monke
         return {"steps": 10, "images_per_second": 64.0, "value": 20.0, "versions": {"keras": "3"}}
 
     monkeypatch.setattr(equal_time, "_run", fake_run)
-    monkeypatch.setattr(equal_time, "_call", lambda command: "")
+    monkeypatch.setattr(equal_time, "call", lambda command: "")
     monkeypatch.setattr(equal_time, "busy_fraction", lambda: 0.5)
     out = tmp_path / "report.json"
     systems = ["tfgan:DCGAN", "tfgan:MLPGAN"]
@@ -155,7 +158,7 @@ def test_run_scores_what_a_process_drew(equal_time, tmp_path, monkeypatch):
             return ""
         return '{"steps": 7, "images_per_second": 64.0, "versions": {"torch": "2"}}\n'
 
-    monkeypatch.setattr(equal_time, "_call", fake_call)
+    monkeypatch.setattr(equal_time, "call", fake_call)
     args = types.SimpleNamespace(
         torch_python="python_with_torch", seconds=3.0, num_samples=10, dataset="mnist", data_dir="prepared"
     )
@@ -166,3 +169,74 @@ def test_run_scores_what_a_process_drew(equal_time, tmp_path, monkeypatch):
     assert {"--model=mlp", "--best", "--real_label=0.9", "--seed=5", "--seconds=3.0"} <= set(train)
     assert score[0] == sys.executable
     assert {"--dataset=mnist", "--split=test", "--data_dir=prepared"} <= set(score)
+
+
+# The family.
+
+
+@pytest.fixture(scope="module")
+def family():
+    return load("family")
+
+
+def family_run(recipe, seed, value, rate=1000.0, conditional=False):
+    sizes = {"g_parameters": 12_345, "d_parameters": 678, "versions": {"tensorflow": "2.21.0", "keras": "3.15.0"}}
+    facts = {"recipe": recipe, "seed": seed, "value": value, "images_per_second": rate, "conditional": conditional}
+    return facts | sizes
+
+
+def test_family_covers_every_recipe_for_two_cores(family):
+    folder = ROOT / "tfgan_app" / "flags"
+    two_cores = {path.stem for path in folder.glob("*.flags") if "--dataset=fashion_mnist\n" in path.read_text()}
+    # The recipe behind the exported model is CGAN's, wider.
+    assert set(family.RECIPES) == two_cores - {"fashion_mnist"}
+
+
+def test_family_table_sorts_by_the_mean_and_parts_by_labels(family):
+    runs = [
+        family_run("dcgan", 0, 3.0, rate=900),
+        family_run("dcgan", 1, 5.0, rate=1100),
+        family_run("dcgan", 2, 4.0, rate=5000),
+        family_run("sngan", 0, 2.0),
+        family_run("cgan", 0, 1.0, conditional=True),
+        {"recipe": "wgan", "seed": 0, "error": "exit code 1"},
+    ]
+    assert family.table({"runs": runs}).splitlines()[2:] == [
+        "| *without labels* | | | | |",
+        "| [SNGAN](docs/results.md#sngan) | 2.00 | 1,000 | 12,345 | 678 |",
+        "| [DCGAN](docs/results.md#dcgan) | 4.00 ± 1.00 | 1,100 | 12,345 | 678 |",
+        "| *with labels* | | | | |",
+        "| [CGAN](docs/results.md#cgan) | 1.00 | 1,000 | 12,345 | 678 |",
+    ]
+
+
+def test_family_goes_on_where_it_stopped_and_writes_its_pages(family, monkeypatch, tmp_path):
+    (tmp_path / "README.md").write_text(f"before\n{family.MARKS[0]}\nold\n{family.MARKS[1]}\nafter\n")
+    for name, path in (("ROOT", tmp_path), ("RESULTS", tmp_path / "results"), ("PAGE", tmp_path / "results.md")):
+        monkeypatch.setattr(family, name, path)
+    done = []
+
+    def run(args, recipe, seed):
+        done.append((recipe, seed))
+        if (recipe, seed) == ("wgan", 0) and len(done) < 4:
+            raise family.RunError("exit code 1: killed")
+        return family_run(recipe, seed, 2.0 + seed)
+
+    monkeypatch.setattr(family, "_run", run)
+    monkeypatch.setattr(family, "busy_fraction", lambda: 0.0)
+    args = family.parse_arguments(["--recipes", "dcgan", "wgan", "--seeds", "0", "1", "--images=640"])
+    assert family.benchmark(args) == 1
+    assert done == [("dcgan", 0), ("wgan", 0), ("dcgan", 1), ("wgan", 1)]
+    assert family.benchmark(args) == 0
+    assert done[4:] == [("wgan", 0)], "what is done is not done again"
+    (tmp_path / "results" / "dcgan.png").write_bytes(b"")
+    (tmp_path / "results" / "notes.json").write_text(json.dumps({"dcgan": "A sentence on why."}))
+    args.report_only = True
+    family.benchmark(args)
+    page, readme = (tmp_path / "results.md").read_text(), (tmp_path / "README.md").read_text()
+    assert "![Samples of DCGAN](results/dcgan.png)" in page and "A sentence on why." in page
+    assert "python benchmarks/family.py --images=640 --seeds 0 1" in page
+    assert readme.startswith("before\n") and readme.endswith("after\n") and "old" not in readme
+    assert "| [WGAN](docs/results.md#wgan) | 2.50 ± 0.71 |" in readme
+    with pytest.raises(SystemExit, match="holds runs of 640 images; move it away to train on 1280"):
+        family.benchmark(family.parse_arguments(["--images=1280"]))

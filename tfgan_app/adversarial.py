@@ -251,15 +251,16 @@ class AdversarialModel(keras.Model):
             with tf.GradientTape() as d_tape:
                 d_loss = self.discriminator_loss(real, fake, condition, inputs) + sum(self.discriminator.losses)
                 d_loss = self.d_optimizer.scale_loss(d_loss)
-            arguments = self.judge, real, tf.stop_gradient(fake), condition
-            more = self._penalty_gradients(self.penalties, self.d_optimizer, self.discriminator, update, *arguments)
+            judged = self.judge, real, tf.stop_gradient(fake), condition
+            more = self._penalty_gradients(self.penalties, self.d_optimizer, self.discriminator, update, *judged)
             _minimize(self.d_optimizer, self.discriminator, d_tape, d_loss, more)
 
         with g_tape:
             g_loss = self.generator_loss(fake, real, condition, inputs) + sum(self.generator.losses)
             g_loss = self.g_optimizer.scale_loss(g_loss)
-        arguments = self.generator, inputs
-        more = self._penalty_gradients(self.g_penalties, self.g_optimizer, self.generator, self.iterations, *arguments)
+        more = self._penalty_gradients(
+            self.g_penalties, self.g_optimizer, self.generator, self.iterations, self.generator, inputs
+        )
         _minimize(self.g_optimizer, self.generator, g_tape, g_loss, more)
 
         self.iterations.assign_add(1)
