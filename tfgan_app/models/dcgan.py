@@ -5,6 +5,7 @@ from keras import layers
 
 from tfgan_app.gan import GAN
 from tfgan_app.layers import BatchNormalization
+from tfgan_app.models.sides import start_and_doublings
 
 __all__ = ["DCGAN", "build_discriminator", "build_generator", "decode", "encode", "logits"]
 
@@ -53,7 +54,7 @@ def build_discriminator(image_shape, base_channels):
 
 def decode(x, image_shape, base_channels):
     """Applies the generator's layers to a tensor `(batch, features)`; returns images in [-1, 1]."""
-    start, doublings = _resolution(image_shape)
+    start, doublings = start_and_doublings("DCGAN", image_shape, 32)
     channels = base_channels * 2 ** (doublings - 1)
     x = layers.Dense(start * start * channels, use_bias=False, kernel_initializer=_init())(x)
     x = layers.Reshape((start, start, channels))(x)
@@ -68,7 +69,7 @@ def decode(x, image_shape, base_channels):
 
 def encode(x, base_channels):
     """Applies the discriminator's layers but the last to `(batch, height, width, channels)`; returns features."""
-    _, halvings = _resolution(x.shape[1:])
+    _, halvings = start_and_doublings("DCGAN", x.shape[1:], 32)
     for index in range(halvings):
         x = layers.Conv2D(base_channels * 2**index, 4, 2, "same", use_bias=False, kernel_initializer=_init())(x)
         x = layers.LeakyReLU(_ALPHA)(_batch_norm()(x) if index else x)
@@ -78,18 +79,6 @@ def encode(x, base_channels):
 def logits(features):
     """Applies the discriminator's last layer."""
     return layers.Dense(1, use_bias=False, kernel_initializer=_init(), dtype="float32")(features)
-
-
-def _resolution(image_shape):
-    """Returns the side of the smallest feature map, and how often it doubles to reach the image's side."""
-    height, width, _ = image_shape
-    if height != width or not (height == 28 or (height >= 32 and height & (height - 1) == 0)):
-        raise ValueError(
-            "DCGAN draws square images of side 28 or a power of two from 32. Resize with --image_size=64 or "
-            f"`image_size=64`. Received: image_shape={tuple(image_shape)}"
-        )
-    start = 7 if height == 28 else 4
-    return start, (height // start).bit_length() - 1
 
 
 def _init():

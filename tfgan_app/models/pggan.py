@@ -15,6 +15,7 @@ from tfgan_app.layers.equalized import EqualizedConv2D, EqualizedDense
 from tfgan_app.layers.minibatch_stddev import MinibatchStdDev
 from tfgan_app.layers.pixel_norm import PixelNorm
 from tfgan_app.losses import Wasserstein
+from tfgan_app.models.sides import start_and_doublings
 from tfgan_app.penalties import GradientPenalty
 
 __all__ = [
@@ -80,7 +81,7 @@ class PGGAN(GAN):
             build_discriminator(image_shape, channel_base, channel_max),
             **kwargs,
         )
-        _, last = _resolution(image_shape)
+        _, last = start_and_doublings("PGGAN", image_shape, 8)
         self.stabilize_steps = _each_fade("stabilize_steps", stabilize_steps, 0, last, image_shape)
         self.fade_steps = _each_fade("fade_steps", fade_steps, 1, last, image_shape)
         self.arguments = {
@@ -172,7 +173,7 @@ class WassersteinDrift(Wasserstein):
 
 def build_generator(image_shape, latent_dim, channel_base, channel_max):
     """Returns latents `(batch, latent_dim)` -> images `(batch, *image_shape)` about [-1, 1], fully grown."""
-    start, _ = _resolution(image_shape)
+    start, _ = start_and_doublings("PGGAN", image_shape, 8)
     widths = _widths(image_shape, channel_base, channel_max)
     latents = keras.Input((latent_dim,), name="latents")
     x = PixelNorm()(latents)
@@ -385,20 +386,8 @@ def _upsampled(images, factor):
     return tf.repeat(tf.repeat(images, factor, axis=1), factor, axis=2) if factor > 1 else images
 
 
-def _resolution(image_shape):
-    """Returns the side of the lowest resolution, and how often it doubles to reach the image's side."""
-    height, width, _ = image_shape
-    if height != width or not (height == 28 or (height >= 8 and height & (height - 1) == 0)):
-        raise ValueError(
-            "PGGAN draws square images of side 28 or a power of two from 8. Resize with --image_size=64 or "
-            f"`image_size=64`. Received: image_shape={tuple(image_shape)}"
-        )
-    start = 7 if height == 28 else 4
-    return start, (height // start).bit_length() - 1
-
-
 def _widths(image_shape, channel_base, channel_max):
-    _, last = _resolution(image_shape)
+    _, last = start_and_doublings("PGGAN", image_shape, 8)
     widths = tuple(min(channel_max, channel_base // 2 ** (stage + 1)) for stage in range(last + 1))
     if widths[-1] < 1:
         raise ValueError(

@@ -9,6 +9,7 @@ from tfgan_app.gan import GAN
 from tfgan_app.layers.fir import FIRDownsample, FIRUpsample
 from tfgan_app.layers.grouped import GroupedConv2D
 from tfgan_app.losses import Relativistic
+from tfgan_app.models.sides import start_and_doublings
 from tfgan_app.penalties import R1, R2
 from tfgan_app.schedules import CosineRamp, ScheduledAdam, ScheduledAugment
 
@@ -244,22 +245,16 @@ def _pair(name, value):
 
 def _stages(image_shape, widths, cardinalities, blocks_per_stage, expansion):
     """Returns the side of the smallest feature map, and each stage from there to the image."""
-    height, side, _ = image_shape
-    if height != side or not (side == 28 or (side >= 16 and side & (side - 1) == 0)):
-        raise ValueError(
-            "R3GAN draws square images of side 28 or a power of two from 16. Resize with --image_size=32 or "
-            f"`image_size=32`. Received: image_shape={tuple(image_shape)}"
-        )
-    start = 7 if side == 28 else 4
-    sides = [start * 2**index for index in range((side // start).bit_length())]
+    start, doublings = start_and_doublings("R3GAN", image_shape, 16)
+    sides = [start * 2**index for index in range(doublings + 1)]
     widths = widths or [768 * 32 // max(each, 32) for each in sides]
     cardinalities = cardinalities or [max(width // 8, 1) for width in widths]
     blocks = [blocks_per_stage] * len(sides) if isinstance(blocks_per_stage, int) else blocks_per_stage
     for name, values in (("widths", widths), ("cardinalities", cardinalities), ("blocks_per_stage", blocks)):
         if len(values) != len(sides):
             raise ValueError(
-                f"Images of side {side} take {len(sides)} stages, of sides {sides}, and `{name}` must have a number "
-                f"for each. Received: {name}={values}"
+                f"Images of side {sides[-1]} take {len(sides)} stages, of sides {sides}, and `{name}` must have a "
+                f"number for each. Received: {name}={values}"
             )
     stages = [
         {"width": width, "cardinality": cardinality, "blocks": count}

@@ -17,6 +17,7 @@ from tfgan_app.layers import (
     SpectralDense,
     SpectralEmbedding,
 )
+from tfgan_app.models.sides import start_and_doublings
 
 __all__ = ["build_discriminator", "build_generator", "conv", "decode", "encode", "plain_norm", "resolution"]
 
@@ -141,19 +142,8 @@ def encode(x, widths, halvings, conv, attention_at=None, wide=False):
 
 
 def resolution(image_shape):
-    """Returns the side of the smallest feature map, and how often it doubles to reach the image's side.
-
-    Raises:
-        ValueError: For images that are not square, or of another side than 28 or a power of two from 16.
-    """
-    height, width, _ = image_shape
-    if height != width or not (height == 28 or (height >= 16 and height & (height - 1) == 0)):
-        raise ValueError(
-            "This model draws square images of side 28 or a power of two from 16. Resize with --image_size=64 or "
-            f"`image_size=64`. Received: image_shape={tuple(image_shape)}"
-        )
-    start = 7 if height == 28 else 4
-    return start, (height // start).bit_length() - 1
+    """Returns `start_and_doublings` of the residual networks."""
+    return start_and_doublings("This model", image_shape, 16)
 
 
 def conv(cls, width, side):

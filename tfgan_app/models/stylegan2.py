@@ -24,6 +24,7 @@ from tfgan_app.layers.style import (
     scaled_leaky_relu,
 )
 from tfgan_app.losses import NonSaturating
+from tfgan_app.models.sides import start_and_doublings
 from tfgan_app.penalties import R1, Penalty
 from tfgan_app.randomness import normal
 
@@ -248,14 +249,8 @@ def _dense_layers(count, units):
 
 def _channels(image_shape, channel_base, channel_max):
     """Returns the channels by side, from 4x4 (28x28 images: 7x7) to the image's."""
-    height, width, _ = image_shape
-    if height != width or not (height == 28 or (height >= 16 and height & (height - 1) == 0)):
-        raise ValueError(
-            "StyleGAN2 draws square images of side 28 or a power of two from 16. Resize with --image_size=64 or "
-            f"`image_size=64`. Received: image_shape={tuple(image_shape)}"
-        )
-    start = 7 if height == 28 else 4
-    sides = [start << doubling for doubling in range((height // start).bit_length())]
+    start, doublings = start_and_doublings("StyleGAN2", image_shape, 16)
+    sides = [start << doubling for doubling in range(doublings + 1)]
     return {side: min(channel_base // side, channel_max) for side in sides}
 
 
