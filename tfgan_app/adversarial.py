@@ -185,6 +185,23 @@ class AdversarialModel(keras.Model):
     def compile_from_config(self, config):
         self.compile(**keras.saving.deserialize_keras_object(config))
 
+    @property
+    def random_state(self):
+        """The state variables of random layers, which Keras keeps out of `weights` and of its files."""
+        weights = {id(variable) for variable in self.weights}
+        return [variable for variable in self.non_trainable_variables if id(variable) not in weights]
+
+    def save_own_variables(self, store):
+        super().save_own_variables(store)
+        for index, variable in enumerate(self.random_state):
+            store[f"random_{index}"] = variable.numpy()
+
+    def load_own_variables(self, store):
+        own = {key: store[key] for key in store.keys() if not key.startswith("random_")}
+        super().load_own_variables(own)
+        for index, variable in enumerate(self.random_state):
+            variable.assign(store[f"random_{index}"])
+
     def fit(self, x=None, y=None, batch_size=None, **kwargs):
         """Trains as `keras.Model.fit`; where `n_critic` is above 1, a step takes that many batches of fresh images.
 

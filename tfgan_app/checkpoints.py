@@ -103,12 +103,9 @@ class Checkpoints:
 
 def _state(gan):
     """Everything that the next step depends on, by position: the architecture is checked before."""
-    weights = {id(variable) for variable in gan.weights}
-    # Keras keeps the state of seed generators out of `weights`, and so out of its own checkpoints.
-    seeds = [variable for variable in gan.non_trainable_variables if id(variable) not in weights]
     groups = {
         "weights": gan.weights,
-        "seeds": seeds,
+        "seeds": gan.random_state,
         "g_optimizer": gan.g_optimizer.variables,
         "d_optimizer": gan.d_optimizer.variables,
     }
