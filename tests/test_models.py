@@ -215,3 +215,14 @@ def test_cgan_draws_and_judges_by_the_label():
     images = tf.repeat(random_images(1, gan.image_shape), 2, axis=0)
     logits = [gan.judge(images, (tf.constant(labels),), training=False) for labels in ([1, 1], [1, 2])]
     assert logits[0][0] == logits[0][1] == logits[1][0] != logits[1][1]
+
+
+def test_acgan_weighs_what_it_says_of_fakes():
+    probabilities = np.array([[0.5, 0.25, 0.25], [0.1, 0.2, 0.7]], np.float32)
+    outputs = {"logits": tf.zeros((2, 1)), "class_logits": tf.math.log(probabilities)}
+    condition = (tf.constant([0, 2]),)
+    expected = -np.log([0.5, 0.7]).mean()
+    for weight in (1.0, 0.1):
+        gan = tiny_model("ACGAN", fake_weight=weight)
+        losses = [gan.auxiliary_loss(outputs, condition, inputs) for inputs in (None, [tf.zeros((2, 4))])]
+        np.testing.assert_allclose(losses, [expected, weight * expected], rtol=1e-6)

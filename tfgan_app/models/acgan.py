@@ -21,25 +21,32 @@ class ACGAN(GAN):
         num_classes: Number of classes.
         latent_dim: Length of the latents.
         base_channels: As in `DCGAN`.
+        fake_weight: Factor on L_C of fakes, for both networks. At the paper's 1 the images of a class soon look all
+            alike; the authors of WGAN-GP weigh the generator's by 0.1.
         **kwargs: `seed` and `name`, as in `GAN`.
 
     Raises:
         ValueError: For another image shape.
     """
 
-    def __init__(self, image_shape, num_classes, latent_dim=100, base_channels=64, **kwargs):
+    def __init__(self, image_shape, num_classes, latent_dim=100, base_channels=64, fake_weight=1.0, **kwargs):
         super().__init__(
             cgan.build_generator(image_shape, num_classes, latent_dim, base_channels),
             build_discriminator(image_shape, num_classes, base_channels),
             num_classes=num_classes,
             **kwargs,
         )
-        self.arguments = {"num_classes": num_classes, "latent_dim": latent_dim, "base_channels": base_channels}
+        self.arguments = {
+            "num_classes": num_classes,
+            "latent_dim": latent_dim,
+            "base_channels": base_channels,
+            "fake_weight": fake_weight,
+        }
 
     def auxiliary_loss(self, outputs, condition, inputs):
         (labels,) = condition
         log_losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=outputs["class_logits"])
-        return tf.reduce_mean(log_losses)
+        return tf.reduce_mean(log_losses) * (1.0 if inputs is None else self.arguments["fake_weight"])
 
 
 def build_discriminator(image_shape, num_classes, base_channels):
