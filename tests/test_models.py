@@ -1,12 +1,13 @@
 """tfgan_app.models: one harness that every exported model passes, and the numbers of the papers."""
 
+import inspect
 import itertools
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import assert_all_close, random_images, random_labels, state, tiny_model, train, values
+from conftest import FAMILY, assert_all_close, random_images, random_labels, state, tiny_model, train, values
 
 import tfgan_app as tg
 from tfgan_app.adversarial import apply
@@ -16,11 +17,23 @@ from tfgan_app.saved import SavedGAN
 # The harness: a model is covered as soon as it is exported; conftest.FAMILY must hold its row.
 
 
-@pytest.fixture(scope="module", params=tg.models.__all__)
+def kinds():
+    """Returns a parameter for each model, and another for those that may be conditional or not."""
+    for name in tg.models.__all__:
+        yield pytest.param((name, {}), id=name)
+        labels = inspect.signature(getattr(tg.models, name).__init__).parameters.get("num_classes")
+        if labels is not None and labels.default is None:
+            conditional = "num_classes" in FAMILY[name][0]
+            other, suffix = (None, "unconditional") if conditional else (3, "conditional")
+            yield pytest.param((name, {"num_classes": other}), id=f"{name}-{suffix}")
+
+
+@pytest.fixture(scope="module", params=kinds())
 def trained(request):
     """A tiny model after two steps, its data, and its weights from before."""
+    name, arguments = request.param
     keras.utils.set_random_seed(1)
-    gan = tiny_model(request.param)
+    gan = tiny_model(name, **arguments)
     gan.compile(g_optimizer=keras.optimizers.Adam(1e-3), d_optimizer=keras.optimizers.Adam(1e-3))
     num = 8 * gan.n_critic
     data = random_images(num, gan.image_shape), random_labels(num, gan.num_classes) if gan.num_classes else None

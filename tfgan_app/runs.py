@@ -36,7 +36,6 @@ FIXED = (
     "batch_size",
     "seed",
     "decay_learning_rates",
-    "decay_learning_rates",
     "precision",
 )
 
