@@ -145,7 +145,7 @@ def test_saved_gan_draws_the_same(case):
         "num_classes": gan.num_classes,
         "supervised": True,
         "step": 2,
-        "ema_decay": 0.999,
+        "average": "decay 0.999",
     }
     assert saved.image_shape == SHAPE
     np.testing.assert_allclose(saved.sample(7, seed=2), gan.sample(7, seed=2), atol=1e-6)
@@ -202,6 +202,22 @@ def test_card_tells_the_facts(case):
         'tf.saved_model.load("1")',
     ):
         assert fact in card
+
+
+def test_the_card_tells_how_a_model_with_schedules_was_trained(tmp_path):
+    gan = tiny_gan(
+        penalties=[tg.penalties.R1(weight=tg.schedules.CosineRamp(2, 1, 10), interval=4)],
+        g_penalties=[tg.penalties.Penalty(weight=3.0)],
+        augment=tg.augment.DiffAugment(("translation",)),
+        ema_half_life=tg.schedules.CosineRamp(100, 200, 10),
+    )
+    saved = SavedGAN(gan.export(tmp_path / "1"))
+    assert saved.facts["average"] == "half-life CosineRamp {'start': 100.0, 'end': 200.0, 'steps': 10} images"
+    card = (tmp_path / "README.md").read_text()
+    assert f"moving average ({saved.facts['average']})" in card
+    assert "| Augmentation | DiffAugment {'seed': None, 'policy': ('translation',)} |" in card
+    (line,) = [line for line in card.splitlines() if line.startswith("| Penalties |")]
+    assert "R1 {'weight': " in line and "CosineRamp" in line and "'interval': 4}, Penalty {'weight': 3.0" in line
 
 
 def test_the_cards_example_runs(case, monkeypatch):

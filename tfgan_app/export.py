@@ -114,6 +114,7 @@ def write_card(path, gan, *, data=None, command=None, batch_size=None, scores=()
     """
     data = data or {"name": "not recorded", "licence": "not recorded", "origin": "not recorded"}
     steps = int(gan.iterations)
+    penalties = [*gan.penalties, *gan.g_penalties]
     kind = "unconditional" if gan.num_classes is None else f"conditional on {gan.num_classes} classes"
     stand_in = f" (standing in for {data['fallback_for']})" if data.get("fallback_for") else ""
     seen = "not recorded" if batch_size is None else f"{steps * batch_size:,} ({steps:,} steps of {batch_size})"
@@ -150,9 +151,11 @@ def write_card(path, gan, *, data=None, command=None, batch_size=None, scores=()
         f"| Fingerprint of the images | `{data.get('fingerprint')}` |",
         f"| Images seen | {seen} |",
         f"| Seed | {gan.seed} |",
-        f"| Loss | {type(gan.loss).__name__} {gan.loss.get_config()} |",
+        f"| Loss | {_describe(gan.loss)} |",
+        *([f"| Penalties | {', '.join(_describe(penalty) for penalty in penalties)} |"] if penalties else []),
+        *([f"| Augmentation | {_describe(gan.augment)} |"] if gan.augment else []),
         f"| Weights | generator {_parameters(gan.generator):,}, discriminator {_parameters(gan.discriminator):,}; "
-        f"the generator's moving average (decay {gan.ema_decay}) is exported |",
+        f"the generator's moving average ({_average(gan)}) is exported |",
         f"| Versions | {', '.join(f'{name} {version}' for name, version in versions().items())} |",
         "",
     ]
@@ -160,6 +163,20 @@ def write_card(path, gan, *, data=None, command=None, batch_size=None, scores=()
         lines += ["Trained by", "", "```", command, "```", ""]
     lines += [f"- {describe_score(receipt)}" for receipt in scores]
     path.write_text("\n".join(lines).rstrip() + "\n")
+
+
+def _average(gan):
+    if gan.ema_half_life is None:
+        return f"decay {_describe(gan.ema_decay)}"
+    return f"half-life {_describe(gan.ema_half_life)} images"
+
+
+def _describe(part):
+    """Returns a number, or what an object was made with, as text."""
+    if not hasattr(part, "get_config"):
+        return str(part)
+    ours = {name: value for name, value in part.get_config().items() if name not in ("name", "dtype", "trainable")}
+    return f"{type(part).__name__} {ours}" if ours else type(part).__name__
 
 
 def _facts(gan):
@@ -170,7 +187,7 @@ def _facts(gan):
         "num_classes": gan.num_classes,
         "supervised": gan.supervised,
         "step": int(gan.iterations),
-        "ema_decay": gan.ema_decay,
+        "average": _average(gan),
     }
 
 

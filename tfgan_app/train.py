@@ -45,7 +45,7 @@ flags.DEFINE_string(
     "What D's images pass through: DiffAugment or AdaptiveAugment, with arguments as in --penalty; none.",
 )
 flags.DEFINE_integer("n_critic", None, "Updates of D before each of G, all on fresh batches.", lower_bound=1)
-flags.DEFINE_boolean("conditional", None, "Condition on the labels a model that can do without them.")
+flags.DEFINE_boolean("conditional", None, "Give the labels to a model that can do without them.")
 flags.DEFINE_float("ema_decay", None, "Decay of the generator's moving average.", lower_bound=0, upper_bound=1)
 flags.DEFINE_float("g_learning_rate", None, "The generator's learning rate.", lower_bound=0)
 flags.DEFINE_float("d_learning_rate", None, "The discriminator's learning rate.", lower_bound=0)
