@@ -197,7 +197,7 @@ class AdversarialModel(keras.Model):
             store[f"random_{index}"] = variable.numpy()
 
     def load_own_variables(self, store):
-        own = {key: store[key] for key in store.keys() if not key.startswith("random_")}
+        own = {key: store[key] for key in sorted(store.keys()) if not key.startswith("random_")}
         super().load_own_variables(own)
         for index, variable in enumerate(self.random_state):
             variable.assign(store[f"random_{index}"])

@@ -36,6 +36,7 @@ class ACGAN(GAN):
             num_classes=num_classes,
             **kwargs,
         )
+        self.fake_weight = fake_weight
         self.arguments = {
             "num_classes": num_classes,
             "latent_dim": latent_dim,
@@ -46,7 +47,7 @@ class ACGAN(GAN):
     def auxiliary_loss(self, outputs, condition, inputs):
         (labels,) = condition
         log_losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=outputs["class_logits"])
-        return tf.reduce_mean(log_losses) * (1.0 if inputs is None else self.arguments["fake_weight"])
+        return tf.reduce_mean(log_losses) * (1.0 if inputs is None else self.fake_weight)
 
 
 def build_discriminator(image_shape, num_classes, base_channels):
