@@ -40,6 +40,7 @@ def test_draws_the_samples_of_its_picture(folder):
         received = np.asarray(picture)[::2, ::2]
     # Other processors round otherwise in the last bits.
     assert np.mean(np.abs(expected.astype(float) - received)) < 0.5
+    assert gan.sample(10, truncation=0.1).std(axis=0).mean() < gan.sample(10).std(axis=0).mean()
 
 
 def test_digits_score_what_their_card_says():
