@@ -204,7 +204,7 @@ def test_family_table_sorts_by_the_mean_and_parts_by_labels(family):
     assert family.table({"runs": runs}).splitlines()[2:] == [
         "| *without labels* | | | | |",
         "| [SNGAN](docs/results.md#sngan) | 2.00 | 1,000 | 12,345 | 678 |",
-        "| [DCGAN](docs/results.md#dcgan) | 4.00 ± 1.00 | 1,100 | 12,345 | 678 |",
+        "| [DCGAN](docs/results.md#dcgan) | 4.00 ± 1.00 | 5,000 | 12,345 | 678 |",
         "| *with labels* | | | | |",
         "| [CGAN](docs/results.md#cgan) | 1.00 | 1,000 | 12,345 | 678 |",
     ]
