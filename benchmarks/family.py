@@ -206,8 +206,8 @@ def _caption(report):
         f"Every recipe trained on the same number of images, {report['images']:,} (of 60 000, shuffled anew each "
         f"pass), with seeds {', '.join(map(str, seeds))}, on {cores} cores of {cpu}, {report['date']}, TensorFlow "
         f"{versions['tensorflow']}, Keras {versions['keras']}. Frechet distance with features of `fashion_mnist_cnn` "
-        "(not FID), 10 000 test images against 10 000 samples of the moving average of the generator, mean and standard "
-        "deviation over the seeds; images/s is that of the fastest seed, as other load only slows. Made by"
+        "(not FID), 10 000 test images against 10 000 samples of the moving average of the generator, mean and "
+        "standard deviation over the seeds; images/s is that of the fastest seed, as other load only slows. Made by"
     )
     command = f"python benchmarks/family.py --images={report['images']} --seeds {' '.join(map(str, seeds))}"
     return [textwrap.fill(text, 120), "", "```", command, "```"]
