@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfgan_app.randomness import uniform
+from tfgan_app.randomness import next_seed, uniform
 
 __all__ = ["AdaptiveAugment", "Augment", "DiffAugment"]
 
@@ -43,10 +43,7 @@ class Augment(keras.layers.Layer):
 
     def draw_uniform(self, shape):
         """Draws float32 numbers in (0, 1), the same with and without XLA, other ones on every replica."""
-        replica = tf.distribute.get_replica_context()
-        replica_id = replica.replica_id_in_sync_group if replica else 0
-        seed = tf.cast(self.seed_generator.next(), tf.int64) + tf.stack([tf.cast(replica_id, tf.int64), 0])
-        return uniform(shape, seed)
+        return uniform(shape, next_seed(self.seed_generator))
 
     def update(self, real_logits):
         """Adapts to the discriminator: called once per update of it with its logits on the (augmented) real batch."""

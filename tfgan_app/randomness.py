@@ -7,7 +7,14 @@ import math
 
 import tensorflow as tf
 
-__all__ = ["normal", "uniform"]
+__all__ = ["next_seed", "normal", "uniform"]
+
+
+def next_seed(seed_generator):
+    """Returns the next seed of a layer's `keras.random.SeedGenerator`, another one on every replica."""
+    replica = tf.distribute.get_replica_context()
+    replica_id = replica.replica_id_in_sync_group if replica else 0
+    return tf.cast(seed_generator.next(), tf.int64) + tf.stack([tf.cast(replica_id, tf.int64), 0])
 
 
 def uniform(shape, seed):

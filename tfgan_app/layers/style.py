@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tfgan_app.layers.equalized import EqualizedDense
 from tfgan_app.layers.fir import fir_filter
-from tfgan_app.randomness import normal, uniform
+from tfgan_app.randomness import next_seed, normal, uniform
 
 __all__ = [
     "LearnedConstant",
@@ -34,9 +34,6 @@ class _Random(keras.layers.Layer):
         super().__init__(**kwargs)
         self.seed_generator = keras.random.SeedGenerator()
 
-    def next_seed(self):
-        return tf.cast(self.seed_generator.next(), tf.int64)
-
 
 # From latents to styles.
 
@@ -48,7 +45,7 @@ class Redraw(_Random):
     def call(self, latents, training=False):
         if not training:
             return latents
-        return tf.cast(normal((tf.shape(latents)[0], latents.shape[1]), self.next_seed()), latents.dtype)
+        return tf.cast(normal((tf.shape(latents)[0], latents.shape[1]), next_seed(self.seed_generator)), latents.dtype)
 
 
 @keras.saving.register_keras_serializable("tfgan_app")
@@ -111,7 +108,7 @@ class StyleMixing(_Random):
         first, second = (w[:, tf.newaxis] for w in inputs)
         if not training:
             return tf.repeat(first, self.num_styles, axis=1)
-        draws = uniform((tf.shape(first)[0], 2, 1, 1), self.next_seed())
+        draws = uniform((tf.shape(first)[0], 2, 1, 1), next_seed(self.seed_generator))
         crossover = 1 + tf.cast(draws[:, 0] * (self.num_styles - 1), tf.int32)
         mixed = draws[:, 1] < self.probability
         layer = tf.range(self.num_styles)[tf.newaxis, :, tf.newaxis]
@@ -269,7 +266,7 @@ class Noise(_Random):
     def call(self, inputs, training=False):
         _, height, width, _ = inputs.shape
         if training:
-            noise = normal((tf.shape(inputs)[0], height, width, 1), self.next_seed())
+            noise = normal((tf.shape(inputs)[0], height, width, 1), next_seed(self.seed_generator))
         else:
             noise = normal((1, height, width, 1), (self.index, 0))
         return inputs + self.strength * tf.cast(noise, inputs.dtype)
