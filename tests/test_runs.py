@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from absl import flags
 from conftest import parsed_settings, random_images
 
 import tfgan_app as tg
@@ -101,9 +102,7 @@ def test_a_models_own_schedule_is_not_overwritten():
 
 
 def test_help_names_every_part():
-    flags = parsed_settings.__globals__["flags"].FLAGS
-    for name in (*tg.penalties.__all__[1:], *tg.augment.__all__[1:]):
-        if name not in ("Penalty", "Augment"):
-            text = flags["penalty"].help + flags["augment"].help
-            assert name in text, name
+    text = flags.FLAGS["penalty"].help + flags.FLAGS["augment"].help
+    for name in {*tg.penalties.__all__, *tg.augment.__all__} - {"Penalty", "Augment"}:
+        assert name in text, name
     assert keras.saving.get_registered_object("tfgan_app>R1") is tg.penalties.R1

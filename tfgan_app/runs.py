@@ -235,8 +235,8 @@ def _decay_learning_rates(gan, train_steps):
 
 
 def _has_schedule(optimizer):
-    config = optimizer.get_config()
-    return not isinstance(config.get("inner_optimizer", {"config": config})["config"]["learning_rate"], float)
+    unscaled = getattr(optimizer, "inner_optimizer", optimizer)
+    return not isinstance(unscaled.get_config()["learning_rate"], float)
 
 
 def _loss(settings):
