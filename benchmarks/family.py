@@ -1,12 +1,13 @@
 """Trains every recipe of the family on Fashion-MNIST with the same number of images, and reports what came out.
 
     python benchmarks/family.py --images=96000 --seeds 0 1 2 --data_dir=DIR
+    python benchmarks/family.py --images=384000 --seeds 0 --data_dir=DIR
 
 A recipe is a flagfile of `tfgan_app/flags` for two cores; it is trained as it stands, but for the number of steps:
-`images` real images pass through the discriminator, whatever the batch and the discriminator's updates a step. Each run
-is a process of its own that has the machine to itself; recipes take turns, seed by seed. images/s counts from the end
-of the first step, which traces the graph. The samples are those of the EMA generator, seed 0, scored on 10 000 test
-images.
+`images` real images pass through the discriminator, whatever the batch and the discriminator's updates a step: the
+budget, and the tables have a column for each. Each run is a process of its own; recipes take turns, seed by seed.
+images/s counts from the end of the first step, which traces the graph. The samples are those of the EMA generator, seed
+0, scored on 10 000 test images.
 
 Runs that the report holds already are not repeated, so an interrupted command goes on, and `--report_only` writes the
 pages anew: `docs/results.md` with every sample grid, and the table between its marks in README.md.
@@ -54,24 +55,26 @@ MARKS = "<!-- family: made by benchmarks/family.py -->", "<!-- end of family -->
 def benchmark(args):
     """Runs what is missing, then writes the pages; returns the process's exit code."""
     path = RESULTS / "family.json"
-    report = json.loads(path.read_text()) if path.exists() else {"images": args.images, "runs": []}
-    if report["images"] != args.images:
-        raise SystemExit(f"{path} holds runs of {report['images']} images; move it away to train on {args.images}.")
+    report = json.loads(path.read_text()) if path.exists() else {"runs": []}
     RESULTS.mkdir(parents=True, exist_ok=True)
-    done = {(run["recipe"], run["seed"]) for run in report["runs"] if "value" in run}
-    missing = [(seed, recipe) for seed in args.seeds for recipe in args.recipes if (recipe, seed) not in done]
-    for seed, recipe in [] if args.report_only else missing:
-        run = {"recipe": recipe, "seed": seed, "busy_before": busy_fraction()}
+    done = {_key(run) for run in report["runs"] if "value" in run}
+    wanted = [{"recipe": recipe, "images": args.images, "seed": seed} for seed in args.seeds for recipe in args.recipes]
+    for run in [] if args.report_only else [run for run in wanted if _key(run) not in done]:
+        run["busy_before"] = busy_fraction()
         try:
-            run |= _run(args, recipe, seed)
+            run |= _run(args, run["recipe"], run["seed"])
         except RunError as error:
             run["error"] = str(error)
-        report["runs"] = [r for r in report["runs"] if (r["recipe"], r["seed"]) != (recipe, seed)] + [run]
+        report["runs"] = [other for other in report["runs"] if _key(other) != _key(run)] + [run]
         report |= {"machine": machine(), "date": datetime.date.today().isoformat()}
         path.write_text(json.dumps(report, indent=1) + "\n")
         print(json.dumps(run), file=sys.stderr, flush=True)
     write_pages(report)
     return int(any("error" in run for run in report["runs"]))
+
+
+def _key(run):
+    return run["recipe"], run["images"], run["seed"]
 
 
 def _run(args, recipe, seed):
@@ -126,7 +129,7 @@ def train(args):
     if seed == 0:
         classes = gan.num_classes
         columns = classes if classes else 10
-        pictures.save_png(RESULTS / f"{recipe}.png", pictures.grid(gan.sample(6 * columns, seed=0), columns), 2)
+        pictures.save_png(_grid(recipe, args.images), pictures.grid(gan.sample(6 * columns, seed=0), columns), 2)
     result = {
         "value": receipt["value"],
         "extractor": receipt["extractor"]["sha256"],
@@ -142,28 +145,44 @@ def train(args):
     return 0
 
 
+def _grid(recipe, images):
+    """Returns where the sample grid of a recipe and budget is kept."""
+    return RESULTS / f"{recipe}_{images}.png"
+
+
 def _tensors(network):
     return [variable.value for variable in network.trainable_variables]
 
 
 def table(report):
     """Returns the Markdown table of a report, best Frechet distance first, unconditional models before conditional."""
+    budgets = _budgets(report)
     rows = []
     for recipe, name in RECIPES.items():
         runs = [run for run in report["runs"] if run["recipe"] == recipe and "value" in run]
         if runs:
-            values = [run["value"] for run in runs]
-            spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+            values = [[run["value"] for run in runs if run["images"] == images] for images in budgets]
             rate = max(run["images_per_second"] for run in runs)
-            sizes = f"{runs[0]['g_parameters']:,} | {runs[0]['d_parameters']:,}"
-            mean = statistics.mean(values)
-            text = f"| [{name}](docs/results.md#{recipe}) | {mean:.2f}{spread} | {rate:,.0f} | {sizes} |"
-            rows.append((runs[0]["conditional"], mean, text))
-    lines = ["| | Frechet distance | images/s | parameters of G | of D |", "|---|---:|---:|---:|---:|"]
+            cells = [f"[{name}](docs/results.md#{recipe})", *map(_mean, values), f"{rate:,.0f}"]
+            cells += [f"{runs[0][count]:,}" for count in ("g_parameters", "d_parameters")]
+            order = [statistics.mean(part) if part else float("inf") for part in values]
+            rows.append((runs[0]["conditional"], order, f"| {' | '.join(cells)} |"))
+    columns = [f"{images:,} images" for images in budgets] + ["images/s", "parameters of G", "of D"]
+    lines = [f"| | {' | '.join(columns)} |", "|---|" + "---:|" * len(columns)]
     for conditional, heading in ((False, "without labels"), (True, "with labels")):
         part = [text for row_conditional, _, text in sorted(rows) if row_conditional == conditional]
-        lines += [f"| *{heading}* | | | | |", *part] if part else []
+        lines += [f"| *{heading}* |{' |' * len(columns)}", *part] if part else []
     return "\n".join(lines)
+
+
+def _mean(values):
+    if not values:
+        return ""
+    return f"{statistics.mean(values):.2f}" + (f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else "")
+
+
+def _budgets(report):
+    return sorted({run["images"] for run in report["runs"]})
 
 
 def write_pages(report):
@@ -177,17 +196,24 @@ def write_pages(report):
         "",
         *caption,
         "",
-        "The grids are the first samples of the first seed, not chosen; of conditional models one class a column, of "
-        "InfoGAN one category a column.",
+        textwrap.fill(
+            "The grids are the first samples of the first seed, not chosen, a grid for each number of images; of "
+            "conditional models one class a column, of InfoGAN one category a column.",
+            120,
+        ),
         "",
         table(report).replace("docs/results.md", ""),
         "",
     ]
     for recipe, name in RECIPES.items():
-        if (RESULTS / f"{recipe}.png").exists():
+        grids = [(images, _grid(recipe, images)) for images in _budgets(report)]
+        grids = [(images, path) for images, path in grids if path.exists()]
+        if grids:
             lines += [f'## <a name="{recipe}"></a>{name}', "", f"`--flagfile={recipe}.flags`", ""]
-            lines += [notes[recipe], ""] if recipe in notes else []
-            lines += [f"![Samples of {name}](results/{recipe}.png)", ""]
+            lines += [textwrap.fill(notes[recipe], 120), ""] if recipe in notes else []
+            lines += [f"| {' | '.join(f'{images:,} images' for images, _ in grids)} |", "|" + "---|" * len(grids)]
+            pictures = [f"![Samples of {name}](results/{path.name})" for _, path in grids]
+            lines += [f"| {' | '.join(pictures)} |", ""]
     PAGE.write_text("\n".join(lines))
     readme = ROOT / "README.md"
     text = readme.read_text()
@@ -199,18 +225,21 @@ def write_pages(report):
 
 
 def _caption(report):
-    seeds = sorted({run["seed"] for run in report["runs"]})
+    seeds = {
+        images: " ".join(map(str, sorted({run["seed"] for run in report["runs"] if run["images"] == images})))
+        for images in _budgets(report)
+    }
     versions = next(run["versions"] for run in report["runs"] if "versions" in run)
     cores, cpu = report["machine"]["cores"], report["machine"]["cpu"]
     text = (
-        f"Every recipe trained on the same number of images, {report['images']:,} (of 60 000, shuffled anew each "
-        f"pass), with seeds {', '.join(map(str, seeds))}, on {cores} cores of {cpu}, {report['date']}, TensorFlow "
-        f"{versions['tensorflow']}, Keras {versions['keras']}. Frechet distance with features of `fashion_mnist_cnn` "
-        "(not FID), 10 000 test images against 10 000 samples of the moving average of the generator, mean and "
-        "standard deviation over the seeds; images/s is that of the fastest seed, as other load only slows. Made by"
+        "Frechet distance of every recipe after the same number of images (of 60 000, shuffled anew each pass), on "
+        f"{cores} cores of {cpu}, {report['date']}, TensorFlow {versions['tensorflow']}, Keras {versions['keras']}. "
+        "Features of `fashion_mnist_cnn` (not FID), 10 000 test images against 10 000 samples of the moving average of "
+        "the generator, mean and standard deviation where there are several seeds; images/s is that of the fastest "
+        "run, as other load only slows. Made by"
     )
-    command = f"python benchmarks/family.py --images={report['images']} --seeds {' '.join(map(str, seeds))}"
-    return [textwrap.fill(text, 120), "", "```", command, "```"]
+    commands = [f"python benchmarks/family.py --images={images} --seeds {given}" for images, given in seeds.items()]
+    return [textwrap.fill(text, 120), "", "```", *commands, "```"]
 
 
 def parse_arguments(argv=None):

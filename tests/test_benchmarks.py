@@ -179,10 +179,10 @@ def family():
     return load("family")
 
 
-def family_run(recipe, seed, value, rate=1000.0, conditional=False):
+def family_run(recipe, seed, value, rate=1000.0, conditional=False, images=640):
     sizes = {"g_parameters": 12_345, "d_parameters": 678, "versions": {"tensorflow": "2.21.0", "keras": "3.15.0"}}
-    facts = {"recipe": recipe, "seed": seed, "value": value, "images_per_second": rate, "conditional": conditional}
-    return facts | sizes
+    facts = {"value": value, "images_per_second": rate, "conditional": conditional}
+    return {"recipe": recipe, "images": images, "seed": seed} | facts | sizes
 
 
 def test_family_covers_every_recipe_for_two_cores(family):
@@ -197,16 +197,19 @@ def test_family_table_sorts_by_the_mean_and_parts_by_labels(family):
         family_run("dcgan", 0, 3.0, rate=900),
         family_run("dcgan", 1, 5.0, rate=1100),
         family_run("dcgan", 2, 4.0, rate=5000),
+        family_run("dcgan", 0, 1.5, images=1280),
         family_run("sngan", 0, 2.0),
         family_run("cgan", 0, 1.0, conditional=True),
-        {"recipe": "wgan", "seed": 0, "error": "exit code 1"},
+        {"recipe": "wgan", "images": 640, "seed": 0, "error": "exit code 1"},
     ]
-    assert family.table({"runs": runs}).splitlines()[2:] == [
-        "| *without labels* | | | | |",
-        "| [SNGAN](docs/results.md#sngan) | 2.00 | 1,000 | 12,345 | 678 |",
-        "| [DCGAN](docs/results.md#dcgan) | 4.00 ± 1.00 | 5,000 | 12,345 | 678 |",
-        "| *with labels* | | | | |",
-        "| [CGAN](docs/results.md#cgan) | 1.00 | 1,000 | 12,345 | 678 |",
+    assert family.table({"runs": runs}).splitlines() == [
+        "| | 640 images | 1,280 images | images/s | parameters of G | of D |",
+        "|---|---:|---:|---:|---:|---:|",
+        "| *without labels* | | | | | |",
+        "| [SNGAN](docs/results.md#sngan) | 2.00 |  | 1,000 | 12,345 | 678 |",
+        "| [DCGAN](docs/results.md#dcgan) | 4.00 ± 1.00 | 1.50 | 5,000 | 12,345 | 678 |",
+        "| *with labels* | | | | | |",
+        "| [CGAN](docs/results.md#cgan) | 1.00 |  | 1,000 | 12,345 | 678 |",
     ]
 
 
@@ -220,7 +223,7 @@ def test_family_goes_on_where_it_stopped_and_writes_its_pages(family, monkeypatc
         done.append((recipe, seed))
         if (recipe, seed) == ("wgan", 0) and len(done) < 4:
             raise family.RunError("exit code 1: killed")
-        return family_run(recipe, seed, 2.0 + seed)
+        return family_run(recipe, seed, 2.0 + seed, images=args.images)
 
     monkeypatch.setattr(family, "_run", run)
     monkeypatch.setattr(family, "busy_fraction", lambda: 0.0)
@@ -229,14 +232,17 @@ def test_family_goes_on_where_it_stopped_and_writes_its_pages(family, monkeypatc
     assert done == [("dcgan", 0), ("wgan", 0), ("dcgan", 1), ("wgan", 1)]
     assert family.benchmark(args) == 0
     assert done[4:] == [("wgan", 0)], "what is done is not done again"
-    (tmp_path / "results" / "dcgan.png").write_bytes(b"")
+    longer = family.parse_arguments(["--recipes", "dcgan", "--seeds", "0", "--images=1280"])
+    assert family.benchmark(longer) == 0
+    assert done[5:] == [("dcgan", 0)], "another budget is another run"
+    for images in (640, 1280):
+        (tmp_path / "results" / f"dcgan_{images}.png").write_bytes(b"")
     (tmp_path / "results" / "notes.json").write_text(json.dumps({"dcgan": "A sentence on why."}))
     args.report_only = True
     family.benchmark(args)
     page, readme = (tmp_path / "results.md").read_text(), (tmp_path / "README.md").read_text()
-    assert "![Samples of DCGAN](results/dcgan.png)" in page and "A sentence on why." in page
-    assert "python benchmarks/family.py --images=640 --seeds 0 1" in page
+    grids = "| ![Samples of DCGAN](results/dcgan_640.png) | ![Samples of DCGAN](results/dcgan_1280.png) |"
+    assert f"| 640 images | 1,280 images |\n|---|---|\n{grids}" in page and "A sentence on why." in page
+    assert "family.py --images=640 --seeds 0 1\npython benchmarks/family.py --images=1280 --seeds 0\n" in page
     assert readme.startswith("before\n") and readme.endswith("after\n") and "old" not in readme
     assert "| [WGAN](docs/results.md#wgan) | 2.50 ± 0.71 |" in readme
-    with pytest.raises(SystemExit, match="holds runs of 640 images; move it away to train on 1280"):
-        family.benchmark(family.parse_arguments(["--images=1280"]))
