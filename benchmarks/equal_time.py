@@ -126,7 +126,7 @@ def _run(args, system, seed, data):
     used = {"real": receipt["real"]["used"], "fake": receipt["fake"]["used"]}
     result["versions"] |= receipt["versions"]
     extractor = {key: receipt["extractor"][key] for key in ("name", "sha256")}
-    return result | {"value": receipt["value"], "extractor": extractor, "images": used}
+    return result | {"value": receipt["scores"]["fd"], "extractor": extractor, "images": used}
 
 
 def _worker(args, kind, path):

@@ -22,7 +22,7 @@ import sys
 import textwrap
 import time
 
-from processes import RunError, busy_fraction, call, machine, parse_result
+from processes import RunError, busy_fraction, call, machine, parse_result, write_between
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs" / "results"
@@ -96,8 +96,8 @@ def train(args):
 
     import tfgan_app.train
     from tfgan_app import cli, pictures, runs
-    from tfgan_app.metrics.extractors import load_extractor
-    from tfgan_app.metrics.receipts import drawing, score, versions
+    from tfgan_app.metrics import FrechetDistance, load_extractor
+    from tfgan_app.metrics.receipts import GANFakes, score, versions
     from tfgan_app.precision import choose_precision
 
     (recipe,), (seed,) = args.recipes, args.seeds
@@ -125,13 +125,13 @@ def train(args):
     batches = images.batches(settings["batch_size"], seed=seed)
     gan.fit(batches, steps_per_epoch=steps, callbacks=[clock], verbose=0, shuffle=False)
     extractor = load_extractor("fashion_mnist_cnn")
-    receipt = score(drawing(gan, 10_000, seed=0), test, extractor, fake={"source": recipe, "seed": 0})
+    receipt = score(GANFakes(gan, 10_000, seed=0), test, [FrechetDistance(extractor)])
     if seed == 0:
         classes = gan.num_classes
         columns = classes if classes else 10
         pictures.save_png(_grid(recipe, args.images), pictures.grid(gan.sample(6 * columns, seed=0), columns), 2)
     result = {
-        "value": receipt["value"],
+        "value": receipt["scores"]["fd"],
         "extractor": receipt["extractor"]["sha256"],
         "steps": steps,
         "images_per_second": round((steps - 1) * per_step / (clock.ended - clock.began), 1),
@@ -215,13 +215,7 @@ def write_pages(report):
             pictures = [f"![Samples of {name}](results/{path.name})" for _, path in grids]
             lines += [f"| {' | '.join(pictures)} |", ""]
     PAGE.write_text("\n".join(lines))
-    readme = ROOT / "README.md"
-    text = readme.read_text()
-    if all(mark in text for mark in MARKS):
-        before, rest = text.split(MARKS[0])
-        after = rest.split(MARKS[1])[1]
-        text = "\n".join([*caption, "", table(report)])
-        readme.write_text(f"{before}{MARKS[0]}\n{text}\n{MARKS[1]}{after}")
+    write_between(ROOT / "README.md", MARKS, "\n".join([*caption, "", table(report)]))
 
 
 def _caption(report):

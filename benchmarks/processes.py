@@ -62,3 +62,11 @@ def cpu_model():
     lines = path.read_text().splitlines() if path.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor()
+
+
+def write_between(path, marks, text):
+    """Puts text between two marks of a file, in place of what is there; a file without them stays as it is."""
+    before = path.read_text()
+    if all(mark in before for mark in marks):
+        start, rest = before.split(marks[0])
+        path.write_text(f"{start}{marks[0]}\n{text}\n{marks[1]}{rest.split(marks[1])[1]}")

@@ -371,17 +371,16 @@ def test_train_on_batch_and_test_on_batch():
 # Evaluation.
 
 
-class Recorder(keras.metrics.Metric):
-    """Keeps the features that it is fed; they are the images."""
+class Recorder(tg.metrics.ImageMetric):
+    """Keeps the images that it sees."""
 
     def __init__(self):
-        super().__init__(name="recorder")
-        self.extractor = lambda images: images
+        super().__init__(None, "recorder")
         self.fed = tuple([] for _ in range(2))
 
-    def update_state(self, *features):
-        for seen, batch in zip(self.fed, features, strict=True):
-            seen.append(np.array(batch))
+    def observe(self, batch):
+        for seen, images in zip(self.fed, (batch.real, batch.fake), strict=True):
+            seen.append(np.array(images))
 
     def result(self):
         return sum(map(len, self.fed[1]))

@@ -153,6 +153,24 @@ def test_damaged_checkpoints_do_not_displace_good_ones(tmp_path):
     assert Checkpoints(build(), tmp_path, keep=1).restore() == tmp_path / "step_00000002"
 
 
+def test_overwriting_takes_the_place_of_later_ones_too(tmp_path):
+    gan = tiny_gan()
+    checkpoints = Checkpoints(gan, tmp_path)
+    for _ in range(3):
+        train(gan, random_images(4))
+        checkpoints.save({"step": int(gan.iterations)})
+    assert checkpoints.facts() == {"step": 3}
+    checkpoints.restore(2)
+    gan.g_optimizer.learning_rate = 0.125
+    assert checkpoints.save({"lower": True}, overwrite=True).name == "step_00000002"
+    assert [folder.name for folder in checkpoints.folders()] == ["step_00000002", "step_00000001"]
+    assert checkpoints.facts() == {"lower": True}
+    gan.g_optimizer.learning_rate = 0.5
+    checkpoints.restore()
+    assert float(gan.g_optimizer.learning_rate) == 0.125
+    assert Checkpoints(gan, tmp_path / "none").facts() is None
+
+
 def test_no_checkpoint_at_all(tmp_path):
     assert Checkpoints(build(), tmp_path / "missing").restore() is None
     assert Checkpoints(build(), tmp_path).restore() is None

@@ -154,7 +154,7 @@ def test_run_folder_holds_all_that_a_run_leaves(trained):
     assert "| Images seen | 32 (4 steps of 8) |" in card
     receipt = json.loads((trained / "scores" / "step_00000004.json").read_text())
     assert receipt["real"]["used"] == receipt["fake"]["used"] == 64
-    assert f"{receipt['value']:.2f}" in card
+    assert f"{receipt['scores']['fd']:.4g}" in card
 
 
 def test_going_on_refuses_another_architecture_and_accepts_more_steps(tmp_path):
@@ -207,6 +207,29 @@ def test_a_term_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(t
         assert np.isfinite(value).all(), name
 
 
+def test_a_run_that_fails_is_rolled_back_to_its_best_checkpoint(tmp_path):
+    folder = tmp_path / "run"
+    base = [*TINY, "--steps_per_epoch=2", f"--run_dir={folder}"]
+    run("train", *base, "--train_steps=4")
+    (best,) = (folder / "best").iterdir()
+    assert best.name in ("step_00000002", "step_00000004")
+    more = ["--train_steps=20", "--d_learning_rate=1e38", "--g_learning_rate=1e38", "--on_collapse=rollback"]
+    error = run("train", *base, *more, code=1)
+    assert f"rolled back to step {int(best.name[-8:])} " in error and "learning rates 5e+37" in error
+    assert "3 rollbacks did not help" in error
+    rollbacks = json.loads((folder / "run.json").read_text())["rollbacks"]
+    assert [rollback["to_step"] for rollback in rollbacks] == [int(best.name[-8:])] * 3
+    # The newest checkpoint is the one gone back to, so the same command does not go on from a later one.
+    assert max(path.name for path in (folder / "checkpoints").iterdir()) == best.name
+    for name, value in weights(folder, int(best.name[-8:])).items():
+        assert np.isfinite(value).all(), name
+
+
+def test_rollback_is_refused_where_learning_rates_follow_a_schedule(tmp_path):
+    flags = [*TINY, "--decay_learning_rates", "--on_collapse=rollback", f"--run_dir={tmp_path}"]
+    assert "--on_collapse=rollback lowers constant learning rates" in run("train", *flags, code=2)
+
+
 def test_a_data_set_that_cannot_be_downloaded_falls_back_only_where_told_to(tmp_path):
     offline = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), "http://127.0.0.1:9")
     base = [*TINY, "--dataset=mnist", f"--data_dir={tmp_path}", "--train_steps=1", f"--run_dir={tmp_path / 'run'}"]
@@ -254,25 +277,32 @@ def test_evaluate_scores_a_run_its_export_and_its_images_alike(trained, tmp_path
     assert "not FID" in out and "mnist_cnn" in out and "step 4" in out and "EMA" in out
     receipt = json.loads((tmp_path / "run.json").read_text())
     at_end = json.loads((trained / "scores" / "step_00000004.json").read_text())
-    assert receipt["value"] == pytest.approx(at_end["value"], rel=1e-6)
+    assert receipt["scores"]["fd"] == pytest.approx(at_end["scores"]["fd"], rel=1e-6)
+    assert {"fd", "fd_error", "kd", "kd_error", "precision", "recall", "density", "coverage"} == set(receipt["scores"])
     assert receipt["extractor"]["sha256"] == at_end["extractor"]["sha256"]
 
     data = ["--dataset=mnist_5k", "--split=test[:64]"]
     export = trained / "saved_model" / "1"
     run("evaluate", f"--saved_model={export}", *data, f"--out={tmp_path / 'saved.json'}")
-    assert json.loads((tmp_path / "saved.json").read_text())["value"] == pytest.approx(receipt["value"], rel=1e-4)
+    saved = json.loads((tmp_path / "saved.json").read_text())
+    assert saved["scores"] == pytest.approx(receipt["scores"], rel=1e-3)
+    out = run("evaluate", f"--compare={tmp_path / 'run.json'},{tmp_path / 'saved.json'}")
+    assert [line.split()[0] for line in out.splitlines()] == ["fd", "kd", "precision", "recall", "density", "coverage"]
+    assert " -> " in out and " ± " in out
 
     narrow = ["--num_images=32", "--seed=5", "--truncation=0.5"]
     out = run("evaluate", f"--run={trained}", "--raw", "--checkpoint=2", *narrow)
     assert "truncation 0.5" in out
     raw = json.loads((trained / "scores" / "step_00000002_raw_truncation_0.5.json").read_text())
-    facts = {"used": 32, "source": str(trained), "step": 2, "weights": "raw", "seed": 5, "truncation": 0.5}
-    assert raw["fake"] == facts
+    facts = {"source": str(trained), "step": 2, "checkpoint": "2", "weights": "raw", "seed": 5, "truncation": 0.5}
+    assert raw["fake"] == {"used": 32, **facts}
 
     real = np.stack([np.full((28, 28, 1), level, np.uint8) for level in range(40)])
     np.savez(tmp_path / "flat.npz", images=real)
     run("evaluate", f"--images={tmp_path / 'flat.npz'}", *data, f"--out={tmp_path / 'images.json'}")
     assert json.loads((tmp_path / "images.json").read_text())["fake"]["used"] == 40
+    error = run("evaluate", f"--compare={tmp_path / 'run.json'},{tmp_path / 'images.json'}", code=2)
+    assert "differ in protocol" in error and "fake.used: 64 against 40" in error
 
 
 @pytest.mark.parametrize(
@@ -283,10 +313,26 @@ def test_evaluate_scores_a_run_its_export_and_its_images_alike(trained, tmp_path
         (["--saved_model=nowhere"], "--saved_model needs --dataset"),
         (["--images=x.npz", "--dataset=mnist_5k", "--truncation=1"], "--truncation has no meaning for --images"),
         (["--saved_model=nowhere", "--dataset=mnist_5k"], "nowhere is not a GAN exported by this package"),
+        (["--run=nowhere", "--checkpoint=worst"], "flag --checkpoint=worst: must be last, best or a step"),
+        (["--compare=a.json"], "--compare takes two receipts, A.json,B.json. Received: 1"),
+        (["--compare=a.json,b.json"], "--compare: [Errno 2] No such file or directory: 'a.json'"),
     ],
 )
 def test_evaluate_refuses_wrong_flags_in_one_line(flags, message):
     assert message in run("evaluate", *flags, code=2)
+
+
+def test_evaluate_of_the_best_checkpoint_writes_a_report(trained, tmp_path):
+    out = run(
+        "evaluate", f"--run={trained}", "--checkpoint=best", "--metrics=fd,intra_fd", f"--report={tmp_path / 'report'}"
+    )
+    assert f"Report in {tmp_path / 'report' / 'index.html'}." in out and "checkpoint best" in out
+    page = (tmp_path / "report" / "index.html").read_text()
+    for heading in ("Scores", "Samples", "By class", "Losses", "Nearest training images", "Interpolation", "Spectrum"):
+        assert f"<h2>{heading}</h2>" in page
+    receipt = json.loads(next((trained / "scores").glob("step_*_best.json")).read_text())
+    assert receipt["fake"]["checkpoint"] == "best"
+    assert receipt["memorisation"]["train"] == receipt["memorisation"]["samples"] == 64
 
 
 def test_evaluate_of_a_missing_checkpoint_is_an_error(trained):

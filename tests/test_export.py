@@ -24,7 +24,7 @@ DATA = {
     "fallback_for": "mnist",
 }
 RECEIPT = {
-    "value": 12.345678,
+    "scores": {"fd": 12.345678, "fd_error": 0.5},
     "extractor": {"name": "tiny_cnn", "sha256": "0123456789abcdef"},
     "real": {"name": "digits", "split": "test", "used": 100, "fallback_for": None},
     "fake": {"used": 100, "seed": 7},
@@ -241,7 +241,7 @@ def test_card_of_a_scored_run(tmp_path):
     )
     assert "```\ntfgan-train --x=1\n```" in card
     assert "![Samples](samples.png)" in card
-    assert "- Frechet distance 12.35 with features of tiny_cnn (0123456789ab; not FID)" in card
+    assert "- Frechet distance 12.35 ± 0.5 with features of tiny_cnn (0123456789ab; not FID)" in card
     assert "FID" not in card.replace("not FID", "")
     assert "| Images seen | not recorded |" in card
     assert 'tf.saved_model.load(".")' in card

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import tfgan_app as tg
-from tfgan_app.metrics import load_extractor, receipts
+from tfgan_app.metrics import FrechetDistance, receipts
 from tfgan_app.saved import SavedGAN
 
 ROOT = Path(__file__).parent.parent
@@ -46,7 +46,7 @@ def test_draws_the_samples_of_its_picture(folder):
 def test_digits_score_what_their_card_says():
     gan = SavedGAN(ROOT / "saved_models" / "mnist" / "1")
     images = tg.data.open_images("mnist_5k", split="test")
-    receipt = receipts.score(receipts.drawing(gan, 1000, seed=0), images, load_extractor("mnist_cnn"))
+    receipt = receipts.score(receipts.GANFakes(gan, 1000, seed=0), images, [FrechetDistance("mnist_cnn")])
     card = (ROOT / "saved_models" / "mnist" / "README.md").read_text()
     (stated,) = re.findall(r"Frechet distance ([\d.]+) with", card)
-    assert receipt["value"] == pytest.approx(float(stated), abs=0.02)
+    assert receipt["scores"]["fd"] == pytest.approx(float(stated), abs=0.02)

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from tfgan_app import losses
+from tfgan_app.metrics.base import Batch
 
 __all__ = ["AdversarialModel"]
 
@@ -83,6 +84,18 @@ class AdversarialModel(keras.Model):
         """
         raise NotImplementedError(f"{type(self).__name__} must define `auxiliary_loss`.")
 
+    def observation(self, real, fake, condition, inputs, seed):
+        """Returns the `tfgan_app.metrics.Batch` that metrics see of a batch of `evaluate`.
+
+        Args:
+            real: The batch's images.
+            fake: As many from the EMA generator.
+            condition: What `unpack` returned beside the real images.
+            inputs: What the fakes were drawn from.
+            seed: An int64 tensor of two elements, of what else is drawn.
+        """
+        return Batch(real, fake)
+
     # Compilation.
 
     def compile(
@@ -116,8 +129,8 @@ class AdversarialModel(keras.Model):
                 random start. By default 0.999.
             ema_half_life: Images after which the average has forgotten half, or a schedule of the step; it takes the
                 place of `ema_decay`.
-            metrics: `keras.metrics.Metric` objects with an `extractor`, updated by `evaluate` and validation with
-                features of real images and of as many fakes from the EMA generator.
+            metrics: A list of `tfgan_app.metrics.ImageMetric`, updated by `evaluate` and validation with real images
+                and as many fakes from the EMA generator.
             **kwargs: `jit_compile`, `run_eagerly`, `steps_per_execution` as in `keras.Model.compile`.
 
         Raises:
@@ -289,11 +302,12 @@ class AdversarialModel(keras.Model):
         real, condition = self.unpack(data)
         inputs = self.draw(real, condition, self._seeds(1, self._test_batches))
         fake = apply(self.ema_generator, inputs, training=False)
-        self._test_batches.assign_add(1)
         self.discriminator_loss(real, fake, condition, inputs, training=False)
         self.generator_loss(fake, real, condition, inputs, training=False)
+        observation = self.observation(real, fake, condition, inputs, self._seeds(2, self._test_batches))
         for score in self._scores:
-            score.update_state(score.extractor(real), score.extractor(fake))
+            score.observe(observation)
+        self._test_batches.assign_add(1)
         return self.get_metrics_result()
 
     def evaluate(self, *args, return_dict=False, **kwargs):
@@ -302,8 +316,9 @@ class AdversarialModel(keras.Model):
         The metrics' results are computed once, here: those such as the Frechet distance cost more than a batch.
         """
         logs = super().evaluate(*args, return_dict=True, **kwargs)
-        logs.update({score.name: score.result() for score in self._scores})
         logs = {name: float(value) for name, value in logs.items()}
+        for score in self._scores:
+            logs.update(score.results())
         return logs if return_dict else [logs[name] for name in self.metrics_names]
 
     @property

@@ -41,27 +41,34 @@ class Checkpoints:
         self.directory = pathlib.Path(directory)
         self.keep = keep
 
-    def save(self):
+    def save(self, facts=None, overwrite=False):
         """Writes the state at the current step and returns its folder.
+
+        Args:
+            facts: What `facts` is to return for it, as JSON takes it.
+            overwrite: Whether to replace a checkpoint of this step, which is otherwise left as it is, and with it those
+                of later steps.
 
         Raises:
             FloatingPointError: If a weight is NaN or infinite; the checkpoints before stay as they are.
         """
         _check_finite(self.gan)
         target = self.directory / f"step_{int(self.gan.iterations):08d}"
-        if target.exists() and _damage(target) is None:
+        if not overwrite and target.exists() and _damage(target) is None:
             return target
-        # Besides half-written folders, those that `restore` passed over go: they would count as the newest.
-        for folder in (*self.directory.glob(f"step_*{_PARTIAL}"), *self.folders()):
-            if folder.suffix == _PARTIAL or folder >= target:
-                shutil.rmtree(folder)
+        for folder in self.directory.glob(f"step_*{_PARTIAL}"):
+            shutil.rmtree(folder)
         partial = self.directory / f"{target.name}{_PARTIAL}"
         partial.mkdir(parents=True)
         _state(self.gan).write(str(partial / "state"))
         sums = {path.name: _sha256(path) for path in sorted(partial.iterdir())}
-        (partial / _MANIFEST).write_text(json.dumps({"sha256": sums}, indent=2))
+        (partial / _MANIFEST).write_text(json.dumps({"sha256": sums, "facts": facts or {}}, indent=2))
         for path in (*partial.iterdir(), partial):
             _sync(path)
+        # Those that `restore` passed over, or that were rolled back, would count as the newest.
+        for folder in self.folders():
+            if folder >= target:
+                shutil.rmtree(folder)
         partial.rename(target)
         _sync(self.directory)
         for old in self.folders()[self.keep :]:
@@ -71,6 +78,13 @@ class Checkpoints:
     def folders(self):
         """Returns the folders of complete checkpoints, the newest first."""
         return sorted((p for p in self.directory.glob("step_*") if p.suffix != _PARTIAL), reverse=True)
+
+    def facts(self):
+        """Returns the facts that the newest undamaged checkpoint was saved with, None where there is none."""
+        for folder in self.folders():
+            if _damage(folder) is None:
+                return json.loads((folder / _MANIFEST).read_text()).get("facts", {})
+        return None
 
     def restore(self, step=None):
         """Restores the newest checkpoint that is undamaged, or that of `step`.

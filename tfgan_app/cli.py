@@ -10,7 +10,15 @@ import sys
 
 from absl import app, flags, logging
 
-__all__ = ["DATA_FLAGS", "UsageError", "define_data_flags", "define_truncation_flag", "flagfile", "run"]
+__all__ = [
+    "DATA_FLAGS",
+    "UsageError",
+    "define_checkpoint_flag",
+    "define_data_flags",
+    "define_truncation_flag",
+    "flagfile",
+    "run",
+]
 
 # The flags that `define_data_flags` defines.
 DATA_FLAGS = ("dataset", "split", "data_dir", "manual_dir", "image_size", "channels", "fallback_dataset")
@@ -26,13 +34,15 @@ class UsageError(Exception):
     """A command line that cannot be carried out."""
 
 
-def run(main):
+def run(main, subcommands=()):
     """Parses the command line, calls `main(argv)`, and ends the process with its return value.
+
+    The one argument that is no flag is one of `subcommands`, where there are any.
 
     A user's error is one line on standard error; the exit code is 2 for a wrong command line and 1 for data,
     checkpoints and the rest.
     """
-    app.run(lambda argv: _guarded(main, argv), flags_parser=_parse)
+    app.run(lambda argv: _guarded(main, argv, subcommands), flags_parser=_parse)
 
 
 def define_data_flags(dataset, split):
@@ -49,6 +59,14 @@ def define_data_flags(dataset, split):
     flags.DEFINE_integer("channels", None, "Convert to greyscale (1) or RGB (3).")
     flags.register_validator("channels", lambda n: n in (None, 1, 3), "must be 1 (greyscale) or 3 (RGB)")
     flags.DEFINE_string("fallback_dataset", None, "Taken, with a warning, only where --dataset cannot be downloaded.")
+
+
+def define_checkpoint_flag():
+    """Defines the flag that chooses one of a run's checkpoints."""
+    flags.DEFINE_string("checkpoint", "last", "The run's checkpoint: last, best (by the run's own scores) or a step.")
+    flags.register_validator(
+        "checkpoint", lambda text: text in ("last", "best") or text.isdigit(), "must be last, best or a step"
+    )
 
 
 def define_truncation_flag():
@@ -71,19 +89,22 @@ def flagfile(settings):
     return "".join(lines)
 
 
-def _guarded(main, argv):
-    if len(argv) > 1:
+def _guarded(main, argv, subcommands):
+    if subcommands and argv[1:2] not in [[name] for name in subcommands]:
+        return _fail(UsageError(f"say what to do: {' or '.join(subcommands)}"), EXIT_USAGE)
+    if len(argv) > 1 + bool(subcommands):
         return _fail(UsageError(f"unexpected arguments: {' '.join(argv[1:])}"), EXIT_USAGE)
     logging.set_verbosity(logging.WARNING)
     _import_tensorflow()
     from tfgan_app.checkpoints import CheckpointError
+    from tfgan_app.collapse import TrainingCollapsed
     from tfgan_app.data import DataError, UnknownDataset
 
     try:
         return main(argv)
     except (UsageError, UnknownDataset) as error:
         return _fail(error, EXIT_USAGE)
-    except (DataError, CheckpointError, FloatingPointError) as error:
+    except (DataError, CheckpointError, FloatingPointError, TrainingCollapsed) as error:
         return _fail(error, EXIT_FAILURE)
     except KeyboardInterrupt:
         return _fail("interrupted", EXIT_INTERRUPTED)

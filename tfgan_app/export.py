@@ -161,7 +161,7 @@ def write_card(path, gan, *, data=None, command=None, batch_size=None, scores=()
     ]
     if command:
         lines += ["Trained by", "", "```", command, "```", ""]
-    lines += [f"- {describe_score(receipt)}" for receipt in scores]
+    lines += [f"- {' '.join(describe_score(receipt).splitlines())}" for receipt in scores]
     path.write_text("\n".join(lines).rstrip() + "\n")
 
 
@@ -202,7 +202,7 @@ def _model_index(gan, scores):
             f"    dataset: {{name: {name}, type: {name}}}",
             "    metrics:",
             f"    - name: {json.dumps('Frechet distance (' + receipt['extractor']['name'] + ')')}",
-            f"      type: frechet_distance\n      value: {receipt['value']:.4f}",
+            f"      type: frechet_distance\n      value: {receipt['scores']['fd']:.4f}",
         ]
     return lines
 

@@ -8,9 +8,10 @@ import numpy as np
 import tensorflow as tf
 
 from tfgan_app.adversarial import AdversarialModel, apply, predicts
+from tfgan_app.metrics.base import Batch
 from tfgan_app.randomness import normal
 
-__all__ = ["GAN", "draw_latents", "truncate_normal"]
+__all__ = ["GAN", "draw_latents", "slerp", "truncate_normal"]
 
 _SAMPLE_BATCH = 256
 
@@ -38,6 +39,17 @@ def truncate_normal(latents, threshold):
     root = math.sqrt(2.0)
     truncated = root * tf.math.erfinv(tf.math.erf(latents / root) * tf.math.erf(threshold / root))
     return tf.clip_by_value(truncated, -threshold, threshold)
+
+
+def slerp(start, end, part):
+    """Returns latents at `part` in [0, 1] of the way from `start` to `end`, each `(num, latent_dim)`.
+
+    The way is spherical, as straight lines pass where a Gaussian has almost no mass (White 2016,
+    https://arxiv.org/abs/1609.04468).
+    """
+    cosine = tf.reduce_sum(tf.math.l2_normalize(start, 1) * tf.math.l2_normalize(end, 1), axis=1, keepdims=True)
+    angle = tf.acos(tf.clip_by_value(cosine, -1.0, 1.0))
+    return (tf.sin((1.0 - part) * angle) * start + tf.sin(part * angle) * end) / tf.maximum(tf.sin(angle), 1e-6)
 
 
 @keras.saving.register_keras_serializable("tfgan_app")
@@ -92,6 +104,17 @@ class GAN(AdversarialModel):
 
     def draw(self, real, condition, seed):
         return [draw_latents(tf.shape(real)[0], self.latent_dim, seed), *condition]
+
+    def observation(self, real, fake, condition, inputs, seed):
+        latents, *labels = inputs
+        other = draw_latents(tf.shape(latents)[0], self.latent_dim, seed)
+
+        def nearby(epsilon):
+            pair = [apply(self.ema_generator, [z, *labels]) for z in (latents, slerp(latents, other, epsilon))]
+            return [tf.clip_by_value(images, -1.0, 1.0) for images in pair]
+
+        classes = condition[0] if self.num_classes and self.supervised else None
+        return Batch(real, tf.clip_by_value(fake, -1.0, 1.0), classes, nearby)
 
     def truncate(self, generator, inputs, truncation):
         """Returns a generator's images at a truncation, which trades variety for quality.

@@ -15,7 +15,7 @@ __all__ = ["main", "run"]
 
 flags.DEFINE_string("run", None, "A run folder.")
 flags.DEFINE_string("saved_model", None, "A folder that this package exported to, such as saved_models/mnist/1.")
-flags.DEFINE_integer("checkpoint", None, "Step of the run's checkpoint. Default: the newest.")
+cli.define_checkpoint_flag()
 flags.DEFINE_string("grid", "8x8", "ROWSxCOLUMNS of a picture; with --out=NAME.gif, of each frame of a latent walk.")
 flags.DEFINE_integer("num_images", None, "How many single images; --out is then a folder or an .npz.", lower_bound=1)
 flags.DEFINE_list("labels", None, "Classes to draw, repeated in turn, of a conditional GAN. Default: all.")
@@ -100,30 +100,15 @@ def _labels(gan, num):
 
 
 def _walk(num, latent_dim, seed, frames):
-    """Yields latents `(num, latent_dim)` along a closed path through three draws.
-
-    Interpolation is spherical, as straight lines pass where a Gaussian has almost no mass (White 2016,
-    https://arxiv.org/abs/1609.04468).
-    """
+    """Yields latents `(num, latent_dim)` along a closed path through three draws."""
     import numpy as np
 
-    from tfgan_app.gan import draw_latents
+    from tfgan_app.gan import draw_latents, slerp
 
-    stops = [np.asarray(draw_latents(num, latent_dim, (seed, stop))) for stop in range(3)]
+    stops = [draw_latents(num, latent_dim, (seed, stop)) for stop in range(3)]
     for position in np.linspace(0, len(stops), frames, endpoint=False):
         index, part = int(position), position % 1
-        yield _slerp(stops[index], stops[(index + 1) % len(stops)], part).astype(np.float32)
-
-
-def _slerp(start, end, part):
-    import numpy as np
-
-    def unit(x):
-        return x / np.linalg.norm(x, axis=1, keepdims=True)
-
-    cosine = np.sum(unit(start) * unit(end), axis=1, keepdims=True)
-    angle = np.arccos(np.clip(cosine, -1, 1))
-    return (np.sin((1 - part) * angle) * start + np.sin(part * angle) * end) / np.maximum(np.sin(angle), 1e-6)
+        yield slerp(stops[index], stops[(index + 1) % len(stops)], part)
 
 
 run = functools.partial(cli.run, main)

@@ -1,11 +1,13 @@
 """Which precision a machine trains a model fastest in."""
 
+import contextlib
 import pathlib
 from typing import NamedTuple
 
+import keras
 import tensorflow as tf
 
-__all__ = ["Precision", "choose_precision"]
+__all__ = ["Precision", "choose_precision", "dtype_policy"]
 
 POLICIES = {"none": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 
@@ -34,6 +36,17 @@ def choose_precision(name, model):
         return Precision(name, POLICIES[name], "as asked for")
     chosen, reason = _automatic(model)
     return Precision(chosen, POLICIES[chosen], reason)
+
+
+@contextlib.contextmanager
+def dtype_policy(name):
+    """Gives the networks that are built meanwhile a Keras dtype policy, and leaves the present one as it was."""
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(policy)
 
 
 def _automatic(model):

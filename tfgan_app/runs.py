@@ -14,8 +14,12 @@ from tfgan_app.checkpoints import CheckpointError, Checkpoints
 from tfgan_app.cli import UsageError, flagfile
 from tfgan_app.metrics.receipts import versions
 from tfgan_app.precision import choose_precision
+from tfgan_app.schedules import has_schedule
 
 __all__ = ["Run", "build_gan", "open_split"]
+
+# The folder of a run's best checkpoint.
+BEST = "best"
 
 # A run goes on only under the same values of these; learning rates, length and cadence may change.
 FIXED = (
@@ -49,7 +53,7 @@ class Run:
     Attributes:
         record: What `run.json` holds, empty in a new folder: `settings` (flag values, with `precision` resolved),
             `data` (facts about the training images), `eval_split` (the split scored on), `versions`, and `sessions`,
-            one entry for each start.
+            one entry for each start, and `rollbacks`.
     """
 
     record: dict
@@ -101,25 +105,43 @@ class Run:
             "eval_split": eval_split,
             "versions": versions(),
             "sessions": [*sessions, {"from_step": step, "command": command, "versions": versions()}],
+            "rollbacks": self.rollbacks,
         }
+        self._write()
+        (self.directory / "run.flags").write_text(flagfile(settings))
+
+    @property
+    def rollbacks(self):
+        """The times when training collapsed and went on from an earlier step, a list."""
+        return self.record.get("rollbacks", [])
+
+    def add_rollback(self, from_step, to_step, reason):
+        """Records that training went on from an earlier step."""
+        rollback = {"from_step": from_step, "to_step": to_step, "reason": reason}
+        self.record["rollbacks"] = [*self.rollbacks, rollback]
+        self._write()
+
+    def _write(self):
         self.directory.mkdir(parents=True, exist_ok=True)
         partial = self.directory / "run.json.partial"
         partial.write_text(json.dumps(self.record, indent=2) + "\n")
         partial.rename(self.directory / "run.json")
-        (self.directory / "run.flags").write_text(flagfile(settings))
 
-    def restored_gan(self, step=None):
-        """Returns the run's GAN with the weights of a checkpoint: the newest, or that of `step`.
+    def restored_gan(self, checkpoint="last"):
+        """Returns the run's GAN with the weights of a checkpoint.
+
+        Args:
+            checkpoint: "last", "best" (by the run's own scores) or a step.
 
         Raises:
             CheckpointError: If there is no such checkpoint, or none that can be read.
         """
         facts = self.record["data"]
         gan = build_gan(self.record["settings"], tuple(facts["image_shape"]), facts["num_classes"])
-        checkpoints = Checkpoints(gan, self.directory / "checkpoints")
-        restored = checkpoints.restore(step)
-        if restored is None:
-            raise CheckpointError(f"{self.directory} has no checkpoint yet. Train it first.")
+        folder = self.directory / (BEST if checkpoint == "best" else "checkpoints")
+        step = None if checkpoint in ("last", "best") else int(checkpoint)
+        if Checkpoints(gan, folder).restore(step) is None:
+            raise CheckpointError(f"{folder} holds no checkpoint yet. Train the run first.")
         return gan
 
 
@@ -209,14 +231,14 @@ def build_model(settings, image_shape, num_classes):
         raise UsageError(str(error)) from error
 
 
-def set_learning_rates(gan, settings):
-    """Sets the learning rates that settings give; a restored optimizer otherwise keeps those it was saved with."""
+def set_learning_rates(gan, settings, factor=1.0):
+    """Sets the learning rates that settings give, times a factor; a restored optimizer otherwise keeps its own."""
     for optimizer, name in ((gan.g_optimizer, "g_learning_rate"), (gan.d_optimizer, "d_learning_rate")):
         # Rates that fall were set when the GAN was built, and follow the optimizer's count.
-        if settings[name] is None or (settings["decay_learning_rates"] and _has_schedule(optimizer)):
+        if settings[name] is None or (settings["decay_learning_rates"] and has_schedule(optimizer)):
             continue
         try:
-            optimizer.learning_rate = settings[name]
+            optimizer.learning_rate = settings[name] * factor
         except TypeError as error:
             raise UsageError(
                 f"--{name}={settings[name]} cannot be set: {settings['model']} trains with a schedule."
@@ -226,17 +248,12 @@ def set_learning_rates(gan, settings):
 def _decay_learning_rates(gan, train_steps):
     """Lets both learning rates fall linearly from their present values to 0 at the last step."""
     for optimizer, updates in ((gan.g_optimizer, train_steps), (gan.d_optimizer, train_steps * gan.n_critic)):
-        if _has_schedule(optimizer):
+        if has_schedule(optimizer):
             raise UsageError(
                 f"--decay_learning_rates cannot be set: {type(gan).__name__} trains with a schedule of its own."
             )
         start = float(optimizer.learning_rate)
         optimizer.learning_rate = keras.optimizers.schedules.PolynomialDecay(start, updates, end_learning_rate=0.0)
-
-
-def _has_schedule(optimizer):
-    unscaled = getattr(optimizer, "inner_optimizer", optimizer)
-    return not isinstance(unscaled.get_config()["learning_rate"], float)
 
 
 def _loss(settings):

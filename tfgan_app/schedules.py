@@ -7,7 +7,13 @@ import tensorflow as tf
 
 from tfgan_app.augment import AdaptiveAugment
 
-__all__ = ["CosineRamp", "ScheduledAdam", "ScheduledAugment"]
+__all__ = ["CosineRamp", "ScheduledAdam", "ScheduledAugment", "has_schedule"]
+
+
+def has_schedule(optimizer):
+    """Returns whether an optimizer's learning rate follows a schedule."""
+    unscaled = getattr(optimizer, "inner_optimizer", optimizer)
+    return not isinstance(unscaled.get_config()["learning_rate"], float)
 
 
 @keras.saving.register_keras_serializable("tfgan_app")

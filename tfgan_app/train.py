@@ -25,8 +25,8 @@ flags.DEFINE_integer("eval_images", 10_000, "Real images to score on after each 
 flags.DEFINE_string(
     "extractor",
     "auto",
-    "Features of the Frechet distance: a shipped classifier, a .keras file, none; auto takes the shipped one of the "
-    "data set, if there is one.",
+    "Features of the Frechet distance: mnist_cnn, fashion_mnist_cnn, inception (that of FID), keras_inception_v3, a "
+    ".keras file, a SavedModel's folder, none; auto takes the shipped one of the data set, if there is one.",
 )
 flags.DEFINE_enum("model", "DCGAN", models.__all__, "The GAN.", case_sensitive=False)
 flags.DEFINE_multi_string("model_arg", [], "NAME=VALUE, an argument of the model; repeat it for more.")
@@ -61,6 +61,13 @@ flags.DEFINE_boolean("jit_compile", None, "Compile with XLA. Default: the model'
 flags.DEFINE_integer("steps_per_execution", 1, "Steps in one call of the graph.", lower_bound=1)
 flags.DEFINE_string("run_dir", None, "The run's folder. Default: runs/MODEL_DATASET.")
 flags.DEFINE_integer("keep_checkpoints", 3, "How many checkpoints to keep.", lower_bound=1)
+flags.DEFINE_enum(
+    "on_collapse",
+    "warn",
+    ["ignore", "warn", "stop", "rollback"],
+    "What to do where samples are all alike, D is always right or a loss is not finite; rollback goes on from the best "
+    "checkpoint with halved learning rates.",
+)
 flags.DEFINE_boolean("dry_run", False, "Show the configuration and the model, do one step on noise, write nothing.")
 flags.DEFINE_boolean("print_config", False, "Print the configuration as a flagfile and end.")
 
@@ -97,6 +104,7 @@ SETTINGS = (
     "jit_compile",
     "seed",
     "keep_checkpoints",
+    "on_collapse",
     "run_dir",
 )
 
@@ -154,13 +162,14 @@ def _train(settings, run):
     command = runs.command_line(sys.argv)
     if restored:
         # Constant learning rates are part of the optimizers' state; those asked for now take its place.
-        runs.set_learning_rates(gan, settings)
+        runs.set_learning_rates(gan, settings, 0.5 ** len(run.rollbacks))
         print(f"Going on from step {step} ({restored}).")
     if step < settings["train_steps"]:
         _require_whole_executions(settings, step)
         run.write(settings, facts, test.split, command, step)
         try:
-            _fit(gan, settings, run, train, test if extractor else None, checkpoints)
+            guard = _guard(gan, settings, run, train, extractor)
+            _fit(gan, settings, run, train, test if extractor else None, checkpoints, guard)
         except Stopped as stop:
             folder = checkpoints.save()
             print(f"Stopped by {stop} at step {int(gan.iterations)}; saved {folder}. Go on with:\n  {command}")
@@ -171,9 +180,10 @@ def _train(settings, run):
     return _finish(gan, settings, run, train, test, extractor, command)
 
 
-def _fit(gan, settings, run, train, test, checkpoints):
+def _fit(gan, settings, run, train, test, checkpoints, guard):
     """Trains to the last step, in epochs that end at multiples of `steps_per_epoch` and at the last step."""
     from tfgan_app import callbacks
+    from tfgan_app.collapse import TrainingCollapsed
 
     size, total, length = settings["batch_size"], settings["train_steps"], settings["steps_per_epoch"]
     # One generator step takes this many batches; `fit` groups them.
@@ -186,23 +196,62 @@ def _fit(gan, settings, run, train, test, checkpoints):
         *_tensorboard(run.directory / "logs"),
         callbacks.Progress(total, size * batches),
         callbacks.SaveCheckpoint(checkpoints),
+        *([guard] if guard else []),
         stop,
     ]
     validation = test and test.in_order(250).take(-(-settings["eval_images"] // 250))
     try:
-        for first_epoch, last_epoch, steps in _segments(int(gan.iterations), total, length):
-            gan.fit(
-                train.batches(size, seed=settings["seed"], start_step=int(gan.iterations) * batches),
-                initial_epoch=first_epoch,
-                epochs=last_epoch,
-                steps_per_epoch=steps,
-                validation_data=validation,
-                callbacks=parts,
-                shuffle=False,
-                verbose=0,
-            )
+        while int(gan.iterations) < total:
+            try:
+                for first_epoch, last_epoch, steps in _segments(int(gan.iterations), total, length):
+                    gan.fit(
+                        train.batches(size, seed=settings["seed"], start_step=int(gan.iterations) * batches),
+                        initial_epoch=first_epoch,
+                        epochs=last_epoch,
+                        steps_per_epoch=steps,
+                        validation_data=validation,
+                        callbacks=parts,
+                        shuffle=False,
+                        verbose=0,
+                    )
+            except (TrainingCollapsed, FloatingPointError) as failure:
+                if settings["on_collapse"] != "rollback":
+                    raise
+                failed = int(gan.iterations)
+                guard.roll_back(str(failure))
+                checkpoints.save(overwrite=True)
+                run.add_rollback(failed, int(gan.iterations), str(failure))
     finally:
         stop.restore_handlers()
+
+
+# Training images that samples are held against.
+_GUARD_IMAGES = 500
+
+
+def _guard(gan, settings, run, train, extractor):
+    """Returns what watches for collapse, None where nothing is to."""
+    from tfgan_app.checkpoints import Checkpoints
+    from tfgan_app.collapse import CollapseGuard
+    from tfgan_app.runs import BEST
+    from tfgan_app.schedules import has_schedule
+
+    action = settings["on_collapse"]
+    if action == "ignore":
+        return None
+    if action == "rollback" and (has_schedule(gan.g_optimizer) or has_schedule(gan.d_optimizer)):
+        raise cli.UsageError("--on_collapse=rollback lowers constant learning rates; this run's follow a schedule.")
+    guard = CollapseGuard(
+        train.first(_GUARD_IMAGES)[0],
+        extractor,
+        # `_fit` rolls back by itself, as the run's folder goes back too.
+        action="warn" if action == "warn" else "stop",
+        checkpoints=Checkpoints(gan, run.directory / BEST, keep=1),
+        monitor="val_fd" if extractor else None,
+    )
+    guard.set_model(gan)
+    guard.rollbacks = len(run.rollbacks)
+    return guard
 
 
 def _segments(step, total, length):
@@ -231,13 +280,16 @@ def _finish(gan, settings, run, train, test, extractor, command):
     """Exports the trained GAN with its score and its card."""
     from tfgan_app import pictures
     from tfgan_app.export import export_gan
-    from tfgan_app.metrics.receipts import describe_score, drawing, score, write_receipt
+    from tfgan_app.metrics.receipts import GANFakes, build_metrics, describe_score, score, write_receipt
 
     receipts = []
     if extractor:
-        fake = {"source": str(run.directory), "step": int(gan.iterations), "weights": "EMA", "seed": 0}
-        receipts = [score(drawing(gan, test.num_images, seed=0), test, extractor, fake=fake)]
-        write_receipt(run.directory / "scores" / f"step_{int(gan.iterations):08d}.json", receipts[0])
+        step = int(gan.iterations)
+        facts = {"source": str(run.directory), "step": step, "checkpoint": "last", "weights": "EMA", "seed": 0}
+        fakes = GANFakes(gan, test.num_images, seed=0)
+        metrics = build_metrics(["fd"], extractor, test, fakes, test.num_images)
+        receipts = [score(fakes, test, metrics, facts=facts)]
+        write_receipt(run.directory / "scores" / f"step_{step:08d}.json", receipts[0])
     columns = _columns(gan)
     pictures.save_png(run.directory / "saved_model" / "samples.png", pictures.grid(gan.sample(8 * columns), columns), 2)
     folder = export_gan(
@@ -297,7 +349,7 @@ def _extractor(settings, train):
     if name == "auto":
         name = shipped_for(train.name)
         if name is None:
-            print(f"No score: no feature extractor is shipped for {train.name}. Name a .keras file with --extractor.")
+            print(f"No score: no feature extractor is shipped for {train.name}. Name one with --extractor.")
     if name in (None, "none"):
         return None
     try:

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tfgan_app.data.errors import DataError
@@ -83,6 +84,12 @@ class ImageSet:
     def in_order(self, batch_size: int) -> tf.data.Dataset:
         """Returns one pass in a fixed order, the smaller last batch included, for evaluation."""
         return self._finished(self.records.in_order(batch_size))
+
+    def first(self, num: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """Returns the first images in [-1, 1], `(num, height, width, channels)`, and their labels or None."""
+        batch = next(iter(self.in_order(min(num, self.num_images))))
+        images, labels = batch if self.class_names is not None else (batch, None)
+        return np.asarray(images), None if labels is None else np.asarray(labels)
 
     def require_labels(self) -> int:
         """Returns the number of classes.

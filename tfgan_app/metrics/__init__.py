@@ -1,6 +1,34 @@
 """Metrics of generated images, as `keras.metrics.Metric` objects fed with features of real and fake images."""
 
+from tfgan_app.metrics.accuracy_score import ClassificationAccuracyScore
+from tfgan_app.metrics.base import Batch, ImageMetric
+from tfgan_app.metrics.classifier_score import ClassifierScore, classifier_score
 from tfgan_app.metrics.extractors import FeatureExtractor, load_extractor
-from tfgan_app.metrics.frechet import FrechetDistance, frechet_distance
+from tfgan_app.metrics.frechet import FrechetDistance, IntraClassFrechetDistance, frechet_distance
+from tfgan_app.metrics.kernel import KernelDistance, kernel_distance
+from tfgan_app.metrics.manifold import DensityCoverage, PrecisionRecall, density_coverage, precision_recall
+from tfgan_app.metrics.path_length import PerceptualPathLength, path_length
+from tfgan_app.metrics.sliced import SlicedWasserstein, sliced_wasserstein
 
-__all__ = ["FeatureExtractor", "FrechetDistance", "frechet_distance", "load_extractor"]
+__all__ = [
+    "Batch",
+    "ClassificationAccuracyScore",
+    "ClassifierScore",
+    "DensityCoverage",
+    "FeatureExtractor",
+    "FrechetDistance",
+    "ImageMetric",
+    "IntraClassFrechetDistance",
+    "KernelDistance",
+    "PerceptualPathLength",
+    "PrecisionRecall",
+    "SlicedWasserstein",
+    "classifier_score",
+    "density_coverage",
+    "frechet_distance",
+    "kernel_distance",
+    "load_extractor",
+    "path_length",
+    "precision_recall",
+    "sliced_wasserstein",
+]

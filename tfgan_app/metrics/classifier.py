@@ -6,6 +6,8 @@ import keras
 import numpy as np
 from keras import layers
 
+from tfgan_app.precision import dtype_policy
+
 __all__ = ["build_classifier", "load_classifier", "save_classifier"]
 
 
@@ -33,12 +35,8 @@ def save_classifier(path, network):
 def load_classifier(path):
     """Returns the classifier in float32, from its weights and the `.json` of facts beside them."""
     facts = json.loads(path.with_suffix(".json").read_text())["trained_on"]
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float32")
-    try:
+    with dtype_policy("float32"):
         network = build_classifier(tuple(facts["image_shape"]), facts["num_classes"])
-    finally:
-        keras.config.set_dtype_policy(policy)
     with np.load(path, allow_pickle=False) as arrays:
         network.set_weights([arrays[name] for name in arrays.files])
     return network

@@ -4,13 +4,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfgan_app.metrics.extractors import load_extractor
+from tfgan_app.metrics.base import ImageMetric
 
-__all__ = ["FrechetDistance", "frechet_distance"]
+__all__ = ["FrechetDistance", "IntraClassFrechetDistance", "frechet_distance"]
 
 
 @keras.saving.register_keras_serializable("tfgan_app")
-class FrechetDistance(keras.metrics.Metric):
+class FrechetDistance(ImageMetric):
     """Squared Frechet distance between Gaussians fitted to features of real and of fake images.
 
     With the features of one particular Inception network this is the FID. With any other extractor it is
@@ -20,56 +20,118 @@ class FrechetDistance(keras.metrics.Metric):
     Moments are streamed in float64: memory is independent of the number of images.
 
     Args:
-        extractor: A shipped one's name (`"mnist_cnn"`, `"fashion_mnist_cnn"`), a path to a `.keras` model, a
-            `keras.Model` or a `FeatureExtractor`.
+        extractor: A shipped one's name (`"mnist_cnn"`, `"fashion_mnist_cnn"`), a path, a `keras.Model` or a
+            `FeatureExtractor`.
         name: The metric's name, and its key in logs.
+        groups: Where above 1, and with two images a group, `results` gives the standard error besides, by leaving out
+            each of so many groups of images in turn. Memory grows with it.
     """
 
-    def __init__(self, extractor, name="fd", **kwargs):
-        super().__init__(name=name, dtype="float64", **kwargs)
-        self.extractor = load_extractor(extractor)
-        # EarlyStopping and ModelCheckpoint read it where no mode is given.
-        self._direction = "down"
-        self._real = [self._add_moments("real", suffix) for suffix in ("count", "sum", "products")]
-        self._fake = [self._add_moments("fake", suffix) for suffix in ("count", "sum", "products")]
+    def __init__(self, extractor, name="fd", groups=1, **kwargs):
+        super().__init__(extractor, name, **kwargs)
+        self.groups = groups
+        self._real, self._fake = (self._moments_of(side) for side in ("real", "fake"))
 
-    def _add_moments(self, side, suffix):
-        dim = self.extractor.feature_dim
-        shape = {"count": (), "sum": (dim,), "products": (dim, dim)}[suffix]
-        return self.add_variable(shape, initializer="zeros", dtype="float64", name=f"{side}_{suffix}")
+    def _moments_of(self, side):
+        groups, dim = self.groups, self.extractor.feature_dim
+        shapes = {"count": (groups,), "sum": (groups, dim), "products": (groups, dim, dim)}
+        return [
+            self.add_variable(shape, initializer="zeros", dtype="float64", name=f"{side}_{suffix}")
+            for suffix, shape in shapes.items()
+        ]
 
     def update_state(self, real_features, fake_features, sample_weight=None):
         """Adds features `(batch, feature_dim)`; the two batches may differ in size, and either may be empty."""
         for (count, total, products), features in ((self._real, real_features), (self._fake, fake_features)):
             features = tf.cast(features, tf.float64)
-            count.assign_add(tf.cast(tf.shape(features)[0], tf.float64))
-            total.assign_add(tf.reduce_sum(features, axis=0))
-            products.assign_add(tf.matmul(features, features, transpose_a=True))
+            parts = [features[group :: self.groups] for group in range(self.groups)]
+            count.assign_add(tf.stack([tf.cast(tf.shape(part)[0], tf.float64) for part in parts]))
+            total.assign_add(tf.stack([tf.reduce_sum(part, axis=0) for part in parts]))
+            products.assign_add(tf.stack([tf.matmul(part, part, transpose_a=True) for part in parts]))
 
     def result(self):
-        """Returns the distance, a float64 scalar, at least 0.
+        """Returns the distance, a float of at least 0.
 
         Raises:
             ValueError: With fewer than two real or fake images: there is no covariance.
         """
-        return frechet_distance(*self._moments("real", self._real), *self._moments("fake", self._fake))
+        return self._distance()
 
-    def _moments(self, side, variables):
-        count, total, products = (np.asarray(variable) for variable in variables)
-        if count < 2:
-            raise ValueError(f"The Frechet distance needs at least 2 {side} images. Received: {int(count)}")
-        mean = total / count
-        return mean, (products - count * np.outer(mean, mean)) / (count - 1)
+    def results(self):
+        found = {self.name: self._distance()}
+        fewest = min(np.min(moments[0]) for moments in (self._real, self._fake))
+        if self.groups > 1 and fewest >= 2:
+            left = np.array([self._distance(without=group) for group in range(self.groups)])
+            scale = (self.groups - 1) / self.groups
+            found[f"{self.name}_error"] = float(np.sqrt(scale * np.sum((left - left.mean()) ** 2)))
+        return found
 
-    def get_config(self):
-        reference = self.extractor.reference
-        if isinstance(reference, keras.Model):
-            # Its weights would not be saved along, and a reloaded metric would measure something else.
-            raise ValueError(
-                f"The metric {self.name} cannot be saved: its feature extractor {reference.name} is held in memory. "
-                "Save that network to a .keras file and give FrechetDistance the path."
-            )
-        return {"extractor": reference, "name": self.name}
+    def _distance(self, without=None):
+        kept = np.arange(self.groups) != without
+        gaussians = []
+        for side, moments in (("real", self._real), ("fake", self._fake)):
+            count, total, products = (np.asarray(variable)[kept].sum(axis=0) for variable in moments)
+            if count < 2:
+                raise ValueError(f"The Frechet distance needs at least 2 {side} images. Received: {int(count)}")
+            mean = total / count
+            gaussians += [mean, (products - count * np.outer(mean, mean)) / (count - 1)]
+        return frechet_distance(*gaussians)
+
+    def settings(self):
+        return {"groups": self.groups} if self.groups > 1 else {}
+
+
+@keras.saving.register_keras_serializable("tfgan_app")
+class IntraClassFrechetDistance(ImageMetric):
+    """Mean over classes of the Frechet distance between real and generated images of the class.
+
+    Miyato and Koyama 2018, https://arxiv.org/abs/1802.05637, section 5.2. For conditional GANs: it sees a class whose
+    samples are all alike, which `FrechetDistance` sees only where classes are few.
+
+    `results` gives each class's distance besides.
+
+    Args:
+        extractor: As in `FrechetDistance`.
+        num_classes: Number of classes.
+        name: The metric's name, and its key in logs.
+    """
+
+    def __init__(self, extractor, num_classes, name="intra_fd", **kwargs):
+        super().__init__(extractor, name, **kwargs)
+        self.num_classes = num_classes
+        self._classes = [FrechetDistance(self.extractor, f"{name}_{index}") for index in range(num_classes)]
+
+    def observe(self, batch):
+        """Adds a `Batch`.
+
+        Raises:
+            ValueError: If it has no labels.
+        """
+        if batch.labels is None:
+            raise ValueError(f"{type(self).__name__} needs labels, of the real images and of the fakes.")
+        real, fake = batch.outputs(self.extractor)
+        self.update_state(real["features"], fake["features"], batch.labels)
+
+    def update_state(self, real_features, fake_features, labels, sample_weight=None):
+        """Adds features `(batch, feature_dim)` of images whose classes are `labels` `(batch,)`, of either side."""
+        for index, distance in enumerate(self._classes):
+            chosen = tf.equal(tf.cast(labels, tf.int32), index)
+            distance.update_state(real_features[chosen], fake_features[chosen])
+
+    def reset_state(self):
+        for distance in self._classes:
+            distance.reset_state()
+
+    def result(self):
+        """Returns the mean over the classes, a float; raises as `FrechetDistance`."""
+        return float(np.mean([distance.result() for distance in self._classes]))
+
+    def results(self):
+        values = [float(distance.result()) for distance in self._classes]
+        return {self.name: float(np.mean(values)), **{d.name: v for d, v in zip(self._classes, values, strict=True)}}
+
+    def settings(self):
+        return {"num_classes": self.num_classes}
 
 
 def frechet_distance(mean_1, covariance_1, mean_2, covariance_2):

@@ -2,79 +2,203 @@
 
 import datetime
 import json
+import math
 import pathlib
 import platform
+from collections.abc import Iterator
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfgan_app.gan import draw_latents
-from tfgan_app.metrics.frechet import FrechetDistance
+from tfgan_app.gan import draw_latents, slerp
+from tfgan_app.metrics.accuracy_score import ClassificationAccuracyScore
+from tfgan_app.metrics.base import Batch
+from tfgan_app.metrics.classifier_score import ClassifierScore
+from tfgan_app.metrics.frechet import FrechetDistance, IntraClassFrechetDistance
+from tfgan_app.metrics.kernel import KernelDistance
+from tfgan_app.metrics.manifold import DensityCoverage, PrecisionRecall
+from tfgan_app.metrics.path_length import PerceptualPathLength
+from tfgan_app.metrics.sliced import SlicedWasserstein
 from tfgan_app.version import __version__
 
-__all__ = ["describe_score", "drawing", "score", "versions", "write_receipt"]
+__all__ = [
+    "METRICS",
+    "ArrayFakes",
+    "GANFakes",
+    "applicable",
+    "build_metrics",
+    "compare",
+    "describe_score",
+    "score",
+    "titles",
+    "versions",
+    "write_receipt",
+]
+
+# What `build_metrics` makes by name: functions of the extractor, the real images and how many of them.
+METRICS = {
+    "fd": lambda extractor, images, num: FrechetDistance(extractor, groups=10),
+    "kd": lambda extractor, images, num: KernelDistance(extractor, num_images=num),
+    "precision": lambda extractor, images, num: PrecisionRecall(extractor, num_images=num),
+    "density": lambda extractor, images, num: DensityCoverage(extractor, num_images=num),
+    "cs": lambda extractor, images, num: ClassifierScore(extractor, num_images=num),
+    "swd": lambda extractor, images, num: SlicedWasserstein(extractor, num_images=num),
+    "ppl": lambda extractor, images, num: PerceptualPathLength(extractor, num_images=num),
+    "intra_fd": lambda extractor, images, num: IntraClassFrechetDistance(extractor, images.num_classes),
+    "cas": lambda extractor, images, num: ClassificationAccuracyScore(
+        images.image_shape, images.num_classes, num_images=num
+    ),
+}
+# What metrics that keep features look at, at most: their memory and time grow with it.
+_STORED = 10_000
 
 
-def score(draw, images, extractor, *, batch_size=250, num_images=None, fake=None, progress=None):
+def applicable(extractor, images, fakes):
+    """Returns the names of the metrics that an extractor, an `ImageSet` and fakes allow."""
+    needs = {
+        "cs": extractor.num_logits is not None,
+        "ppl": fakes.latent_dim is not None,
+        "intra_fd": fakes.labelled and images.num_classes is not None,
+        "cas": fakes.labelled and images.num_classes is not None,
+    }
+    return [name for name in METRICS if needs.get(name, True)]
+
+
+def build_metrics(names, extractor, images, fakes, num_images):
+    """Returns metrics by their names in `METRICS`.
+
+    Raises:
+        ValueError: For one that is unknown or does not apply.
+    """
+    possible = applicable(extractor, images, fakes)
+    for name in names:
+        if name not in METRICS:
+            raise ValueError(f"There is no metric {name}. Expected some of {', '.join(METRICS)}")
+        if name not in possible:
+            raise ValueError(
+                f"The metric {name} does not apply: cs needs an extractor with class logits, ppl a generator, intra_fd "
+                f"and cas a conditional one and labelled images. Here {', '.join(possible)} do"
+            )
+    return [METRICS[name](extractor, images, min(num_images, _STORED)) for name in names]
+
+
+class GANFakes:
+    """The images of `gan.sample(num_images, seed)`, whatever the batches.
+
+    A conditional GAN, a `tfgan_app.GAN` or a `SavedGAN`, draws them with the labels of the real images.
+
+    Args:
+        gan: The GAN.
+        num_images: How many.
+        seed: As in `gan.sample`.
+        truncation: As in `gan.sample`.
+    """
+
+    def __init__(self, gan, num_images, seed, truncation=None):
+        self.gan, self.seed, self.truncation = gan, seed, truncation
+        self.labelled = bool(gan.num_classes and gan.supervised)
+        self.latent_dim = gan.latent_dim
+        self.latents = draw_latents(num_images, gan.latent_dim, (seed, 0))
+
+    def batch(self, start, stop, labels):
+        """Returns the images of a range, `(stop - start, height, width, channels)` in [0, 1]."""
+        return self._images(self.latents[start:stop], labels)
+
+    def nearby(self, start, stop, labels, epsilon):
+        """Returns two such batches, of latents `epsilon` apart on the way to others; see `PerceptualPathLength`."""
+        latents = self.latents[start:stop]
+        others = draw_latents(stop - start, self.latent_dim, (self.seed, start + 1))
+        return [self._images(z, labels) for z in (latents, slerp(latents, others, epsilon))]
+
+    def _images(self, latents, labels):
+        return self.gan.images_from(latents, labels if self.labelled else None, self.truncation)
+
+
+class ArrayFakes:
+    """Images that are drawn already.
+
+    Args:
+        images: Their `tfgan_app.data.ImageSet`. Labels that it may have are not looked at: nothing says that they were
+            asked for.
+    """
+
+    labelled, latent_dim = False, None
+
+    def __init__(self, images):
+        self.images = images
+        self._left: Iterator = iter(())
+
+    def batch(self, start, stop, labels):
+        """Returns the images of a range as `GANFakes.batch`; ranges come in order."""
+        if not start:
+            self._left = iter(self.images.in_order(stop))
+        batch = next(self._left)
+        images = batch[0] if self.images.num_classes else batch
+        return (np.asarray(images)[: stop - start] + 1.0) / 2.0
+
+
+def score(fakes, images, metrics, *, batch_size=250, num_images=None, facts=None, progress=None):
     """Scores generated images against a set of real ones.
 
     Args:
-        draw: `draw(start, stop, labels)` returns the fakes of that range, `(stop - start, height, width, channels)`
-            float images in [0, 1]. `labels` are those of the real batch, or None.
+        fakes: A `GANFakes` or `ArrayFakes`.
         images: The `tfgan_app.data.ImageSet` of real images, read in order.
-        extractor: A `tfgan_app.metrics.FeatureExtractor`.
+        metrics: A list of `tfgan_app.metrics.ImageMetric`, of one extractor.
         batch_size: Images at a time.
         num_images: How many real images to use, from the first on; all of them by default.
-        fake: Facts about the fakes that the receipt repeats (source, step, weights, seed, truncation).
-        progress: Called with `(done, total)` images after each batch.
+        facts: What the receipt repeats about the fakes (source, step, weights, seed, truncation).
+        progress: Called with a line after each batch and before each metric's result.
 
     Returns:
-        The receipt: a dict that JSON takes, with the value under `"value"`.
+        The receipt: a dict that JSON takes, with numbers by name under `"scores"`.
 
     Raises:
-        ValueError: If fewer than two images are compared.
+        ValueError: If the images are too few for a metric.
     """
     total = min(num_images or images.num_images, images.num_images)
-    metric = FrechetDistance(extractor)
-    update = tf.function(
-        lambda real, fakes: metric.update_state(extractor(real), extractor(fakes)), reduce_retracing=True
-    )
+    progress = progress or (lambda line: None)
     done = 0
     for batch in images.in_order(batch_size):
         real, labels = batch if images.num_classes else (batch, None)
-        real = real[: total - done]
-        labels = None if labels is None else np.asarray(labels[: total - done])
-        fakes = np.asarray(draw(done, done + len(real), labels), np.float32)
-        update(real, tf.constant(fakes * 2.0 - 1.0))
+        real, begin = real[: total - done], done
         done += len(real)
-        if progress:
-            progress(done, total)
+        labels = None if labels is None else np.asarray(labels[: len(real)])
+        observation = Batch(
+            real,
+            _to_range(fakes.batch(begin, done, labels)),
+            labels if fakes.labelled else None,
+            _nearby(fakes, begin, done, labels) if fakes.latent_dim else None,
+        )
+        for metric in metrics:
+            metric.observe(observation)
+        progress(f"{done}/{total} images")
         if done == total:
             break
+    scores = {}
+    for metric in metrics:
+        progress(f"computing {metric.name}")
+        scores.update(metric.results())
     return {
-        "metric": "frechet_distance",
-        "value": float(metric.result()),
-        "extractor": extractor.describe(),
+        "scores": scores,
+        "metrics": [
+            {"name": metric.name, "metric": type(metric).__name__, "version": metric.version, **metric.settings()}
+            for metric in metrics
+        ],
+        "extractor": next((metric.extractor.describe() for metric in metrics if metric.extractor), None),
         "real": {**images.describe(), "used": done},
-        "fake": {"used": done, **(fake or {})},
+        "fake": {"used": done, **(facts or {})},
         "versions": versions(),
         "measured": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     }
 
 
-def drawing(gan, num_images, seed, truncation=None):
-    """Returns the `draw` of `score` that gives the images of `gan.sample(num_images, seed)`, whatever the batches.
+def _nearby(fakes, start, stop, labels):
+    return lambda epsilon: [_to_range(images) for images in fakes.nearby(start, stop, labels, epsilon)]
 
-    A conditional GAN, a `tfgan_app.GAN` or a `SavedGAN`, draws them with the labels of the real images.
-    """
-    latents = draw_latents(num_images, gan.latent_dim, (seed, 0)).numpy()
 
-    def draw(start, stop, labels):
-        labels = labels if gan.num_classes and gan.supervised else None
-        return gan.images_from(latents[start:stop], labels, truncation)
-
-    return draw
+def _to_range(images):
+    return tf.constant(np.asarray(images, np.float32) * 2.0 - 1.0)
 
 
 def versions():
@@ -88,16 +212,55 @@ def versions():
     }
 
 
+# What scores are called where they are printed.
+_TITLES = {
+    "fd": "Frechet distance",
+    "kd": "Kernel distance",
+    "precision": "Precision",
+    "recall": "Recall",
+    "density": "Density",
+    "coverage": "Coverage",
+    "cs": "Classifier score",
+    "swd": "Sliced Wasserstein distance",
+    "ppl": "Perceptual path length",
+    "intra_fd": "Intra-class Frechet distance",
+    "cas": "Classification accuracy score",
+}
+# What they are called with the features that those names were given for.
+_CANONICAL_TITLES = {"fd": "FID", "kd": "KID", "cs": "Inception score", "intra_fd": "Intra-class FID"}
+
+
+def titles(receipt):
+    """Returns a receipt's scores as `(title, text)` pairs, the text with the uncertainty where there is one."""
+    scores, found = receipt["scores"], []
+    for name, title in {**_TITLES, **(_CANONICAL_TITLES if _canonical(receipt) else {})}.items():
+        if name in scores:
+            error = scores.get(f"{name}_error", scores.get(f"{name}_std"))
+            found.append((title, f"{scores[name]:.4g}" + (f" ± {error:.2g}" if error is not None else "")))
+    return found
+
+
 def describe_score(receipt):
-    """Returns a receipt as one line."""
+    """Returns a receipt as lines: one a score, and one on what was compared."""
+    lines = [f"{title} {text}" for title, text in titles(receipt)]
+    return "\n".join([*lines, f"with {describe_protocol(receipt)}"])
+
+
+def describe_protocol(receipt):
+    """Returns what a receipt compared, and with what, as one line."""
     extractor, real, fake = receipt["extractor"], receipt["real"], receipt["fake"]
     stand_in = f", standing in for {real['fallback_for']}" if real["fallback_for"] else ""
     details = ", ".join(f"{key} {value}" for key, value in fake.items() if key != "used" and value is not None)
-    sha256 = (extractor["sha256"] or "in memory")[:12]
+    facts = [(extractor["sha256"] or "in memory")[:12], extractor.get("resizer"), not _canonical(receipt) and "not FID"]
     return (
-        f"Frechet distance {receipt['value']:.2f} with features of {extractor['name']} ({sha256}; not FID): "
+        f"features of {extractor['name']} ({'; '.join(filter(None, facts))}): "
         f"{real['used']} real images of {real['name']} {real['split']}{stand_in}, {fake['used']} fakes ({details})"
     )
+
+
+def _canonical(receipt):
+    # Receipts of earlier versions do not say: there was no such extractor.
+    return bool(_at(receipt, ("extractor", "canonical")))
 
 
 def write_receipt(path, receipt):
@@ -106,3 +269,61 @@ def write_receipt(path, receipt):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(receipt, indent=2) + "\n")
     return path
+
+
+# What two receipts must share for their numbers to be comparable, as paths into them.
+_PROTOCOL = (
+    ("extractor", "name"),
+    ("extractor", "sha256"),
+    ("extractor", "resizer"),
+    ("real", "name"),
+    ("real", "split"),
+    ("real", "fingerprint"),
+    ("real", "image_shape"),
+    ("real", "used"),
+    ("fake", "used"),
+)
+
+
+def compare(first, second):
+    """Compares two receipts.
+
+    Returns:
+        A dict by score of `(first, second, difference, uncertainty)`; the uncertainty is the standard error of the
+        difference, None where a receipt states none.
+
+    Raises:
+        ValueError: If they were not measured alike, naming every field that differs.
+    """
+    differing = [
+        f"{'.'.join(path)}: {_at(first, path)} against {_at(second, path)}"
+        for path in _PROTOCOL
+        if _at(first, path) != _at(second, path)
+    ]
+    metrics = [{metric["name"]: metric for metric in receipt["metrics"]} for receipt in (first, second)]
+    shared = [name for name in metrics[0] if name in metrics[1]]
+    for name in shared:
+        fields = metrics[0][name].keys() | metrics[1][name].keys()
+        differing += [
+            f"{name}.{field}: {metrics[0][name].get(field)} against {metrics[1][name].get(field)}"
+            for field in sorted(fields)
+            if metrics[0][name].get(field) != metrics[1][name].get(field)
+        ]
+    if differing:
+        raise ValueError("The receipts differ in protocol:\n  " + "\n  ".join(differing))
+    if not shared:
+        raise ValueError(f"The receipts share no metric: {sorted(metrics[0])} against {sorted(metrics[1])}.")
+    found = {}
+    for name in _TITLES:
+        if name in first["scores"] and name in second["scores"]:
+            values = first["scores"][name], second["scores"][name]
+            errors = [receipt["scores"].get(f"{name}_error") for receipt in (first, second)]
+            uncertainty = None if None in errors else math.hypot(*errors)
+            found[name] = (*values, values[1] - values[0], uncertainty)
+    return found
+
+
+def _at(receipt, path):
+    for key in path:
+        receipt = (receipt or {}).get(key)
+    return receipt

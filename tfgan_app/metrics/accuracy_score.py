@@ -1,0 +1,116 @@
+"""Classification accuracy score. Ravuri and Vinyals 2019, https://arxiv.org/abs/1905.10887."""
+
+import itertools
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers
+
+from tfgan_app.metrics.base import ImageMetric
+from tfgan_app.precision import dtype_policy
+
+__all__ = ["ClassificationAccuracyScore"]
+
+
+@keras.saving.register_keras_serializable("tfgan_app")
+class ClassificationAccuracyScore(ImageMetric):
+    """Accuracy on real images of a classifier that was trained on generated ones alone.
+
+    For conditional GANs: low where samples are not of the class they were asked for, and where they lack the variety of
+    the real class. `result` trains the classifier, strided convolutions down to 4x4 and a dense layer where the paper
+    has a ResNet-50 for ImageNet; images are kept as uint8.
+
+    Args:
+        image_shape: `(height, width, channels)`.
+        num_classes: Number of classes.
+        name: The metric's name, and its key in logs.
+        num_images: Real and generated images to use, from the first on.
+        steps: Updates of the classifier, each on 100 generated images.
+        seed: Seed of the classifier's weights and of the order.
+    """
+
+    _direction = "up"
+
+    def __init__(self, image_shape, num_classes, name="cas", num_images=10_000, steps=800, seed=0, **kwargs):
+        super().__init__(None, name, **kwargs)
+        self.image_shape, self.num_classes = tuple(image_shape), num_classes
+        self.num_images, self.steps, self.seed = num_images, steps, seed
+        shape = (num_images, *self.image_shape)
+        self._real, self._fake = (
+            self.add_variable(shape, initializer="zeros", dtype="uint8", name=side) for side in ("real", "fake")
+        )
+        self._labels = self.add_variable((num_images,), initializer="zeros", dtype="int32", name="labels")
+        self._count = self.add_variable((), initializer="zeros", dtype="int64", name="count")
+
+    def observe(self, batch):
+        """Adds a `Batch`.
+
+        Raises:
+            ValueError: If it has no labels.
+        """
+        if batch.labels is None:
+            raise ValueError(f"{type(self).__name__} needs labels, of the real images and of the fakes.")
+        self.update_state(batch.real, batch.fake, batch.labels)
+
+    def update_state(self, real, fake, labels, sample_weight=None):
+        """Adds images in [-1, 1] whose classes are `labels` `(batch,)`, of either side."""
+        begin = self._count.value
+        room = self.num_images - begin
+        for stored, images in ((self._real, real), (self._fake, fake)):
+            images = tf.cast(tf.round((tf.clip_by_value(images, -1.0, 1.0) + 1.0) * 127.5), tf.uint8)[:room]
+            stored.value[begin : begin + tf.shape(images, tf.int64)[0]].assign(images)
+        labels = tf.cast(labels, tf.int32)[:room]
+        end = begin + tf.shape(labels, tf.int64)[0]
+        self._labels.value[begin:end].assign(labels)
+        self._count.assign(end)
+
+    def reset_state(self):
+        # What is stored is overwritten.
+        self._count.assign(0)
+
+    def result(self):
+        """Returns the accuracy, a float in [0, 1].
+
+        Raises:
+            ValueError: With fewer images than a batch.
+        """
+        count, size = int(self._count), 100
+        if count < size:
+            raise ValueError(f"{type(self).__name__} needs at least {size} images of each side. Received: {count}")
+        real, fake = (np.asarray(x.value[:count], np.float32) / 127.5 - 1.0 for x in (self._real, self._fake))
+        labels = np.asarray(self._labels.value[:count])
+        with dtype_policy("float32"):
+            network = _build_network(self.image_shape, self.num_classes, self.seed)
+        order = tf.data.Dataset.from_tensor_slices((fake, labels)).shuffle(count, seed=self.seed)
+        network.compile(
+            keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(1e-3, self.steps)),
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            metrics=["accuracy"],
+        )
+        network.fit(order.repeat().batch(size), steps_per_epoch=self.steps, shuffle=False, verbose=0)
+        return float(network.evaluate(real, labels, batch_size=500, verbose=0, return_dict=True)["accuracy"])
+
+    def settings(self):
+        return {"num_images": self.num_images, "steps": self.steps, "seed": self.seed}
+
+    def get_config(self):
+        return {
+            "image_shape": self.image_shape,
+            "num_classes": self.num_classes,
+            "name": self.name,
+            **self.settings(),
+        }
+
+
+def _build_network(image_shape, num_classes, seed):
+    seeds = itertools.count(1000 * seed)
+    images = x = keras.Input(image_shape)
+    channels = 32
+    while max(x.shape[1:3]) > 4:
+        initializer = keras.initializers.HeNormal(next(seeds))
+        x = layers.Conv2D(channels, 3, 2, "same", activation="relu", kernel_initializer=initializer)(x)
+        channels = min(2 * channels, 256)
+    x = layers.Dropout(0.3, seed=next(seeds))(layers.Flatten()(x))
+    logits = layers.Dense(num_classes, kernel_initializer=keras.initializers.GlorotUniform(next(seeds)))(x)
+    return keras.Model(images, logits)

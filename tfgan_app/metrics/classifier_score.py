@@ -1,0 +1,92 @@
+"""Inception-style score. Salimans et al. 2016, https://arxiv.org/abs/1606.03498, section 4."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfgan_app.metrics.base import ImageMetric
+
+__all__ = ["ClassifierScore", "classifier_score"]
+
+
+@keras.saving.register_keras_serializable("tfgan_app")
+class ClassifierScore(ImageMetric):
+    """exp E[KL(p(y|x) || p(y))]: high where each fake is clearly of one class, and all classes are drawn.
+
+    At most the number of classes. It looks at the fakes alone. With one particular Inception network this is the
+    Inception score; the real images' own value under the same classifier is the yardstick for any other.
+
+    `results` gives its standard deviation over the splits besides.
+
+    Args:
+        extractor: As in `ImageMetric`; it must have class logits, as the shipped classifiers do.
+        name: The metric's name, and its key in logs.
+        num_images: Generated images to use, from the first on.
+        splits: Parts that are scored by themselves, in an order drawn from the seed.
+        seed: Seed of that order.
+
+    Raises:
+        ValueError: If the extractor has no logits.
+    """
+
+    _direction = "up"
+
+    def __init__(self, extractor, name="cs", num_images=10_000, splits=10, seed=2020, **kwargs):
+        super().__init__(extractor, name, **kwargs)
+        self.num_images, self.splits, self.seed = num_images, splits, seed
+        if self.extractor.num_logits is None:
+            raise ValueError(f"The feature extractor {self.extractor.name} has no class logits to score by.")
+        shape = (num_images, self.extractor.num_logits)
+        self._logits = self.add_variable(shape, initializer="zeros", dtype="float32", name="logits")
+        self._count = self.add_variable((), initializer="zeros", dtype="int64", name="count")
+
+    def observe(self, batch):
+        self.update_state(batch.outputs(self.extractor)[1]["logits"])
+
+    def update_state(self, logits, sample_weight=None):
+        """Adds class logits `(batch, num_classes)` of generated images."""
+        logits = tf.cast(logits, tf.float32)[: self.num_images - self._count.value]
+        end = self._count.value + tf.shape(logits, tf.int64)[0]
+        self._logits.value[self._count.value : end].assign(logits)
+        self._count.assign(end)
+
+    def reset_state(self):
+        # What is stored is overwritten.
+        self._count.assign(0)
+
+    def result(self):
+        """Returns the mean over the splits, a float."""
+        return self._measured()[0]
+
+    def results(self):
+        value, deviation = self._measured()
+        return {self.name: value, f"{self.name}_std": deviation}
+
+    def _measured(self):
+        logits = np.asarray(self._logits.value[: int(self._count)], np.float64)
+        return classifier_score(logits, self.splits, self.seed)
+
+    def settings(self):
+        return {"num_images": self.num_images, "splits": self.splits, "seed": self.seed}
+
+
+def classifier_score(logits, splits=10, seed=2020):
+    """Returns the score of class logits `(num, num_classes)`: mean and standard deviation over splits.
+
+    Raises:
+        ValueError: With fewer images than splits.
+    """
+    num = len(logits)
+    if num < splits:
+        raise ValueError(f"{splits} splits need as many images. Received: {num}")
+    logits = logits[np.random.RandomState(seed).permutation(num)]
+    log_p = logits - logits.max(axis=1, keepdims=True)
+    log_p -= np.log(np.exp(log_p).sum(axis=1, keepdims=True))
+    scores = []
+    for index in range(splits):
+        part = log_p[index * num // splits : (index + 1) * num // splits]
+        p = np.exp(part)
+        # A class that no image has adds nothing, and log 0 would be infinite.
+        marginal = np.log(np.maximum(p.mean(axis=0), 1e-300))
+        scores.append(np.exp(np.mean(np.sum(p * (part - marginal), axis=1))))
+    return float(np.mean(scores)), float(np.std(scores))

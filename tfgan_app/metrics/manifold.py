@@ -1,0 +1,161 @@
+"""Precision and recall, density and coverage: how features of one set lie among those of the other."""
+
+import keras
+import numpy as np
+
+from tfgan_app.metrics.base import StoredFeatures
+
+__all__ = ["DensityCoverage", "PrecisionRecall", "density_coverage", "nearest", "pairs_within", "precision_recall"]
+
+# Rows of a distance matrix at a time.
+_ROWS = 1000
+
+
+@keras.saving.register_keras_serializable("tfgan_app")
+class PrecisionRecall(StoredFeatures):
+    """Share of fakes among the real images, and of real images among the fakes.
+
+    Kynkaanniemi et al. 2019, https://arxiv.org/abs/1904.06991, equation 2: a feature lies among a set if it is in the
+    ball around one of the set's that reaches to that one's k-th nearest neighbour. The border counts.
+
+    `result` is the precision; `results` gives `precision` and `recall`.
+
+    Args:
+        extractor: A shipped one's name, a path, a `keras.Model` or a `FeatureExtractor`.
+        name: The metric's name, and the precision's key in logs.
+        num_images: Real and generated images to use, from the first on.
+        neighbours: k.
+    """
+
+    _direction = "up"
+
+    def __init__(self, extractor, name="precision", num_images=10_000, neighbours=3, **kwargs):
+        super().__init__(extractor, name, num_images, **kwargs)
+        self.neighbours = neighbours
+
+    def result(self):
+        return self._measured()[0]
+
+    def results(self):
+        precision, recall = self._measured()
+        return {self.name: precision, self.name.replace("precision", "recall"): recall}
+
+    def _measured(self):
+        real, fake = self.stored()
+        return precision_recall(real, fake, self.neighbours)
+
+    def settings(self):
+        return {**super().settings(), "neighbours": self.neighbours}
+
+
+@keras.saving.register_keras_serializable("tfgan_app")
+class DensityCoverage(StoredFeatures):
+    """How densely real images surround the fakes, and the share of real images that have a fake near.
+
+    Naeem et al. 2020, https://arxiv.org/abs/2002.09797, equations 4 and 5, with the balls of `PrecisionRecall` around
+    real features only, their border left out. Density may exceed 1.
+
+    `result` is the density; `results` gives `density` and `coverage`.
+
+    Args:
+        extractor: A shipped one's name, a path, a `keras.Model` or a `FeatureExtractor`.
+        name: The metric's name, and the density's key in logs.
+        num_images: Real and generated images to use, from the first on.
+        neighbours: k.
+    """
+
+    _direction = "up"
+
+    def __init__(self, extractor, name="density", num_images=10_000, neighbours=5, **kwargs):
+        super().__init__(extractor, name, num_images, **kwargs)
+        self.neighbours = neighbours
+
+    def result(self):
+        return self._measured()[0]
+
+    def results(self):
+        density, coverage = self._measured()
+        return {self.name: density, self.name.replace("density", "coverage"): coverage}
+
+    def _measured(self):
+        real, fake = self.stored()
+        return density_coverage(real, fake, self.neighbours)
+
+    def settings(self):
+        return {**super().settings(), "neighbours": self.neighbours}
+
+
+def precision_recall(real, fake, neighbours=3):
+    """Returns improved precision and recall of feature arrays `(num, dim)`.
+
+    Raises:
+        ValueError: If a set has no more than `neighbours` features.
+    """
+    real_radii, fake_radii = _radii(real, neighbours), _radii(fake, neighbours)
+    precise, recalled = [], np.zeros(len(real), bool)
+    for rows in _distances(fake, real):
+        precise.append((rows <= real_radii).any(axis=1))
+    start = 0
+    for rows in _distances(real, fake):
+        recalled[start : start + len(rows)] = (rows <= fake_radii).any(axis=1)
+        start += len(rows)
+    return float(np.mean(np.concatenate(precise))), float(recalled.mean())
+
+
+def density_coverage(real, fake, neighbours=5):
+    """Returns density and coverage of feature arrays `(num, dim)`.
+
+    Raises:
+        ValueError: If `real` has no more than `neighbours` features.
+    """
+    radii = _radii(real, neighbours)
+    inside, nearest = 0, np.full(len(real), np.inf)
+    for rows in _distances(fake, real):
+        inside += np.count_nonzero(rows < radii)
+        nearest = np.minimum(nearest, rows.min(axis=0))
+    return inside / (neighbours * len(fake)), float(np.mean(nearest < radii))
+
+
+def nearest(x, y, others=False):
+    """Returns which of `y` is nearest to each of `x`, and how far: indices and Euclidean distances `(len(x),)`.
+
+    Args:
+        x: Array `(num, dim)`.
+        y: Likewise.
+        others: Where `x` is `y`: leave out the feature itself.
+    """
+    indices, squares, start = [], [], 0
+    for rows in _distances(x, y):
+        if others:
+            np.fill_diagonal(rows[:, start:], np.inf)
+            start += len(rows)
+        indices.append(rows.argmin(axis=1))
+        squares.append(rows.min(axis=1))
+    return np.concatenate(indices), np.sqrt(np.concatenate(squares))
+
+
+def pairs_within(x, distance):
+    """Returns how many pairs of features `(num, dim)` lie closer to each other than a Euclidean distance."""
+    near = sum(np.count_nonzero(rows < distance**2) for rows in _distances(x, x))
+    # Each beside itself, and each pair twice.
+    return (int(near) - len(x)) // 2
+
+
+def _radii(x, neighbours):
+    """Returns each feature's distance to its k-th nearest other."""
+    if len(x) <= neighbours:
+        raise ValueError(f"{neighbours} neighbours need more images than that. Received: {len(x)}")
+    # The nearest of all is the feature itself.
+    return np.concatenate([np.partition(rows, neighbours, axis=1)[:, neighbours] for rows in _distances(x, x)])
+
+
+def _distances(x, y):
+    """Yields rows of the matrix of squared Euclidean distances."""
+    norms = np.sum(y * y, axis=1)
+    for start in range(0, len(x), _ROWS):
+        part = x[start : start + _ROWS]
+        rows = part @ y.T
+        rows *= -2.0
+        rows += norms
+        rows += np.sum(part * part, axis=1)[:, np.newaxis]
+        yield np.maximum(rows, 0.0, out=rows)
