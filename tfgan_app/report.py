@@ -1,0 +1,216 @@
+"""One page on a GAN: samples, curves, scores by class, nearest training images, interpolation, spectrum."""
+
+import base64
+import csv
+import html
+import pathlib
+
+import numpy as np
+
+from tfgan_app import pictures
+from tfgan_app.gan import draw_latents, slerp
+from tfgan_app.metrics.receipts import describe_protocol, titles
+
+__all__ = ["power_spectrum", "write_report"]
+
+_STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
+img { max-width: 100%; height: auto; image-rendering: pixelated; }
+table { border-collapse: collapse; } td, th { padding: .2rem .8rem; text-align: right; border-bottom: 1px solid #ddd; }
+td:first-child, th:first-child { text-align: left; } .note { color: #555; font-size: 90%; }
+@media (prefers-color-scheme: dark) { body { background: #181818; color: #ddd; } td, th { border-color: #444; }
+  .note { color: #aaa; } img.chart { filter: invert(.88) hue-rotate(180deg); } }
+"""
+
+
+def write_report(folder, *, title, receipt, samples, real, extractor=None, memorisation=None, gan=None, history=None):
+    """Writes `index.html`, which needs no other file, and the pictures in it as PNG files.
+
+    Args:
+        folder: Where to; made if missing.
+        title: The page's heading.
+        receipt: Of `tfgan_app.metrics.receipts.score`.
+        samples: Generated images `(num, height, width, channels)` in [0, 1].
+        real: As many held-out real images.
+        extractor: A `FeatureExtractor`; where it is a classifier there is a table by class.
+        memorisation: What `tfgan_app.memorisation.examine` found of the samples, for the nearest training images.
+        gan: A `GAN` or `SavedGAN`, for interpolation.
+        history: Path of a run's `metrics.csv`, for curves.
+
+    Returns:
+        The page's path.
+    """
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    page = _Page(folder, title)
+    page.add("Scores", _table(("", "value"), titles(receipt)), f"With {describe_protocol(receipt)}.")
+    columns = _columns(gan)
+    page.picture("Samples", "samples", pictures.grid(samples[: 8 * columns], columns), "The first, not chosen.")
+    page.picture("Real images", "real", pictures.grid(real[: 4 * columns], columns), "Held out from training.")
+    if extractor is not None and extractor.num_logits is not None:
+        page.add("By class", _by_class(receipt, extractor, samples, real), _CLASSES_NOTE)
+    if history is not None and pathlib.Path(history).exists():
+        rows = _history(history)
+        losses = ["d_loss", "g_loss", "d_real", "d_fake"]
+        page.chart("Losses", "losses", _curves(rows, losses), "By step, averaged over each epoch.")
+        scores = sorted(name for name in rows if name.startswith("val_") and name.removeprefix("val_") not in losses)
+        if scores:
+            page.chart("Scores by step", "scores", _curves(rows, scores), "On held-out images.")
+    if memorisation is not None:
+        sheet = _neighbours(samples, memorisation)
+        page.picture("Nearest training images", "neighbours", sheet, _verdict(memorisation))
+    if gan is not None:
+        page.picture("Interpolation", "interpolation", _interpolation(gan), "On great circles between two latents.")
+    page.chart("Spectrum", "spectrum", _spectrum(samples, real), _SPECTRUM_NOTE)
+    return page.write()
+
+
+class _Page:
+    def __init__(self, folder, title):
+        self.folder, self.title, self.parts = folder, title, []
+
+    def add(self, heading, body, note=""):
+        self.parts.append(f'<h2>{html.escape(heading)}</h2>\n{body}\n<p class="note">{html.escape(note)}</p>')
+
+    def picture(self, heading, name, image, note=""):
+        path = self.folder / f"{name}.png"
+        pictures.save_png(path, image, 2 if image.shape[1] < 700 else 1)
+        self._embed(heading, path, "", note)
+
+    def chart(self, heading, name, figure, note=""):
+        path = self.folder / f"{name}.png"
+        figure.savefig(path, dpi=110)
+        self._embed(heading, path, ' class="chart"', note)
+
+    def _embed(self, heading, path, attributes, note):
+        data = base64.b64encode(path.read_bytes()).decode()
+        self.add(heading, f'<img{attributes} alt="{html.escape(heading)}" src="data:image/png;base64,{data}">', note)
+
+    def write(self):
+        text = (
+            '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
+            '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+            f"<title>{html.escape(self.title)}</title>\n<style>{_STYLE}</style>\n<h1>{html.escape(self.title)}</h1>\n"
+        )
+        path = self.folder / "index.html"
+        path.write_text(text + "\n".join(self.parts) + "\n</html>\n")
+        return path
+
+
+def _columns(gan):
+    classes = gan.num_classes if gan is not None else None
+    return classes if classes and classes <= 16 else 10
+
+
+_CLASSES_NOTE = (
+    "Share of the real images and of the samples that the classifier takes for the class; where the GAN is conditional "
+    "and intra_fd was measured, the Frechet distance between real and generated images of the class."
+)
+
+
+def _by_class(receipt, extractor, samples, real):
+    shares = []
+    for images in (real, samples):
+        found = np.argmax(extractor.outputs(images * 2.0 - 1.0)["logits"], axis=1)
+        shares.append(np.bincount(found, minlength=extractor.num_logits) / len(images))
+    names = receipt["real"].get("class_names") or []
+    rows = []
+    for index, (of_real, of_samples) in enumerate(zip(*shares, strict=True)):
+        distance = receipt["scores"].get(f"intra_fd_{index}")
+        name = names[index] if index < len(names) else str(index)
+        rows.append((name, f"{of_real:.1%}", f"{of_samples:.1%}", "" if distance is None else f"{distance:.4g}"))
+    return _table(("class", "real", "samples", "Frechet distance"), rows)
+
+
+def _table(head, rows):
+    cells = "".join(f"<th>{html.escape(text)}</th>" for text in head)
+    body = "".join("<tr>" + "".join(f"<td>{html.escape(text)}</td>" for text in row) + "</tr>\n" for row in rows)
+    return f"<table>\n<tr>{cells}</tr>\n{body}</table>"
+
+
+def _history(path):
+    """Returns columns of numbers by name; NaN where a row has none."""
+    with pathlib.Path(path).open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {name: np.array([float(row[name] or "nan") for row in rows]) for name in (rows[0] if rows else ())}
+
+
+def _figure(width=7.0, height=3.2):
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots()
+
+
+def _curves(rows, names):
+    figure, axes = _figure()
+    for name in names:
+        if name in rows:
+            axes.plot(rows["step"], rows[name], label=name, linewidth=1.5)
+    axes.set_xlabel("step")
+    axes.legend()
+    axes.grid(alpha=0.3)
+    return figure
+
+
+def _neighbours(samples, memorisation):
+    """Returns a grid: the first ten samples over their neighbours, then the ten samples nearest to theirs."""
+    suspects = np.argsort(memorisation.distances)[:10]
+    rows = [
+        pictures_of[chosen] for chosen in (slice(10), suspects) for pictures_of in (samples, memorisation.neighbours)
+    ]
+    return pictures.grid(np.concatenate(rows), 10)
+
+
+def _verdict(memorisation):
+    test = memorisation.copying
+    nearer = "Samples lie nearer to training images than held-out images do: the generator copies."
+    verdict = nearer if test.p_value < 0.01 else "Samples do not lie nearer to training images than held-out images do."
+    return (
+        "Above samples, below the training image nearest to each in features: the first ten, then the ten nearest of "
+        f"{len(memorisation.distances):,}. {verdict} Median distances {test.fake:.3g} and {test.held_out:.3g}, rank "
+        f"test z = {test.z:.1f}, p = {test.p_value:.2g}. Birthday-paradox estimate of different images: "
+        f"{memorisation.support.estimate:,.0f}; of as many real images: {memorisation.real_support.estimate:,.0f}."
+    )
+
+
+def _interpolation(gan, rows=6, steps=10):
+    start, end = (draw_latents(rows, gan.latent_dim, (seed, 0)) for seed in (1, 2))
+    labels = None if gan.num_classes is None else np.arange(rows) % gan.num_classes
+    frames = [
+        gan.images_from(slerp(start, end, part), labels) for part in np.linspace(0.0, 1.0, steps, dtype=np.float32)
+    ]
+    return pictures.grid(np.stack(frames, axis=1).reshape(-1, *frames[0].shape[1:]), steps)
+
+
+_SPECTRUM_NOTE = (
+    "Power by spatial frequency, averaged over directions; upsampling that repeats pixels shows as an excess at the "
+    "right (Durall et al. 2020, https://arxiv.org/abs/2003.01826)."
+)
+
+
+def power_spectrum(images):
+    """Returns the mean power of images `(num, height, width, channels)` by frequency, an array `(min(h, w) // 2,)`.
+
+    The azimuthal average of equation 4 in Durall et al. 2020, https://arxiv.org/abs/2003.01826.
+    """
+    grey = np.asarray(images, np.float64).mean(axis=3)
+    power = np.mean(np.abs(np.fft.fft2(grey, norm="ortho")) ** 2, axis=0)
+    height, width = power.shape
+    radius = np.hypot(np.fft.fftfreq(height)[:, None] * height, np.fft.fftfreq(width)[None] * width)
+    bins = radius.round().astype(int)
+    sums, counts = np.bincount(bins.ravel(), power.ravel()), np.bincount(bins.ravel())
+    return (sums / counts)[: min(height, width) // 2]
+
+
+def _spectrum(samples, real):
+    figure, axes = _figure()
+    for images, label in ((real, "real"), (samples, "samples")):
+        axes.semilogy(power_spectrum(images), label=label, linewidth=1.5)
+    axes.set_xlabel("cycles per image")
+    axes.legend()
+    axes.grid(alpha=0.3)
+    return figure
