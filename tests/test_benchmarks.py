@@ -149,7 +149,7 @@ def test_run_scores_what_a_process_drew(equal_time, tmp_path, monkeypatch):
         if "tfgan_app.evaluate" in command:
             out = next(part.removeprefix("--out=") for part in command if part.startswith("--out="))
             receipt = {
-                "value": 12.5,
+                "scores": {"fd": 12.5},
                 "extractor": {"name": "cnn", "sha256": "0"},
                 "real": {"used": 9},
                 "fake": {"used": 9},
@@ -246,3 +246,34 @@ def test_family_goes_on_where_it_stopped_and_writes_its_pages(family, monkeypatc
     assert "family.py --images=640 --seeds 0 1\npython benchmarks/family.py --images=1280 --seeds 0\n" in page
     assert readme.startswith("before\n") and readme.endswith("after\n") and "old" not in readme
     assert "| [WGAN](docs/results.md#wgan) | 2.50 ± 0.71 |" in readme
+
+
+# The page on mode coverage.
+
+
+def test_the_page_on_modes_has_every_task_and_its_command(tmp_path):
+    page = load("modes_page")
+    setting = {"steps": 5, "batch_size": 100, "g_width": 64, "d_width": 32, "learning_rate": 1e-3, "beta_1": 0.8}
+    found = {"modes": 8, "high_quality": 0.5, "kl": 0.25}
+    ring = {
+        "settings": {"task": "ring", **setting},
+        "setting": "short",
+        "date": "2026-11-21",
+        "versions": {"tensorflow": "2.21.0", "keras": "3.15.1"},
+        "real": found,
+        "runs": [{"method": "gan", "seed": seed, **found, "seconds": 1.0} for seed in (0, 1)],
+    }
+    digits = {
+        **ring,
+        "settings": {"task": "stacked_mnist", **setting, "batch_size": 64, "d_width": 4},
+        "runs": [{"method": "best", "seed": 0, **found, "high_quality": None, "seconds": 1.0}],
+        "real": {**found, "high_quality": None},
+    }
+    where = {"cores": 2, "cpu": "Chip"}
+    text = page.page({"ring": ring, "stacked_mnist_small_discriminator": digits}, where, "modes")
+    assert "2 cores of Chip, 2026-11-21, TensorFlow 2.21.0" in " ".join(text.split())
+    assert "--task=ring --setting=short --seeds=2 --steps=5 \\\n  --model=gan --out=docs/modes" in text
+    assert "--task=stacked_mnist --setting=short --seeds=1 --small_discriminator --steps=5 \\\n  --model=best" in text
+    assert "| gan | 8, 50.0%, 0.250 |  |" in text and "| best |  | 8, 0.250 |" in text
+    assert "| gan | 8.0 ± 0.0 | 50.0 ± 0.0 | 0.250 ± 0.000 | 1 ± 0 |" in text
+    assert "![samples](modes/ring.png)" in text

@@ -10,6 +10,7 @@ from tfgan_app.layers.minibatch_stddev import MinibatchStdDev
 from tfgan_app.layers.packing import Pack
 from tfgan_app.layers.pixel_norm import PixelNorm
 from tfgan_app.layers.spectral import SpectralConv2D, SpectralDense, SpectralEmbedding
+from tfgan_app.layers.stacked import StackedBatchNormalization, StackedDense
 from tfgan_app.layers.style import (
     LearnedConstant,
     ModulatedConv2D,
@@ -41,6 +42,8 @@ __all__ = [
     "SpectralConv2D",
     "SpectralDense",
     "SpectralEmbedding",
+    "StackedBatchNormalization",
+    "StackedDense",
     "Style",
     "StyleMixing",
     "StyleStatistics",

@@ -67,12 +67,18 @@ def decode(x, image_shape, base_channels):
     return layers.Activation("tanh", dtype="float32")(x)
 
 
-def encode(x, base_channels):
-    """Applies the discriminator's layers but the last to `(batch, height, width, channels)`; returns features."""
+def encode(x, base_channels, batch_norm=True):
+    """Applies the discriminator's layers but the last to `(batch, height, width, channels)`; returns features.
+
+    Without batch normalisation, which penalties on each image's gradient forbid, layers have biases, and start as He
+    et al. 2015 (https://arxiv.org/abs/1502.01852) have it.
+    """
     _, halvings = start_and_doublings("DCGAN", x.shape[1:], 32)
     for index in range(halvings):
-        x = layers.Conv2D(base_channels * 2**index, 4, 2, "same", use_bias=False, kernel_initializer=_init())(x)
-        x = layers.LeakyReLU(_ALPHA)(_batch_norm()(x) if index else x)
+        init = _init() if batch_norm else "he_normal"
+        channels = base_channels * 2**index
+        x = layers.Conv2D(channels, 4, 2, "same", use_bias=not batch_norm, kernel_initializer=init)(x)
+        x = layers.LeakyReLU(_ALPHA)(_batch_norm()(x) if batch_norm and index else x)
     return layers.Flatten()(x)
 
 

@@ -1,0 +1,151 @@
+"""Mixtures of Gaussians in the plane."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers
+
+from tfgan_app.gan import GAN, draw_latents
+from tfgan_app.layers import Pack, StackedBatchNormalization, StackedDense
+from tfgan_app.modes.coverage import Coverage, kl_to_uniform
+
+__all__ = ["Mixture", "build_networks"]
+
+_NUM_TRAIN = 100_000
+_LATENT_DIM = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Mixture:
+    """Equally likely Gaussians in the plane.
+
+    Attributes:
+        centers: Their means, a tuple of pairs.
+        sigma: Their standard deviation on each axis.
+        num_samples: Points drawn to score a GAN.
+    """
+
+    centers: tuple
+    sigma: float
+    num_samples: int = 2500
+
+    def sample(self, num, seed):
+        """Returns float32 points `(num, 2)`."""
+        rng = np.random.default_rng(seed)
+        centers = np.array(self.centers)[rng.integers(len(self.centers), size=num)]
+        return (centers + rng.normal(scale=self.sigma, size=(num, 2))).astype(np.float32)
+
+    def coverage(self, points):
+        """Returns the `Coverage` of points `(num, 2)`: three standard deviations from a mode is high quality."""
+        centers = np.array(self.centers)
+        distances = np.linalg.norm(points[:, np.newaxis] - centers, axis=2)
+        nearest = distances.argmin(axis=1)
+        good = distances.min(axis=1) <= 3 * self.sigma
+        shares = np.bincount(nearest, minlength=len(centers)) / len(points)
+        return Coverage(len(set(nearest[good])), float(good.mean()), kl_to_uniform(shares))
+
+    def train(self, method, setting, seeds):
+        """Trains a GAN for each seed, all at once.
+
+        The training set of 100 000 points is the same for all. Weights, latents and the order of points depend on a
+        GAN's own seed, so that it matters to rounding only, and to the points of a gradient penalty, what it is trained
+        beside.
+
+        Args:
+            method: A `Method`.
+            setting: A `Setting`.
+            seeds: A list of integers.
+
+        Returns:
+            For each seed, `num_samples` points `(num_samples, 2)`.
+        """
+        generator, discriminator = build_networks(
+            seeds, method.packing, method.batch_norm, setting.g_width, setting.d_width
+        )
+        gan = _Stacked(generator, discriminator, seeds)
+        steps = method.compile(gan, setting, len(seeds))
+        points = tf.constant(self.sample(_NUM_TRAIN, 0).reshape(-1, 1, 1, 2))
+
+        def batch(step):
+            draws = [
+                tf.random.stateless_uniform((setting.batch_size,), (seed, step), 0, _NUM_TRAIN, tf.int64)
+                for seed in seeds
+            ]
+            return tf.gather(points, tf.concat(draws, axis=0))
+
+        gan.fit(tf.data.Dataset.counter().map(batch), steps_per_epoch=steps, verbose=0, shuffle=False)
+        return gan.points(self.num_samples, method.average)
+
+    def shown(self, points):
+        """Returns what `plot` needs of points: all of them."""
+        return points
+
+    def plot(self, axis, points):
+        """Draws points over the modes."""
+        centers = np.array(self.centers)
+        limit = 1.4 * np.abs(centers).max()
+        axis.scatter(*centers.T, s=60, facecolors="none", edgecolors="tab:red", linewidths=0.8)
+        axis.scatter(*points.T, s=2, alpha=0.4, color="tab:blue", linewidths=0)
+        axis.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
+
+
+def build_networks(seeds, packing=1, batch_norm=True, g_units=400, d_units=200):
+    """Returns stacked generators and discriminators, one of each for a seed: points are images `(1, 1, 2)`.
+
+    A generator has four layers of `g_units` rectified units, a discriminator three of `d_units` maxout units, each the
+    largest of five.
+    """
+    # No two layers of one seed, and of neighbouring ones, begin alike.
+    layer_seeds = iter([[1000 * seed + index for seed in seeds] for index in range(9)])
+    latents = x = keras.Input((_LATENT_DIM,), name="latents")
+    for _ in range(4):
+        x = StackedDense(g_units, next(layer_seeds), use_bias=not batch_norm)(x)
+        x = layers.ReLU()(StackedBatchNormalization(len(seeds))(x) if batch_norm else x)
+    points = layers.Reshape((1, 1, 2))(StackedDense(2, next(layer_seeds))(x))
+    generator = keras.Model(latents, points, name="generator")
+    images = keras.Input((1, 1, 2), name="images")
+    x = layers.Flatten()(Pack(packing)(images))
+    for _ in range(3):
+        x = layers.Reshape((d_units, 5))(StackedDense(5 * d_units, next(layer_seeds))(x))
+        x = Maximum()(x)
+    logits = StackedDense(1, next(layer_seeds))(x)
+    return generator, keras.Model(images, logits, name="discriminator")
+
+
+class Maximum(layers.Layer):
+    """The largest of the last axis: maxout, Goodfellow et al. 2013, https://arxiv.org/abs/1302.4389, equation 1."""
+
+    def call(self, inputs):
+        return tf.reduce_max(inputs, axis=-1)
+
+
+class _Stacked(GAN):
+    """GANs side by side: a batch holds a block of equal size for each.
+
+    A mean over the batch is one over the GANs as well, so each one's gradient is its own divided by their number.
+    """
+
+    def __init__(self, generator, discriminator, seeds):
+        super().__init__(generator, discriminator, seed=0)
+        self.seeds = seeds
+
+    def compile_defaults(self):
+        # XLA halves the time of a step of such small networks.
+        return {"jit_compile": True}
+
+    def draw(self, real, condition, seed):
+        return [self._latents(tf.shape(real)[0] // len(self.seeds), seed)]
+
+    def points(self, num, average):
+        """Returns points `(seeds, num, 2)` of the generators or their moving averages."""
+        network = self.ema_generator if average else self.generator
+        # Training counts its steps from 0.
+        latents = self._latents(num, tf.constant([0, -1], tf.int64))
+        return np.asarray(network(latents, training=False)).reshape(len(self.seeds), num, 2)
+
+    def _latents(self, num, seed):
+        # Far from each other: a GAN's penalties draw by the seeds that follow its own.
+        offsets = [tf.constant([1000 * own, 0], tf.int64) for own in self.seeds]
+        return tf.concat([draw_latents(num, self.latent_dim, seed + offset) for offset in offsets], axis=0)
