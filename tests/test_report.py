@@ -1,7 +1,9 @@
 """tfgan_app.report: one page that needs nothing else."""
 
 import base64
+import dataclasses
 import io
+import math
 import re
 
 import numpy as np
@@ -10,12 +12,15 @@ from conftest import random_images, tiny_gan
 from PIL import Image
 
 from tfgan_app.data import open_images
-from tfgan_app.memorisation import examine
+from tfgan_app.memorisation import SupportSize, examine
 from tfgan_app.metrics import load_extractor
 from tfgan_app.report import power_spectrum, write_report
 
 RECEIPT = {
-    "scores": {"fd": 1.234567, "fd_error": 0.0321, "cs": 2.5, "cs_std": 0.5, "intra_fd": 2.0, "intra_fd_3": 4.5},
+    "scores": {
+        **{"fd": 1.234567, "fd_error": 0.0321, "cs": 2.5, "cs_std": 0.5, "intra_fd": 2.0},
+        **{f"intra_fd_{index}": index + 1.5 for index in range(10)},
+    },
     "extractor": {"name": "mnist_cnn", "sha256": "ab" * 32},
     "real": {"name": "<digits>", "split": "test", "used": 40, "fallback_for": None, "class_names": list("0123456789")},
     "fake": {"used": 40, "source": "a & b"},
@@ -60,6 +65,24 @@ def test_page_holds_every_part_and_escapes_names(tmp_path, digits):
     for data in pictures:
         with Image.open(io.BytesIO(base64.b64decode(data))) as picture:
             assert len(np.unique(np.asarray(picture))) > 10
+
+
+def test_page_without_distances_by_class_and_without_twins(tmp_path, digits):
+    extractor = load_extractor("mnist_cnn")
+    receipt = {**RECEIPT, "scores": {"fd": 1.0}}
+    found = examine(digits[:10], digits[40:50], open_images("mnist_5k", split="train[:50]"), extractor)
+    found = dataclasses.replace(found, support=SupportSize(math.inf, 0, 1.0))
+    page = write_report(
+        tmp_path,
+        title="t",
+        receipt=receipt,
+        samples=digits[:10],
+        real=digits[40:50],
+        extractor=extractor,
+        memorisation=found,
+    ).read_text()
+    assert "<th>class</th><th>real</th><th>samples</th></tr>" in page
+    assert "different images: unbounded, no two are alike; of as many real images:" in page
 
 
 def test_page_of_a_gan_interpolates_and_leaves_out_what_it_has_not(tmp_path):

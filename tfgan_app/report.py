@@ -114,12 +114,13 @@ def _by_class(receipt, extractor, samples, real):
         found = np.argmax(extractor.outputs(images * 2.0 - 1.0)["logits"], axis=1)
         shares.append(np.bincount(found, minlength=extractor.num_logits) / len(images))
     names = receipt["real"].get("class_names") or []
+    distances = [receipt["scores"].get(f"intra_fd_{index}") for index in range(extractor.num_logits)]
     rows = []
     for index, (of_real, of_samples) in enumerate(zip(*shares, strict=True)):
-        distance = receipt["scores"].get(f"intra_fd_{index}")
-        name = names[index] if index < len(names) else str(index)
-        rows.append((name, f"{of_real:.1%}", f"{of_samples:.1%}", "" if distance is None else f"{distance:.4g}"))
-    return _table(("class", "real", "samples", "Frechet distance"), rows)
+        rows.append([names[index] if index < len(names) else str(index), f"{of_real:.1%}", f"{of_samples:.1%}"])
+        if None not in distances:
+            rows[-1].append(f"{distances[index]:.4g}")
+    return _table(("class", "real", "samples", "Frechet distance")[: len(rows[0])], rows)
 
 
 def _table(head, rows):
@@ -173,8 +174,12 @@ def _verdict(memorisation):
         "Above samples, below the training image nearest to each in features: the first ten, then the ten nearest of "
         f"{len(memorisation.distances):,}. {verdict} Median distances {test.fake:.3g} and {test.held_out:.3g}, rank "
         f"test z = {test.z:.1f}, p = {test.p_value:.2g}. Birthday-paradox estimate of different images: "
-        f"{memorisation.support.estimate:,.0f}; of as many real images: {memorisation.real_support.estimate:,.0f}."
+        f"{_estimate(memorisation.support)}; of as many real images: {_estimate(memorisation.real_support)}."
     )
+
+
+def _estimate(support):
+    return f"{support.estimate:,.0f}" if support.duplicates else "unbounded, no two are alike"
 
 
 def _interpolation(gan, rows=6, steps=10):
