@@ -63,8 +63,7 @@ def examine(samples, held_out, train, extractor):
     queries = np.concatenate([of_samples, of_held_out])
     distances = np.full(len(queries), np.inf)
     neighbours = np.zeros_like(samples)
-    for batch in train.in_order(_BATCH):
-        images = np.asarray(batch[0] if train.num_classes else batch)
+    for images, _ in train.pairs(_BATCH):
         indices, found = nearest(queries, _features(extractor, images))
         closer = found < distances
         distances[closer] = found[closer]

@@ -1,6 +1,7 @@
 """ImageSet: images of one split, whatever they were read from, and how a run draws batches of them."""
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -85,11 +86,15 @@ class ImageSet:
         """Returns one pass in a fixed order, the smaller last batch included, for evaluation."""
         return self._finished(self.records.in_order(batch_size))
 
+    def pairs(self, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+        """Yields the batches of `in_order` as arrays, images and their labels or None."""
+        for batch in self.in_order(batch_size):
+            images, labels = batch if self.class_names is not None else (batch, None)
+            yield np.asarray(images), None if labels is None else np.asarray(labels)
+
     def first(self, num: int) -> tuple[np.ndarray, np.ndarray | None]:
         """Returns the first images in [-1, 1], `(num, height, width, channels)`, and their labels or None."""
-        batch = next(iter(self.in_order(min(num, self.num_images))))
-        images, labels = batch if self.class_names is not None else (batch, None)
-        return np.asarray(images), None if labels is None else np.asarray(labels)
+        return next(self.pairs(min(num, self.num_images)))
 
     def require_labels(self) -> int:
         """Returns the number of classes.

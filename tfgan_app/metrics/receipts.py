@@ -132,10 +132,9 @@ class ArrayFakes:
     def batch(self, start, stop, labels):
         """Returns the images of a range as `GANFakes.batch`; ranges come in order."""
         if not start:
-            self._left = iter(self.images.in_order(stop))
-        batch = next(self._left)
-        images = batch[0] if self.images.num_classes else batch
-        return (np.asarray(images)[: stop - start] + 1.0) / 2.0
+            self._left = self.images.pairs(stop)
+        images, _ = next(self._left)
+        return (images[: stop - start] + 1.0) / 2.0
 
 
 def score(fakes, images, metrics, *, batch_size=250, num_images=None, facts=None, progress=None):
@@ -159,11 +158,10 @@ def score(fakes, images, metrics, *, batch_size=250, num_images=None, facts=None
     total = min(num_images or images.num_images, images.num_images)
     progress = progress or (lambda line: None)
     done = 0
-    for batch in images.in_order(batch_size):
-        real, labels = batch if images.num_classes else (batch, None)
-        real, begin = real[: total - done], done
+    for real, labels in images.pairs(batch_size):
+        real, begin = tf.constant(real[: total - done]), done
         done += len(real)
-        labels = None if labels is None else np.asarray(labels[: len(real)])
+        labels = None if labels is None else labels[: len(real)]
         observation = Batch(
             real,
             _to_range(fakes.batch(begin, done, labels)),
