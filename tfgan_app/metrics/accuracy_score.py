@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from tfgan_app.metrics.base import ImageMetric
+from tfgan_app.metrics.base import Buffer, ImageMetric
 from tfgan_app.precision import dtype_policy
 
 __all__ = ["ClassificationAccuracyScore"]
@@ -37,11 +37,8 @@ class ClassificationAccuracyScore(ImageMetric):
         self.image_shape, self.num_classes = tuple(image_shape), num_classes
         self.num_images, self.steps, self.seed = num_images, steps, seed
         shape = (num_images, *self.image_shape)
-        self._real, self._fake = (
-            self.add_variable(shape, initializer="zeros", dtype="uint8", name=side) for side in ("real", "fake")
-        )
-        self._labels = self.add_variable((num_images,), initializer="zeros", dtype="int32", name="labels")
-        self._count = self.add_variable((), initializer="zeros", dtype="int64", name="count")
+        self._real, self._fake = (Buffer(self, side, shape, "uint8") for side in ("real", "fake"))
+        self._labels = Buffer(self, "labels", (num_images,), "int32")
 
     def observe(self, batch):
         """Adds a `Batch`.
@@ -55,19 +52,9 @@ class ClassificationAccuracyScore(ImageMetric):
 
     def update_state(self, real, fake, labels, sample_weight=None):
         """Adds images in [-1, 1] whose classes are `labels` `(batch,)`, of either side."""
-        begin = self._count.value
-        room = self.num_images - begin
-        for stored, images in ((self._real, real), (self._fake, fake)):
-            images = tf.cast(tf.round((tf.clip_by_value(images, -1.0, 1.0) + 1.0) * 127.5), tf.uint8)[:room]
-            stored.value[begin : begin + tf.shape(images, tf.int64)[0]].assign(images)
-        labels = tf.cast(labels, tf.int32)[:room]
-        end = begin + tf.shape(labels, tf.int64)[0]
-        self._labels.value[begin:end].assign(labels)
-        self._count.assign(end)
-
-    def reset_state(self):
-        # What is stored is overwritten.
-        self._count.assign(0)
+        for kept, images in ((self._real, real), (self._fake, fake)):
+            kept.add(tf.round((tf.clip_by_value(images, -1.0, 1.0) + 1.0) * 127.5))
+        self._labels.add(labels)
 
     def result(self):
         """Returns the accuracy, a float in [0, 1].
@@ -75,11 +62,11 @@ class ClassificationAccuracyScore(ImageMetric):
         Raises:
             ValueError: With fewer images than a batch.
         """
-        count, size = int(self._count), 100
+        count, size = len(self._labels), 100
         if count < size:
             raise ValueError(f"{type(self).__name__} needs at least {size} images of each side. Received: {count}")
-        real, fake = (np.asarray(x.value[:count], np.float32) / 127.5 - 1.0 for x in (self._real, self._fake))
-        labels = np.asarray(self._labels.value[:count])
+        real, fake = (kept.array(np.float32) / 127.5 - 1.0 for kept in (self._real, self._fake))
+        labels = self._labels.array(np.int32)
         with dtype_policy("float32"):
             network = _build_network(self.image_shape, self.num_classes, self.seed)
         order = tf.data.Dataset.from_tensor_slices((fake, labels)).shuffle(count, seed=self.seed)

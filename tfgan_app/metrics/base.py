@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tfgan_app.metrics.extractors import load_extractor
 
-__all__ = ["Batch", "ImageMetric", "StoredFeatures"]
+__all__ = ["Batch", "Buffer", "ImageMetric", "StoredFeatures"]
 
 
 class Batch:
@@ -32,6 +32,36 @@ class Batch:
         if key not in self._outputs:
             self._outputs[key] = extractor.outputs(self.real), extractor.outputs(self.fake)
         return self._outputs[key]
+
+
+class Buffer:
+    """The first rows that a metric is given, in variables of that metric, which resets them with its others.
+
+    Args:
+        metric: The `keras.metrics.Metric`.
+        name: Name of the variable.
+        shape: `(num_rows, ...)`; rows beyond that are not kept.
+        dtype: What rows are cast to.
+    """
+
+    def __init__(self, metric, name, shape, dtype="float32"):
+        self._rows = metric.add_variable(shape, initializer="zeros", dtype=dtype, name=name)
+        self._count = metric.add_variable((), initializer="zeros", dtype="int64", name=f"{name}_count")
+
+    def add(self, rows):
+        """Keeps rows `(batch, ...)`, as far as there is room."""
+        begin = self._count.value
+        rows = tf.cast(rows, self._rows.dtype)[: self._rows.shape[0] - begin]
+        end = begin + tf.shape(rows, tf.int64)[0]
+        self._rows.value[begin:end].assign(rows)
+        self._count.assign(end)
+
+    def __len__(self):
+        return int(self._count)
+
+    def array(self, dtype):
+        """Returns the rows kept, as an array of another dtype."""
+        return np.asarray(self._rows.value[: len(self)], dtype)
 
 
 class ImageMetric(keras.metrics.Metric):
@@ -90,25 +120,13 @@ class StoredFeatures(ImageMetric):
     def __init__(self, extractor, name, num_images=10_000, **kwargs):
         super().__init__(extractor, name, **kwargs)
         self.num_images = num_images
-        self._real, self._fake = (self._store(side) for side in ("real", "fake"))
-
-    def _store(self, side):
-        shape = (self.num_images, self.extractor.feature_dim)
-        features = self.add_variable(shape, initializer="zeros", dtype="float32", name=f"{side}_features")
-        return features, self.add_variable((), initializer="zeros", dtype="int64", name=f"{side}_count")
+        shape = (num_images, self.extractor.feature_dim)
+        self._real, self._fake = (Buffer(self, f"{side}_features", shape) for side in ("real", "fake"))
 
     def update_state(self, real_features, fake_features, sample_weight=None):
         """Adds features `(batch, feature_dim)`; the two batches may differ in size, and either may be empty."""
-        for (stored, count), features in ((self._real, real_features), (self._fake, fake_features)):
-            features = tf.cast(features, tf.float32)[: self.num_images - count.value]
-            end = count.value + tf.shape(features, tf.int64)[0]
-            stored.value[count.value : end].assign(features)
-            count.assign(end)
-
-    def reset_state(self):
-        # What is stored is overwritten.
-        for _, count in (self._real, self._fake):
-            count.assign(0)
+        self._real.add(real_features)
+        self._fake.add(fake_features)
 
     def stored(self):
         """Returns the features kept, real and fake, as float64 arrays `(num, feature_dim)`.
@@ -116,12 +134,10 @@ class StoredFeatures(ImageMetric):
         Raises:
             ValueError: With fewer than two images of a side.
         """
-        return self._stored("real", *self._real), self._stored("fake", *self._fake)
-
-    def _stored(self, side, features, count):
-        if int(count) < 2:
-            raise ValueError(f"{type(self).__name__} needs at least 2 {side} images. Received: {int(count)}")
-        return np.asarray(features.value[: int(count)], np.float64)
+        for side, kept in (("real", self._real), ("fake", self._fake)):
+            if len(kept) < 2:
+                raise ValueError(f"{type(self).__name__} needs at least 2 {side} images. Received: {len(kept)}")
+        return self._real.array(np.float64), self._fake.array(np.float64)
 
     def settings(self):
         return {"num_images": self.num_images}

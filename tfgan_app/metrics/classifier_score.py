@@ -2,9 +2,8 @@
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-from tfgan_app.metrics.base import ImageMetric
+from tfgan_app.metrics.base import Buffer, ImageMetric
 
 __all__ = ["ClassifierScore", "classifier_score"]
 
@@ -36,23 +35,14 @@ class ClassifierScore(ImageMetric):
         self.num_images, self.splits, self.seed = num_images, splits, seed
         if self.extractor.num_logits is None:
             raise ValueError(f"The feature extractor {self.extractor.name} has no class logits to score by.")
-        shape = (num_images, self.extractor.num_logits)
-        self._logits = self.add_variable(shape, initializer="zeros", dtype="float32", name="logits")
-        self._count = self.add_variable((), initializer="zeros", dtype="int64", name="count")
+        self._logits = Buffer(self, "logits", (num_images, self.extractor.num_logits))
 
     def observe(self, batch):
         self.update_state(batch.outputs(self.extractor)[1]["logits"])
 
     def update_state(self, logits, sample_weight=None):
         """Adds class logits `(batch, num_classes)` of generated images."""
-        logits = tf.cast(logits, tf.float32)[: self.num_images - self._count.value]
-        end = self._count.value + tf.shape(logits, tf.int64)[0]
-        self._logits.value[self._count.value : end].assign(logits)
-        self._count.assign(end)
-
-    def reset_state(self):
-        # What is stored is overwritten.
-        self._count.assign(0)
+        self._logits.add(logits)
 
     def result(self):
         """Returns the mean over the splits, a float."""
@@ -63,8 +53,7 @@ class ClassifierScore(ImageMetric):
         return {self.name: value, f"{self.name}_std": deviation}
 
     def _measured(self):
-        logits = np.asarray(self._logits.value[: int(self._count)], np.float64)
-        return classifier_score(logits, self.splits, self.seed)
+        return classifier_score(self._logits.array(np.float64), self.splits, self.seed)
 
     def settings(self):
         return {"num_images": self.num_images, "splits": self.splits, "seed": self.seed}

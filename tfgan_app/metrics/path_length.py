@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfgan_app.metrics.base import ImageMetric
+from tfgan_app.metrics.base import Buffer, ImageMetric
 
 __all__ = ["PerceptualPathLength", "path_length"]
 
@@ -27,8 +27,7 @@ class PerceptualPathLength(ImageMetric):
     def __init__(self, extractor, name="ppl", num_images=10_000, epsilon=1e-4, discard=1.0, **kwargs):
         super().__init__(extractor, name, **kwargs)
         self.num_images, self.epsilon, self.discard = num_images, epsilon, discard
-        self._steps = self.add_variable((num_images,), initializer="zeros", dtype="float32", name="steps")
-        self._count = self.add_variable((), initializer="zeros", dtype="int64", name="count")
+        self._steps = Buffer(self, "steps", (num_images,))
 
     def observe(self, batch):
         """Adds one pair an image.
@@ -42,20 +41,11 @@ class PerceptualPathLength(ImageMetric):
 
     def update_state(self, first_features, second_features, sample_weight=None):
         """Adds features `(batch, feature_dim)` of pairs of images."""
-        steps = tf.reduce_sum(tf.square(tf.cast(first_features - second_features, tf.float32)), axis=1)
-        steps = steps[: self.num_images - self._count.value]
-        end = self._count.value + tf.shape(steps, tf.int64)[0]
-        self._steps.value[self._count.value : end].assign(steps)
-        self._count.assign(end)
-
-    def reset_state(self):
-        # What is stored is overwritten.
-        self._count.assign(0)
+        self._steps.add(tf.reduce_sum(tf.square(tf.cast(first_features - second_features, tf.float32)), axis=1))
 
     def result(self):
         """Returns the mean squared length, a float."""
-        steps = np.asarray(self._steps.value[: int(self._count)], np.float64)
-        return path_length(steps / self.epsilon**2, self.discard)
+        return path_length(self._steps.array(np.float64) / self.epsilon**2, self.discard)
 
     def settings(self):
         return {"num_images": self.num_images, "epsilon": self.epsilon, "discard": self.discard}
