@@ -11,7 +11,10 @@ from tfgan_app.losses import Minimax, NonSaturating
 from tfgan_app.metrics.extractors import load_extractor
 from tfgan_app.schedules import has_schedule
 
-__all__ = ["CollapseGuard", "TrainingCollapsed"]
+__all__ = ["ROLLBACK_FACTOR", "CollapseGuard", "TrainingCollapsed"]
+
+# Of the learning rates, at each rollback.
+ROLLBACK_FACTOR = 0.5
 
 
 class TrainingCollapsed(Exception):  # noqa: N818  # said like a diagnosis, as `Stopped` is
@@ -61,7 +64,7 @@ class CollapseGuard(keras.callbacks.Callback):
         action="warn",
         checkpoints=None,
         monitor=None,
-        learning_rate_factor=0.5,
+        learning_rate_factor=ROLLBACK_FACTOR,
         max_rollbacks=3,
         patience=1,
         min_diversity=0.4,

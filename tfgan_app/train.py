@@ -143,6 +143,7 @@ def _train(settings, run):
     from tfgan_app import runs
     from tfgan_app.callbacks import Stopped
     from tfgan_app.checkpoints import Checkpoints
+    from tfgan_app.collapse import ROLLBACK_FACTOR
     from tfgan_app.export import exported_step
     from tfgan_app.metrics import FrechetDistance
 
@@ -162,7 +163,7 @@ def _train(settings, run):
     command = runs.command_line(sys.argv)
     if restored:
         # Constant learning rates are part of the optimizers' state; those asked for now take its place.
-        runs.set_learning_rates(gan, settings, 0.5 ** len(run.rollbacks))
+        runs.set_learning_rates(gan, settings, ROLLBACK_FACTOR ** len(run.rollbacks))
         print(f"Going on from step {step} ({restored}).")
     if step < settings["train_steps"]:
         _require_whole_executions(settings, step)
