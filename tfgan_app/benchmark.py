@@ -39,13 +39,15 @@ def main(argv):
     from tfgan_app.metrics.receipts import versions
 
     name, seeds = flags.FLAGS.task, list(range(flags.FLAGS.seeds))
-    task, methods, setting = modes.TASKS[name], modes.methods(name), _setting(modes)
+    task, methods, setting = modes.TASKS[name], modes.methods(name, flags.FLAGS.setting), _setting(modes)
     unknown = [model for model in flags.FLAGS.model if model not in methods]
     if unknown or not flags.FLAGS.model:
         raise cli.UsageError(f"--model={','.join(unknown)} is not among {', '.join(methods)}")
     stem = f"{name}_small_discriminator" if flags.FLAGS.small_discriminator else name
     try:
         report = modes.Report(pathlib.Path(flags.FLAGS.out), stem, {"task": name, **dataclasses.asdict(setting)})
+        for model in flags.FLAGS.model:
+            report.begin(model, methods[model].facts())
     except ValueError as error:
         raise cli.UsageError(f"--out: {error}") from error
     report.content |= {"setting": flags.FLAGS.setting, "date": f"{datetime.date.today()}", "versions": versions()}

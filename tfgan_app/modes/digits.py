@@ -71,8 +71,7 @@ class StackedDigits:
 
         batches = tf.data.Dataset.counter().map(batch).prefetch(tf.data.AUTOTUNE)
         gan.fit(batches, steps_per_epoch=steps, verbose=0, shuffle=False)
-        network = gan.ema_generator if method.average else gan.generator
-        return self._draw(network, seed)
+        return self._draw(gan.ema_generator, seed)
 
     def _draw(self, network, seed):
         # Training counts its steps from 0.

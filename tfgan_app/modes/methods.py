@@ -11,7 +11,7 @@ from tfgan_app.losses import NonSaturating, Relativistic, Wasserstein
 from tfgan_app.penalties import R1, R2, GradientPenalty
 from tfgan_app.schedules import CosineRamp
 
-__all__ = ["METHODS", "Method", "Setting", "relativistic"]
+__all__ = ["METHODS", "Adam", "Method", "Setting", "relativistic"]
 
 _STEPS_PER_EXECUTION = 100
 
@@ -25,8 +25,6 @@ class Setting:
         batch_size: Samples in a batch.
         g_width: Units or base channels of the generator.
         d_width: Those of the discriminator.
-        learning_rate: Adam's, for both networks, where the method has none of its own.
-        beta_1: Adam's, likewise.
         seeds_at_once: Seeds trained as one model. Of eight with 128 and 32 units, each took 0.6 of the processor time
             of one trained alone, and all compile once; with the paper's 400 and 200 a gain was not shown.
     """
@@ -35,9 +33,33 @@ class Setting:
     batch_size: int
     g_width: int
     d_width: int
+    seeds_at_once: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Adam:
+    """Adam for both networks, and what samples are drawn with.
+
+    Attributes:
+        learning_rate: At the start.
+        beta_1: Adam's.
+        beta_2: Adam's.
+        end: Share of the learning rate that is left at the end, to which it falls as half a cosine.
+        ema_decay: Of the moving average of the generator, with which samples are drawn; 0: its last weights.
+    """
+
     learning_rate: float
     beta_1: float
-    seeds_at_once: int = 1
+    beta_2: float = 0.999
+    end: float = 1.0
+    ema_decay: float = 0.0
+
+    def build(self, steps, copies):
+        """Returns an optimizer for `copies` networks in one."""
+        rate = self.learning_rate
+        rate = rate if self.end == 1.0 else CosineRamp(rate, self.end * rate, steps)
+        # Of a mean over copies, each one's gradient is that much smaller, and Adam divides by it.
+        return keras.optimizers.Adam(rate, self.beta_1, self.beta_2, epsilon=1e-7 / copies)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,49 +67,56 @@ class Method:
     """A GAN's training.
 
     Attributes:
-        arguments: Returns arguments of `compile`, made anew for each GAN.
+        loss: Returns the loss.
+        penalties: Returns the discriminator's penalties.
+        adam: An `Adam`.
+        n_critic: Updates of the discriminator for each of the generator.
         packing: Samples that the discriminator judges at once.
         batch_norm: Whether networks normalise by the batch where the task's do.
-        adam: Arguments of Adam that differ from the setting's.
-        decay: Whether the learning rate falls to 0 as half a cosine.
-        average: Whether samples come from the moving average of the generator.
     """
 
-    arguments: Callable[[], dict[str, Any]]
+    loss: Callable[[], Any]
+    penalties: Callable[[], list[Any]] = list
+    adam: Adam = Adam(1e-3, 0.8)
+    n_critic: int = 1
     packing: int = 1
     batch_norm: bool = True
-    adam: dict[str, float] = dataclasses.field(default_factory=dict)
-    decay: bool = False
-    average: bool = False
 
     def compile(self, gan, setting, copies=1):
         """Compiles a GAN, or `copies` of them in one; returns the steps that the budget allows."""
-        arguments = self.arguments()
         # Budgets count what is seen of the data, and so updates of the discriminator.
-        steps = setting.steps // arguments.get("n_critic", 1)
-        for name in ("g_optimizer", "d_optimizer"):
-            # Of a mean over copies, each one's gradient is that much smaller, and Adam divides by it.
-            adam = {"learning_rate": setting.learning_rate, "beta_1": setting.beta_1, "epsilon": 1e-7 / copies}
-            adam.update(self.adam)
-            if self.decay:
-                adam["learning_rate"] = CosineRamp(adam["learning_rate"], 0.0, steps)
-            arguments[name] = keras.optimizers.Adam(**adam)
-        gan.compile(**arguments, steps_per_execution=math.gcd(steps, _STEPS_PER_EXECUTION))
+        steps = setting.steps // self.n_critic
+        gan.compile(
+            self.adam.build(steps, copies),
+            self.adam.build(steps, copies),
+            loss=self.loss(),
+            penalties=self.penalties(),
+            n_critic=self.n_critic,
+            ema_decay=self.adam.ema_decay,
+            steps_per_execution=math.gcd(steps, _STEPS_PER_EXECUTION),
+        )
         return steps
 
+    def facts(self):
+        """Returns all that it is, as JSON takes it."""
+        facts = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        objects = {"loss": self.loss(), "penalties": self.penalties(), "adam": dataclasses.asdict(self.adam)}
+        return facts | {name: keras.saving.serialize_keras_object(value) for name, value in objects.items()}
 
-def relativistic(gamma, ema_decay=0.999):
-    """Returns the arguments of R3GAN's loss: relativistic pairs, with gamma / 2 times each of R1 and R2."""
-    penalties = [R1(gamma / 2), R2(gamma / 2)]
-    return {"loss": Relativistic(), "penalties": penalties, "ema_decay": ema_decay}
+
+def _non_saturating():
+    return NonSaturating(real_label=1.0)
+
+
+def relativistic(gamma, interval=1, **kwargs):
+    """Returns a `Method` of R3GAN's loss: relativistic pairs, with gamma / 2 times each of R1 and R2."""
+    return Method(Relativistic, lambda: [R1(gamma / 2, interval), R2(gamma / 2, interval)], batch_norm=False, **kwargs)
 
 
 METHODS = {
-    "gan": Method(lambda: {"loss": NonSaturating(real_label=1.0)}),
-    "wgan_gp": Method(
-        lambda: {"loss": Wasserstein(), "penalties": [GradientPenalty()], "n_critic": 5}, batch_norm=False
-    ),
-    "pacgan2": Method(lambda: {"loss": NonSaturating(real_label=1.0)}, packing=2),
-    "pacgan4": Method(lambda: {"loss": NonSaturating(real_label=1.0)}, packing=4),
-    "r3gan": Method(lambda: relativistic(0.1), batch_norm=False, average=True),
+    "gan": Method(_non_saturating),
+    "wgan_gp": Method(Wasserstein, lambda: [GradientPenalty()], n_critic=5, batch_norm=False),
+    "pacgan2": Method(_non_saturating, packing=2),
+    "pacgan4": Method(_non_saturating, packing=4),
+    "r3gan": relativistic(0.1),
 }

@@ -76,7 +76,7 @@ class Mixture:
             return tf.gather(points, tf.concat(draws, axis=0))
 
         gan.fit(tf.data.Dataset.counter().map(batch), steps_per_epoch=steps, verbose=0, shuffle=False)
-        return gan.points(self.num_samples, method.average)
+        return gan.points(self.num_samples)
 
     def shown(self, points):
         """Returns what `plot` needs of points: all of them."""
@@ -138,12 +138,11 @@ class _Stacked(GAN):
     def draw(self, real, condition, seed):
         return [self._latents(tf.shape(real)[0] // len(self.seeds), seed)]
 
-    def points(self, num, average):
-        """Returns points `(seeds, num, 2)` of the generators or their moving averages."""
-        network = self.ema_generator if average else self.generator
+    def points(self, num):
+        """Returns points `(seeds, num, 2)` of the generators' moving averages."""
         # Training counts its steps from 0.
         latents = self._latents(num, tf.constant([0, -1], tf.int64))
-        return np.asarray(network(latents, training=False)).reshape(len(self.seeds), num, 2)
+        return np.asarray(self.ema_generator(latents, training=False)).reshape(len(self.seeds), num, 2)
 
     def _latents(self, num, seed):
         # Far from each other: a GAN's penalties draw by the seeds that follow its own.

@@ -31,21 +31,37 @@ class Report:
 
     def __init__(self, folder, name, settings):
         self.folder, self.name = folder, name
-        self.content = {"settings": settings, "real": None, "runs": []}
+        self.content = {"settings": settings, "real": None, "methods": {}, "runs": []}
         self.samples = {}
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{name}.json"
         if path.exists():
             self.content = json.loads(path.read_text())
-            before = self.content["settings"]
-            changed = [key for key in settings if settings[key] != before.get(key)]
-            if changed:
-                changes = ", ".join(f"{key} {before.get(key)} -> {settings[key]}" for key in changed)
-                raise ValueError(f"{path} holds runs of other settings ({changes}). Give another folder.")
+            self._refuse_others(self.content["settings"], settings, "other settings")
         path = folder / f"{name}.npz"
         if path.exists():
             with np.load(path) as arrays:
                 self.samples = dict(arrays)
+
+    def begin(self, method, facts):
+        """Takes note of what a method is.
+
+        Args:
+            method: Its name.
+            facts: What it is, as JSON takes it.
+
+        Raises:
+            ValueError: If the folder's runs of it were made with something else.
+        """
+        facts = json.loads(json.dumps(facts))
+        self._refuse_others(self.content["methods"].setdefault(method, facts), facts, f"another {method}")
+
+    def _refuse_others(self, before, after, what):
+        changed = [key for key in after if after[key] != before.get(key)]
+        if changed:
+            changes = ", ".join(f"{key} {before.get(key)} -> {after[key]}" for key in changed)
+            path = self.folder / f"{self.name}.json"
+            raise ValueError(f"{path} holds runs of {what} ({changes}). Give another folder.")
 
     def missing(self, method, seeds):
         """Returns those of `seeds` without a run of a method; the first also where its samples are gone."""

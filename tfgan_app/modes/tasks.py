@@ -1,13 +1,14 @@
 """The data sets, and on which networks and budget GANs are compared there."""
 
+import dataclasses
 import itertools
 import math
 
 from tfgan_app.modes.digits import StackedDigits
-from tfgan_app.modes.methods import METHODS, Method, Setting, relativistic
+from tfgan_app.modes.methods import METHODS, Adam, Setting, relativistic
 from tfgan_app.modes.mixtures import Mixture
 
-__all__ = ["SETTINGS", "TASKS", "methods"]
+__all__ = ["CANDIDATES", "SETTINGS", "TASKS", "methods"]
 
 TASKS: dict[str, Mixture | StackedDigits] = {
     "ring": Mixture(tuple((math.cos(k * math.pi / 4), math.sin(k * math.pi / 4)) for k in range(8)), 0.01),
@@ -17,35 +18,48 @@ TASKS: dict[str, Mixture | StackedDigits] = {
 
 # `paper` is PacGAN's: 400 epochs of 100 000 points, and 50 of 128 000 images. `short` fits two cores.
 _PLANE = {
-    "paper": Setting(400_000, 100, 400, 200, learning_rate=1e-4, beta_1=0.8),
-    "short": Setting(10_000, 100, 64, 32, learning_rate=1e-3, beta_1=0.8, seeds_at_once=10),
+    "paper": Setting(400_000, 100, 400, 200),
+    "short": Setting(20_000, 100, 64, 32, seeds_at_once=10),
 }
 SETTINGS = {
     "ring": _PLANE,
     "grid": _PLANE,
-    "stacked_mnist": {
-        "paper": Setting(100_000, 64, 64, 64, learning_rate=2e-4, beta_1=0.5),
-        "short": Setting(5000, 64, 16, 16, learning_rate=2e-4, beta_1=0.5),
-    },
+    "stacked_mnist": {"paper": Setting(100_000, 64, 64, 64), "short": Setting(25_000, 64, 32, 32)},
 }
 
-_BEST_IN_PLANE = Method(
-    lambda: relativistic(0.1),
-    batch_norm=False,
-    adam={"learning_rate": 3e-3, "beta_1": 0.0, "beta_2": 0.99},
-    decay=True,
-    average=True,
-)
-_BEST_OF_DIGITS = Method(
-    lambda: relativistic(1.0),
-    batch_norm=False,
-    adam={"learning_rate": 1e-3},
-    decay=True,
-    average=True,
-)
-_BEST = {"ring": _BEST_IN_PLANE, "grid": _BEST_IN_PLANE, "stacked_mnist": _BEST_OF_DIGITS}
+_AVERAGED = {"end": 0.1, "ema_decay": 0.999}
+# Of these benchmarks/modes_tuning.py chooses, on seeds of its own, what each method has in the setting `short`.
+CANDIDATES = {
+    "plane": {
+        "published": Adam(1e-3, 0.8),
+        "slow": Adam(1e-3, 0.0, 0.9, **_AVERAGED),
+        "fast": Adam(3e-3, 0.0, 0.9, **_AVERAGED),
+    },
+    "digits": {"published": Adam(2e-4, 0.5), "slow": Adam(1e-3, 0.0, 0.9, **_AVERAGED)},
+}
+_CHOSEN = {
+    "plane": {"gan": "slow", "wgan_gp": "fast", "pacgan2": "slow", "pacgan4": "slow", "r3gan": "fast", "best": "fast"},
+    "digits": {
+        "gan": "published",
+        "wgan_gp": "slow",
+        "pacgan2": "published",
+        "pacgan4": "published",
+        "r3gan": "slow",
+        "best": "slow",
+    },
+}
+_PUBLISHED = {"plane": Adam(1e-4, 0.8), "digits": Adam(2e-4, 0.5)}
+_BEST = {"plane": relativistic(0.05), "digits": relativistic(1.0, interval=4)}
 
 
-def methods(task):
-    """Returns the methods by name: those of all tasks, and `best`, the best setting known for this one."""
-    return {**METHODS, "best": _BEST[task]}
+def methods(task, setting):
+    """Returns by name the methods, each with its optimizer for a task and setting.
+
+    `best` is the best setting known for the task, and has its own optimizer in every one.
+    """
+    kind = "digits" if task == "stacked_mnist" else "plane"
+    found = {**METHODS, "best": _BEST[kind]}
+    adams = {name: CANDIDATES[kind][chosen] for name, chosen in _CHOSEN[kind].items()}
+    if setting == "paper":
+        adams = dict.fromkeys(METHODS, _PUBLISHED[kind]) | {"best": adams["best"]}
+    return {name: dataclasses.replace(method, adam=adams[name]) for name, method in found.items()}
