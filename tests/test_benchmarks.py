@@ -253,7 +253,7 @@ def test_family_goes_on_where_it_stopped_and_writes_its_pages(family, monkeypatc
 
 def test_the_page_on_modes_has_every_task_and_its_command(tmp_path):
     page = load("modes_page")
-    setting = {"steps": 5, "batch_size": 100, "g_width": 64, "d_width": 32, "learning_rate": 1e-3, "beta_1": 0.8}
+    setting = {"steps": 5, "batch_size": 100, "g_width": 64, "d_width": 32}
     found = {"modes": 8, "high_quality": 0.5, "kl": 0.25}
     ring = {
         "settings": {"task": "ring", **setting},
@@ -270,10 +270,55 @@ def test_the_page_on_modes_has_every_task_and_its_command(tmp_path):
         "real": {**found, "high_quality": None},
     }
     where = {"cores": 2, "cpu": "Chip"}
-    text = page.page({"ring": ring, "stacked_mnist_small_discriminator": digits}, where, "modes")
+    tuning = {"digits": {"gan": {"published": {"stacked_mnist": [0.5]}, "slow": {"stacked_mnist": [0.25]}}}}
+    text = page.page({"ring": ring, "stacked_mnist_small_discriminator": digits}, tuning, where, "modes")
     assert "2 cores of Chip, 2026-11-21, TensorFlow 2.21.0" in " ".join(text.split())
     assert "--task=ring --setting=short --seeds=2 --steps=5 \\\n  --model=gan --out=docs/modes" in text
     assert "--task=stacked_mnist --setting=short --seeds=1 --small_discriminator --steps=5 \\\n  --model=best" in text
     assert "| gan | 8, 50.0%, 0.250 |  |" in text and "| best |  | 8, 0.250 |" in text
     assert "| gan | 8.0 ± 0.0 | 50.0 ± 0.0 | 0.250 ± 0.000 | 1 ± 0 |" in text
+    assert "| Adam(0.5, 0.999) at 0.0002 | **0.50** |" in text
     assert "![samples](modes/ring.png)" in text
+
+
+# modes_tuning.py
+
+
+@pytest.fixture(scope="module")
+def modes_tuning():
+    return load("modes_tuning")
+
+
+def test_the_best_candidate_is_that_of_the_highest_mean(modes_tuning):
+    scores = {
+        "gan": {
+            "published": {"ring": [0.5, 0.7], "grid": [0.9, 0.9]},
+            "fast": {"ring": [0.8, 0.8], "grid": [0.7, 0.78]},
+        },
+        "r3gan": {"published": {"ring": [0.1], "grid": [0.1]}, "fast": {"ring": [0.0], "grid": [0.3]}},
+    }
+    assert modes_tuning.chosen(scores) == {"gan": "fast", "r3gan": "fast"}
+    scores["gan"]["published"]["ring"] = [0.7, 0.7]
+    assert modes_tuning.chosen(scores)["gan"] == "published"
+    slow = {"slow": {"ring": [0.0], "grid": [0.0]}}
+    lines = modes_tuning.table("plane", {name: own | slow for name, own in scores.items()}).splitlines()
+    assert lines[0] == "| | gan | r3gan |"
+    assert lines[2] == "| Adam(0.8, 0.999) at 0.001 | **0.80** | 0.10 |"
+    assert lines[4].endswith("0.003, falling to 0.0003, samples of the average (0.999) | 0.77 | **0.15** |")
+
+
+def test_a_run_is_scored_by_modes_and_quality(modes_tuning):
+    adam = load("modes_tuning").modes.Adam(1e-3, 0.0)
+    (found,) = modes_tuning.score("ring", "gan", adam, 1, [5])
+    assert 0.0 <= found <= 1.0
+
+
+@pytest.mark.parametrize("kind", ["plane", "digits"])
+def test_methods_have_the_optimizer_that_the_committed_scores_choose(modes_tuning, kind):
+    from tfgan_app import modes
+
+    scores = json.loads((ROOT / "docs" / "modes" / "tuning.json").read_text())[kind]
+    methods = modes.methods({"plane": "ring", "digits": "stacked_mnist"}[kind], "short")
+    for name, candidate in modes_tuning.chosen(scores).items():
+        assert methods[name].adam == modes.CANDIDATES[kind][candidate], name
+    assert set(scores) == set(modes_tuning.METHODS)
