@@ -43,8 +43,8 @@ def score(task, method, adam, steps, seeds):
     data, setting = modes.TASKS[task], dataclasses.replace(modes.SETTINGS[task]["short"], steps=steps)
     method = dataclasses.replace(modes.methods(task, "short")[method], adam=adam)
     found = [data.coverage(samples) for samples in data.train(method, setting, seeds)]
-    real = data.coverage(data.sample(data.num_samples, 0)).modes
-    return [round(own.modes / real * (1.0 if own.high_quality is None else own.high_quality), 4) for own in found]
+    quality = [1.0 if own.high_quality is None else own.high_quality for own in found]
+    return [round(own.modes / data.num_modes * share, 4) for own, share in zip(found, quality, strict=True)]
 
 
 def chosen(scores):

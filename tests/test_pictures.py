@@ -7,6 +7,11 @@ from PIL import Image
 from tfgan_app import pictures
 
 
+@pytest.mark.parametrize(("classes", "columns"), [(None, 10), (0, 10), (2, 8), (3, 9), (10, 10), (16, 16), (17, 10)])
+def test_columns_show_a_few_classes_each(classes, columns):
+    assert pictures.columns(classes) == columns
+
+
 def test_grid_places_images_row_by_row():
     images = np.arange(1, 6).reshape(5, 1, 1, 1) / 10 * np.ones((1, 3, 2, 1))
     sheet = pictures.grid(images, columns=2, border=1)

@@ -6,7 +6,12 @@ import pathlib
 import numpy as np
 from PIL import Image
 
-__all__ = ["grid", "save_gif", "save_png"]
+__all__ = ["columns", "grid", "save_gif", "save_png"]
+
+
+def columns(num_classes=None):
+    """Returns how many columns show samples by class: a few classes take one or more columns each."""
+    return num_classes * -(-8 // num_classes) if num_classes and num_classes <= 16 else 10
 
 
 def grid(images, columns=None, border=2):

@@ -44,7 +44,7 @@ def write_report(folder, *, title, receipt, samples, real, extractor=None, memor
     folder.mkdir(parents=True, exist_ok=True)
     page = _Page(folder, title)
     page.add("Scores", _table(("", "value"), titles(receipt)), f"With {describe_protocol(receipt)}.")
-    columns = _columns(gan)
+    columns = pictures.columns(gan and gan.num_classes)
     page.picture("Samples", "samples", pictures.grid(samples[: 8 * columns], columns), "The first, not chosen.")
     page.picture("Real images", "real", pictures.grid(real[: 4 * columns], columns), "Held out from training.")
     if extractor is not None and extractor.num_logits is not None:
@@ -97,11 +97,6 @@ class _Page:
         return path
 
 
-def _columns(gan):
-    classes = gan.num_classes if gan is not None else None
-    return classes if classes and classes <= 16 else 10
-
-
 _CLASSES_NOTE = (
     "Share of the real images and of the samples that the classifier takes for the class; where the GAN is conditional "
     "and intra_fd was measured, the Frechet distance between real and generated images of the class."
@@ -146,15 +141,19 @@ def _figure(width=7.0, height=3.2):
     return figure, figure.subplots()
 
 
+def _finished(figure, axes, label):
+    axes.set_xlabel(label)
+    axes.legend()
+    axes.grid(alpha=0.3)
+    return figure
+
+
 def _curves(rows, names):
     figure, axes = _figure()
     for name in names:
         if name in rows:
             axes.plot(rows["step"], rows[name], label=name, linewidth=1.5)
-    axes.set_xlabel("step")
-    axes.legend()
-    axes.grid(alpha=0.3)
-    return figure
+    return _finished(figure, axes, "step")
 
 
 def _neighbours(samples, memorisation):
@@ -215,7 +214,4 @@ def _spectrum(samples, real):
     figure, axes = _figure()
     for images, label in ((real, "real"), (samples, "samples")):
         axes.semilogy(power_spectrum(images), label=label, linewidth=1.5)
-    axes.set_xlabel("cycles per image")
-    axes.legend()
-    axes.grid(alpha=0.3)
-    return figure
+    return _finished(figure, axes, "cycles per image")

@@ -183,7 +183,7 @@ def _train(settings, run):
 
 def _fit(gan, settings, run, train, test, checkpoints, guard):
     """Trains to the last step, in epochs that end at multiples of `steps_per_epoch` and at the last step."""
-    from tfgan_app import callbacks
+    from tfgan_app import callbacks, pictures
     from tfgan_app.collapse import TrainingCollapsed
 
     size, total, length = settings["batch_size"], settings["train_steps"], settings["steps_per_epoch"]
@@ -192,7 +192,9 @@ def _fit(gan, settings, run, train, test, checkpoints, guard):
     stop = callbacks.StopOnSignal()
     parts = [
         callbacks.StopOnNonFinite(),
-        callbacks.SampleGrid(run.directory / "samples", columns=_columns(gan), seed=settings["seed"]),
+        callbacks.SampleGrid(
+            run.directory / "samples", columns=pictures.columns(gan.num_classes), seed=settings["seed"]
+        ),
         callbacks.MetricsCSV(run.directory / "metrics.csv"),
         *_tensorboard(run.directory / "logs"),
         callbacks.Progress(total, size * batches),
@@ -291,7 +293,7 @@ def _finish(gan, settings, run, train, test, extractor, command):
         metrics = build_metrics(["fd"], extractor, test, fakes, test.num_images)
         receipts = [score(fakes, test, metrics, facts=facts)]
         write_receipt(run.directory / "scores" / f"step_{step:08d}.json", receipts[0])
-    columns = _columns(gan)
+    columns = pictures.columns(gan.num_classes)
     pictures.save_png(run.directory / "saved_model" / "samples.png", pictures.grid(gan.sample(8 * columns), columns), 2)
     folder = export_gan(
         gan,
@@ -306,12 +308,6 @@ def _finish(gan, settings, run, train, test, extractor, command):
         print(describe_score(receipt))
     print(f"Samples in {run.directory / 'samples'}, SavedModel in {folder}.")
     return 0
-
-
-def _columns(gan):
-    """Columns of a grid: a few classes take one or more columns each."""
-    classes = gan.num_classes
-    return classes * -(-8 // classes) if classes and classes <= 16 else 10
 
 
 def _dry_run(settings):

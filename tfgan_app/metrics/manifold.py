@@ -11,8 +11,32 @@ __all__ = ["DensityCoverage", "PrecisionRecall", "density_coverage", "nearest", 
 _ROWS = 1000
 
 
+class _NeighbourPair(StoredFeatures):
+    """Two scores from distances to k-th neighbours: `result` is the first, `results` gives both."""
+
+    _direction = "up"
+    _names: tuple[str, str]
+
+    def __init__(self, extractor, name, num_images, neighbours, **kwargs):
+        super().__init__(extractor, name, num_images, **kwargs)
+        self.neighbours = neighbours
+
+    def _measure(self, real, fake):
+        raise NotImplementedError
+
+    def result(self):
+        return self._measure(*self.stored())[0]
+
+    def results(self):
+        first, second = self._measure(*self.stored())
+        return {self.name: first, self.name.replace(*self._names): second}
+
+    def settings(self):
+        return {**super().settings(), "neighbours": self.neighbours}
+
+
 @keras.saving.register_keras_serializable("tfgan_app")
-class PrecisionRecall(StoredFeatures):
+class PrecisionRecall(_NeighbourPair):
     """Share of fakes among the real images, and of real images among the fakes.
 
     Kynkaanniemi et al. 2019, https://arxiv.org/abs/1904.06991, equation 2: a feature lies among a set if it is in the
@@ -27,29 +51,17 @@ class PrecisionRecall(StoredFeatures):
         neighbours: k.
     """
 
-    _direction = "up"
+    _names = ("precision", "recall")
 
     def __init__(self, extractor, name="precision", num_images=10_000, neighbours=3, **kwargs):
-        super().__init__(extractor, name, num_images, **kwargs)
-        self.neighbours = neighbours
+        super().__init__(extractor, name, num_images, neighbours, **kwargs)
 
-    def result(self):
-        return self._measured()[0]
-
-    def results(self):
-        precision, recall = self._measured()
-        return {self.name: precision, self.name.replace("precision", "recall"): recall}
-
-    def _measured(self):
-        real, fake = self.stored()
+    def _measure(self, real, fake):
         return precision_recall(real, fake, self.neighbours)
-
-    def settings(self):
-        return {**super().settings(), "neighbours": self.neighbours}
 
 
 @keras.saving.register_keras_serializable("tfgan_app")
-class DensityCoverage(StoredFeatures):
+class DensityCoverage(_NeighbourPair):
     """How densely real images surround the fakes, and the share of real images that have a fake near.
 
     Naeem et al. 2020, https://arxiv.org/abs/2002.09797, equations 4 and 5, with the balls of `PrecisionRecall` around
@@ -64,25 +76,13 @@ class DensityCoverage(StoredFeatures):
         neighbours: k.
     """
 
-    _direction = "up"
+    _names = ("density", "coverage")
 
     def __init__(self, extractor, name="density", num_images=10_000, neighbours=5, **kwargs):
-        super().__init__(extractor, name, num_images, **kwargs)
-        self.neighbours = neighbours
+        super().__init__(extractor, name, num_images, neighbours, **kwargs)
 
-    def result(self):
-        return self._measured()[0]
-
-    def results(self):
-        density, coverage = self._measured()
-        return {self.name: density, self.name.replace("density", "coverage"): coverage}
-
-    def _measured(self):
-        real, fake = self.stored()
+    def _measure(self, real, fake):
         return density_coverage(real, fake, self.neighbours)
-
-    def settings(self):
-        return {**super().settings(), "neighbours": self.neighbours}
 
 
 def precision_recall(real, fake, neighbours=3):

@@ -32,9 +32,11 @@ class StackedDigits:
 
     Attributes:
         num_samples: Images drawn to score a GAN.
+        num_modes: Modes of the data.
     """
 
     num_samples: int = 26_000
+    num_modes = 1000
 
     def sample(self, num, seed):
         """Returns float32 images `(num, 28, 28, 3)` in [-1, 1]."""
@@ -43,7 +45,7 @@ class StackedDigits:
 
     def coverage(self, images):
         """Returns the `Coverage` of images `(num, 28, 28, 3)` in [-1, 1]."""
-        counts = np.bincount(classes_of(images) @ [100, 10, 1], minlength=1000)
+        counts = np.bincount(classes_of(images) @ [100, 10, 1], minlength=self.num_modes)
         return Coverage(int(np.count_nonzero(counts)), None, kl_to_uniform(counts / len(images)))
 
     def train(self, method, setting, seeds):

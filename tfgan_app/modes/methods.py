@@ -48,8 +48,8 @@ class Adam:
         ema_decay: Of the moving average of the generator, with which samples are drawn; 0: its last weights.
     """
 
-    learning_rate: float
-    beta_1: float
+    learning_rate: float = 1e-3
+    beta_1: float = 0.9
     beta_2: float = 0.999
     end: float = 1.0
     ema_decay: float = 0.0
@@ -77,7 +77,7 @@ class Method:
 
     loss: Callable[[], Any]
     penalties: Callable[[], list[Any]] = list
-    adam: Adam = Adam(1e-3, 0.8)
+    adam: Adam = Adam()
     n_critic: int = 1
     packing: int = 1
     batch_norm: bool = True
@@ -108,9 +108,9 @@ def _non_saturating():
     return NonSaturating(real_label=1.0)
 
 
-def relativistic(gamma, interval=1, **kwargs):
+def relativistic(gamma, interval=1):
     """Returns a `Method` of R3GAN's loss: relativistic pairs, with gamma / 2 times each of R1 and R2."""
-    return Method(Relativistic, lambda: [R1(gamma / 2, interval), R2(gamma / 2, interval)], batch_norm=False, **kwargs)
+    return Method(Relativistic, lambda: [R1(gamma / 2, interval), R2(gamma / 2, interval)], batch_norm=False)
 
 
 METHODS = {

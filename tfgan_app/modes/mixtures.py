@@ -31,6 +31,11 @@ class Mixture:
     sigma: float
     num_samples: int = 2500
 
+    @property
+    def num_modes(self):
+        """Modes of the data."""
+        return len(self.centers)
+
     def sample(self, num, seed):
         """Returns float32 points `(num, 2)`."""
         rng = np.random.default_rng(seed)
