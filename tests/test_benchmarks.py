@@ -308,8 +308,7 @@ def test_the_best_candidate_is_that_of_the_highest_mean(modes_tuning):
 
 
 def test_a_run_is_scored_by_modes_and_quality(modes_tuning):
-    adam = load("modes_tuning").modes.Adam(1e-3, 0.0)
-    (found,) = modes_tuning.score("ring", "gan", adam, 1, [5])
+    (found,) = modes_tuning.score("ring", "gan", modes_tuning.modes.Adam(1e-3, 0.0), 1, [5])
     assert 0.0 <= found <= 1.0
 
 
