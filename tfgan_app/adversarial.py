@@ -509,4 +509,8 @@ def _minimize(optimizer, network, tape, scaled_loss, more):
     for others in more:
         pairs = zip(gradients, others, strict=True)
         gradients = [other if gradient is None else gradient + other for gradient, other in pairs]
+    # Updates wait for every gradient. Keras joins them in one operation; TensorFlow drops the order of a variable's
+    # reads and updates where that operation implies it, then takes the operation apart, and updates are lost.
+    with tf.control_dependencies([gradient for gradient in gradients if gradient is not None]):
+        gradients = [None if gradient is None else tf.identity(gradient) for gradient in gradients]
     optimizer.apply(gradients, variables)
