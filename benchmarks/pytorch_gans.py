@@ -23,6 +23,7 @@ import itertools
 import json
 import math
 import platform
+import sys
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -256,13 +257,29 @@ def train(trainer, images, seconds):
             return step - warm_up, now - began
 
 
+def serve(trainer, images):
+    """Prints facts, then, for each number read from standard input, the seconds that so many steps take."""
+    if trainer.best:
+        trainer.tune(images[: trainer.batch_size])
+    feed = batches(images, trainer.batch_size)
+    for _ in range(3):
+        trainer.step(next(feed))
+    print(json.dumps({"mode": trainer.mode, "versions": {"torch": torch.__version__}}), flush=True)
+    for line in sys.stdin:
+        began = time.perf_counter()
+        for _ in range(int(line)):
+            trainer.step(next(feed))
+        print(json.dumps({"seconds": time.perf_counter() - began}), flush=True)
+
+
 def main():
     """Carries out the command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", choices=RECIPES, required=True)
     parser.add_argument("--data", required=True, help=".npz or .npy of uint8 images (N, 28, 28, 1)")
-    parser.add_argument("--seconds", type=float, required=True, help="training time")
-    parser.add_argument("--out", required=True, help="the .npz of samples to write")
+    parser.add_argument("--seconds", type=float, help="training time")
+    parser.add_argument("--out", help="the .npz of samples to write")
+    parser.add_argument("--serve", action="store_true", help="take the numbers of steps read from standard input")
     parser.add_argument("--num_samples", type=int, default=10_000)
     parser.add_argument("--batch_size", type=int, default=64)
     parser.add_argument("--real_label", type=float, help="D's target for real images; default: as published")
@@ -281,6 +298,10 @@ def main():
     if not 2 <= args.batch_size <= len(images):
         parser.error(f"--batch_size must lie in [2, {len(images)}], the number of images. Received: {args.batch_size}")
     trainer = Trainer(recipe, args.batch_size, args.best)
+    if args.serve:
+        return serve(trainer, images)
+    if args.seconds is None or args.out is None:
+        parser.error("--seconds and --out are needed without --serve.")
     steps, seconds = train(trainer, images, args.seconds)
     np.savez(args.out, images=trainer.sample(args.num_samples))
     result = {

@@ -5,12 +5,18 @@ import copy
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from absl import flags
 from keras import layers
 
 import tfgan_app as tg
 from tfgan_app import adversarial
 from tfgan_app import train as train_command
+
+# Before TensorFlow starts: two devices, for what several of them share.
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
 
 # A row for each exported model: arguments so small that it trains in a second, and its recipes with the trainable
 # parameters that their generator and discriminator must have.

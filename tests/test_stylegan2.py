@@ -122,9 +122,9 @@ def test_pixel_norm(dtype, tolerance):
 def stddev_of_groups(x, group_size, num_features):
     groups = max(1, len(x) // group_size)
     features = np.zeros((len(x), num_features))
-    for first in range(groups):
-        stddev = np.std(x[first::groups].astype(np.float64), axis=0)
-        features[first::groups] = stddev.reshape(*x.shape[1:3], num_features, -1).mean((0, 1, 3))
+    for own in np.split(np.arange(len(x)), [-(-len(x) * i // groups) for i in range(1, groups)]):
+        stddev = np.std(x[own].astype(np.float64), axis=0)
+        features[own] = stddev.reshape(*x.shape[1:3], num_features, -1).mean((0, 1, 3))
     return features
 
 
@@ -516,9 +516,9 @@ def test_path_length_of_a_linear_generator():
     path_length = PathLength()
     average = 0.0
     for _ in range(3):
-        average += 0.01 * (lengths.mean() - average)
         got = path_length(generator, [normal(5, 3)], seed)
         assert float(got) == pytest.approx(np.mean((lengths - average) ** 2), rel=1e-4)
+        average += 0.01 * (lengths.mean() - average)
     statistics = generator.get_layer("mapping").get_layer("statistics")
     assert float(statistics.path_length) == pytest.approx(average, rel=1e-5)
     assert np.any(statistics.mean)  # it is training

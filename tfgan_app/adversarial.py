@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfgan_app import losses
 from tfgan_app.metrics.base import Batch
+from tfgan_app.replicas import num_replicas
 
 __all__ = ["AdversarialModel"]
 
@@ -22,7 +23,8 @@ class AdversarialModel(keras.Model):
 
     Subclasses define what a batch is and what the generator is given, in `unpack` and `draw`, and their paper's
     settings in `compile_defaults`. The step knows nothing else about them. A layer that changes once per update of its
-    network, such as spectral normalisation, has a method `begin_update()`, which the step calls.
+    network, such as spectral normalisation, has a method `begin_update()`, which the step calls, and a layer of the
+    generator that learns of several replicas may have one `end_update()`.
 
     Args:
         generator: A built `keras.Model` whose images lie in [-1, 1].
@@ -152,6 +154,9 @@ class AdversarialModel(keras.Model):
         own = self.compile_defaults()
         if "ema_decay" in given:
             own.pop("ema_half_life", None)
+        if num_replicas() > 1:
+            # Keras's optimizers add gradients up over replicas in a way that XLA does not compile.
+            own = {name: value for name, value in own.items() if name != "jit_compile"}
         defaults = _defaults()
         chosen = {**defaults, **own, **given}
         if chosen["n_critic"] != int(chosen["n_critic"]) or chosen["n_critic"] < 1:
@@ -183,6 +188,11 @@ class AdversarialModel(keras.Model):
         self._loss_trackers = [keras.metrics.Mean(name=name) for name in terms]
         self._scores = list(metrics or ())
         self._compile_arguments = chosen
+
+    @property
+    def step(self):
+        """The generator updates made so far, an integer."""
+        return int(self.iterations.numpy())
 
     def get_compile_config(self):
         if not self.compiled:
@@ -220,10 +230,13 @@ class AdversarialModel(keras.Model):
 
         Then `x` must be a `tf.data.Dataset` or arrays, and images that do not fill a step are left out.
         """
-        if self.n_critic > 1:
+        if self.n_critic > 1 and not isinstance(x, tf.distribute.DistributedDataset):
             x, y, batch_size = self._grouped(x, y, batch_size, kwargs.get("shuffle", True)), None, None
             kwargs["shuffle"] = False
         return super().fit(x, y, batch_size=batch_size, **kwargs)
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        """Does nothing: all is built. Under a strategy Keras 3.15 would take a batch from training for it."""
 
     # The step.
 
@@ -269,7 +282,7 @@ class AdversarialModel(keras.Model):
 
     def train_step(self, data):
         """Updates the discriminator `n_critic` times, then the generator, then the EMA generator."""
-        _begin_update(self.generator)
+        _call_hooks(self.generator, "begin_update")
         for index in range(self.n_critic):
             update = self.iterations * self.n_critic + index
             real, condition = self.unpack(self._minibatch(data, index))
@@ -277,24 +290,25 @@ class AdversarialModel(keras.Model):
             with tf.GradientTape() as g_tape:
                 fake = apply(self.generator, inputs, training=True)
 
-            _begin_update(self.discriminator)
+            _call_hooks(self.discriminator, "begin_update")
             with tf.GradientTape() as d_tape:
                 d_loss = self.discriminator_loss(real, fake, condition, inputs) + sum(self.discriminator.losses)
-                d_loss = self.d_optimizer.scale_loss(d_loss)
+                d_loss = _scaled(self.d_optimizer, d_loss)
             judged = self.judge, real, tf.stop_gradient(fake), condition
             more = self._penalty_gradients(self.penalties, self.d_optimizer, self.discriminator, update, *judged)
             _minimize(self.d_optimizer, self.discriminator, d_tape, d_loss, more)
 
         with g_tape:
             g_loss = self.generator_loss(fake, real, condition, inputs) + sum(self.generator.losses)
-            g_loss = self.g_optimizer.scale_loss(g_loss)
+            g_loss = _scaled(self.g_optimizer, g_loss)
         more = self._penalty_gradients(
             self.g_penalties, self.g_optimizer, self.generator, self.iterations, self.generator, inputs
         )
         _minimize(self.g_optimizer, self.generator, g_tape, g_loss, more)
 
+        _call_hooks(self.generator, "end_update")
         self.iterations.assign_add(1)
-        self._update_ema(tf.shape(real)[0])
+        self._update_ema(tf.shape(real)[0] * num_replicas())
         return self.get_metrics_result()
 
     def test_step(self, data):
@@ -331,7 +345,12 @@ class AdversarialModel(keras.Model):
         self._test_batches.assign(0)
 
     def get_metrics_result(self):
-        return {tracker.name: tracker.result() for tracker in self._loss_trackers}
+        results = {tracker.name: tracker.result() for tracker in self._loss_trackers}
+        strategy = tf.distribute.get_strategy()
+        if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) and tf.distribute.get_replica_context():
+            # Keras takes the mean over workers along the first axis.
+            results = {name: tf.reshape(value, (1,)) for name, value in results.items()}
+        return results
 
     def _add_counter(self, name):
         return self.add_weight(name=name, shape=(), dtype="int64", initializer="zeros", trainable=False)
@@ -365,12 +384,36 @@ class AdversarialModel(keras.Model):
                 f"A step takes n_critic * batch_size = {self.n_critic} * {size} images, and there are fewer. "
                 "Give more, or a smaller batch size."
             )
-        groups = x.rebatch(size * self.n_critic, drop_remainder=True)
+        groups = self.by_replica(x, self.distribute_strategy.num_replicas_in_sync)
         if batches < 0:
             return groups
         # `rebatch` loses the count, which Keras needs to tell the end of an epoch.
         steps = batches // self.n_critic
         return groups.take(steps).apply(tf.data.experimental.assert_cardinality(steps))
+
+    def by_replica(self, batches, replicas, split=False):
+        """Joins the batches of each step, in such an order that a replica's share holds its part of every one.
+
+        Args:
+            batches: A `tf.data.Dataset` of batches of one size.
+            replicas: How many share a step, and divide that size.
+            split: Whether elements are to be shares rather than steps.
+        """
+        size = keras.tree.flatten(batches.element_spec)[0].shape[0]
+        if size is None:
+            size = len(keras.tree.flatten(next(iter(batches)))[0])
+        if size % replicas:
+            raise ValueError(f"{replicas} replicas cannot share batches of {size} images equally.")
+
+        def reorder(x):
+            parts = tf.reshape(x, tf.concat([[self.n_critic, replicas, size // replicas], tf.shape(x)[1:]], axis=0))
+            order = [1, 0, *range(2, x.shape.rank + 2)]
+            return tf.ensure_shape(tf.reshape(tf.transpose(parts, order), tf.shape(x)), x.shape)
+
+        steps = batches.rebatch(size * self.n_critic, drop_remainder=True)
+        if replicas > 1:
+            steps = steps.map(lambda *data: keras.tree.map_structure(reorder, data if len(data) > 1 else data[0]))
+        return steps.rebatch(size * self.n_critic // replicas) if split else steps
 
     def _minibatch(self, data, index):
         """Returns the batch that the discriminator's update `index` of this step is made on."""
@@ -391,7 +434,7 @@ class AdversarialModel(keras.Model):
             with in_float32(network), tf.GradientTape() as tape:
                 weight = penalty.interval * value_at(penalty.weight, self.iterations)
                 value = weight * penalty(*arguments, seed)
-                scaled_value = optimizer.scale_loss(value)
+                scaled_value = _scaled(optimizer, value)
             gradients = tape.gradient(scaled_value, variables)
             pairs = zip(gradients, zeros(), strict=True)
             return value, [zero if gradient is None else tf.convert_to_tensor(gradient) for gradient, zero in pairs]
@@ -490,16 +533,27 @@ def _prepared_optimizer(optimizer, network):
     optimizer = keras.optimizers.get(optimizer)
     scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
     if not scaled and any(layer.compute_dtype == "float16" for layer in network._flatten_layers()):
-        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        optimizer, scaled = keras.optimizers.LossScaleOptimizer(optimizer), True
+    if scaled and num_replicas() > 1:
+        # Measured with Keras 3.15: an overflow on one replica alone is seen by none, and NaN reaches every weight.
+        raise ValueError(
+            "float16 trains on one device: its loss scale does not hear of another replica's overflow. Take bfloat16 "
+            "(--mixed_precision=bfloat16) or float32 (--mixed_precision=none)."
+        )
     # Unbuilt slots are left out when Keras saves the model.
     optimizer.build(network.trainable_variables)
     return optimizer
 
 
-def _begin_update(network):
+def _scaled(optimizer, loss):
+    """Returns what to take the gradients of: over replicas Keras's optimizers add them up."""
+    return optimizer.scale_loss(loss / num_replicas())
+
+
+def _call_hooks(network, name):
     for layer in network._flatten_layers():
-        if hasattr(layer, "begin_update"):
-            layer.begin_update()
+        if hasattr(layer, name):
+            getattr(layer, name)()
 
 
 def _minimize(optimizer, network, tape, scaled_loss, more):

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfgan_app.randomness import next_seed, uniform
+from tfgan_app.replicas import num_replicas
 
 __all__ = ["AdaptiveAugment", "Augment", "DiffAugment"]
 
@@ -42,7 +43,7 @@ class Augment(keras.layers.Layer):
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def draw_uniform(self, shape):
-        """Draws float32 numbers in (0, 1), the same with and without XLA, other ones on every replica."""
+        """Draws float32 numbers in (0, 1) for each image of the batch, which is the first dimension."""
         return uniform(shape, next_seed(self.seed_generator))
 
     def update(self, real_logits):
@@ -81,7 +82,7 @@ class DiffAugment(Augment):
         x = tf.cast(images, tf.float32)
         for name in self.policy:
             transform, num_parameters = _POLICIES[name]
-            x = transform(x, tf.unstack(self.draw_uniform((num_parameters, tf.shape(x)[0]))))
+            x = transform(x, tf.unstack(self.draw_uniform((tf.shape(x)[0], num_parameters)), axis=1))
         return tf.cast(x, images.dtype)
 
     def get_config(self):
@@ -242,7 +243,7 @@ class AdaptiveAugment(Augment):
 
     def call(self, images):
         # Drawn outside the branch, where the seed's state may change under any strategy.
-        uniform = self.draw_uniform((_NUM_UNIFORM, tf.shape(images)[0]))
+        uniform = tf.transpose(self.draw_uniform((tf.shape(images)[0], _NUM_UNIFORM)))
         return tf.cond(self.p > 0, lambda: self._transform(images, uniform), lambda: tf.identity(images))
 
     def update(self, real_logits):
@@ -252,7 +253,7 @@ class AdaptiveAugment(Augment):
         self._updates.assign_add(1.0)
 
         r = self._signs / self._images
-        images = self._images * tf.distribute.get_strategy().num_replicas_in_sync
+        images = self._images * num_replicas()
         p = tf.clip_by_value(self.p + tf.sign(r - self.target) * images / self.speed, 0.0, 1.0)
         due = self._updates >= self.interval
         self.p.assign(tf.where(due, p, self.p))

@@ -35,7 +35,7 @@ class SampleGrid(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         images = self.model.sample(self.rows * self.columns, self.seed)
-        path = self.directory / f"step_{int(self.model.iterations):08d}.png"
+        path = self.directory / f"step_{self.model.step:08d}.png"
         pictures.save_png(path, pictures.grid(images, self.columns))
 
     def on_train_end(self, logs=None):
@@ -57,7 +57,7 @@ class StopOnNonFinite(keras.callbacks.Callback):
         for name, value in (logs or {}).items():
             if not math.isfinite(value):
                 raise FloatingPointError(
-                    f"{name} became {value} at step {int(self.model.iterations)}. Lower the learning rates "
+                    f"{name} became {value} at step {self.model.step}. Lower the learning rates "
                     "(--g_learning_rate, --d_learning_rate) or train in float32 (--mixed_precision=none)."
                 )
 
@@ -90,11 +90,11 @@ class MetricsCSV(keras.callbacks.Callback):
         if self.path.exists():
             with self.path.open(newline="") as file:
                 rows = list(csv.DictReader(file))
-            self._rows = [row for row in rows if int(row["step"]) <= int(self.model.iterations)]
+            self._rows = [row for row in rows if int(row["step"]) <= self.model.step]
 
     def on_epoch_end(self, epoch, logs=None):
         seconds = time.monotonic() - self._began
-        row = {"step": int(self.model.iterations), "epoch": epoch + 1, "seconds": f"{seconds:.1f}"}
+        row = {"step": self.model.step, "epoch": epoch + 1, "seconds": f"{seconds:.1f}"}
         self._rows.append({**row, **{name: f"{value:.6g}" for name, value in (logs or {}).items()}})
         columns = dict.fromkeys(name for row in self._rows for name in row)
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -183,11 +183,11 @@ class Progress(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         # A run is several calls of `fit` where epochs are cut short.
         if not self._began:
-            self._began, self._first_step = time.monotonic(), int(self.model.iterations)
+            self._began, self._first_step = time.monotonic(), self.model.step
             self._shown = 0.0
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._epoch_began, self._epoch_step = time.monotonic(), int(self.model.iterations)
+        self._epoch_began, self._epoch_step = time.monotonic(), self.model.step
 
     def on_train_batch_end(self, batch, logs=None):
         now = time.monotonic()
@@ -202,7 +202,7 @@ class Progress(keras.callbacks.Callback):
         self._show({name: value for name, value in logs.items() if name not in losses}, end="\n")
 
     def _show(self, logs, end):
-        step = int(self.model.iterations)
+        step = self.model.step
         rate = (step - self._epoch_step) / max(self._step_ended - self._epoch_began, 1e-9)
         overall = (step - self._first_step) / max(time.monotonic() - self._began, 1e-9)
         left = (self.total_steps - step) / max(overall, 1e-9)

@@ -34,12 +34,14 @@ class Checkpoints:
         gan: A compiled `tfgan_app.AdversarialModel`.
         directory: Folder of the checkpoints; made when the first is written.
         keep: How many to keep; the oldest go first.
+        writes: Whether `save` writes; of several workers that share the folder, one does.
     """
 
-    def __init__(self, gan, directory, keep=3):
+    def __init__(self, gan, directory, keep=3, writes=True):
         self.gan = gan
         self.directory = pathlib.Path(directory)
         self.keep = keep
+        self.writes = writes
 
     def save(self, facts=None, overwrite=False):
         """Writes the state at the current step and returns its folder.
@@ -53,8 +55,8 @@ class Checkpoints:
             FloatingPointError: If a weight is NaN or infinite; the checkpoints before stay as they are.
         """
         _check_finite(self.gan)
-        target = self.directory / f"step_{int(self.gan.iterations):08d}"
-        if not overwrite and target.exists() and _damage(target) is None:
+        target = self.directory / f"step_{self.gan.step:08d}"
+        if not self.writes or (not overwrite and target.exists() and _damage(target) is None):
             return target
         for folder in self.directory.glob(f"step_*{_PARTIAL}"):
             shutil.rmtree(folder)
@@ -129,9 +131,7 @@ def _state(gan):
 def _check_finite(gan):
     for variable in gan.weights:
         if not np.isfinite(np.asarray(variable)).all():
-            raise FloatingPointError(
-                f"{variable.path} holds NaN or Inf at step {int(gan.iterations)}; this state is not saved."
-            )
+            raise FloatingPointError(f"{variable.path} holds NaN or Inf at step {gan.step}; this state is not saved.")
 
 
 def _damage(folder):

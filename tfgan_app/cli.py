@@ -99,12 +99,13 @@ def _guarded(main, argv, subcommands):
     from tfgan_app.checkpoints import CheckpointError
     from tfgan_app.collapse import TrainingCollapsed
     from tfgan_app.data import DataError, UnknownDataset
+    from tfgan_app.strategies import WorkerLost
 
     try:
         return main(argv)
     except (UsageError, UnknownDataset) as error:
         return _fail(error, EXIT_USAGE)
-    except (DataError, CheckpointError, FloatingPointError, TrainingCollapsed) as error:
+    except (DataError, CheckpointError, FloatingPointError, TrainingCollapsed, WorkerLost) as error:
         return _fail(error, EXIT_FAILURE)
     except KeyboardInterrupt:
         return _fail("interrupted", EXIT_INTERRUPTED)

@@ -103,7 +103,7 @@ class CollapseGuard(keras.callbacks.Callback):
         self._save(found, logs or {})
         if not found:
             return
-        message = f"step {int(self.model.iterations)}: {'; '.join(found)}"
+        message = f"step {self.model.step}: {'; '.join(found)}"
         print(f"Collapse guard: {message}", file=self.stream, flush=True)
         if self._wrong < self.patience or self.action == "warn":
             return
@@ -180,7 +180,7 @@ class CollapseGuard(keras.callbacks.Callback):
             optimizer.learning_rate = rate
         self.rollbacks += 1
         self._wrong = 0
-        text = f"rolled back to step {int(gan.iterations)} ({folder}), learning rates {rates[0]:.2g} and {rates[1]:.2g}"
+        text = f"rolled back to step {gan.step} ({folder}), learning rates {rates[0]:.2g} and {rates[1]:.2g}"
         print(f"Collapse guard: {text}", file=self.stream, flush=True)
 
     def _optimizers(self):

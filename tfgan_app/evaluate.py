@@ -181,7 +181,7 @@ class _Run(_Source):
         self.gan = run.restored_gan(flags.FLAGS.checkpoint)
         if flags.FLAGS.raw:
             self.gan.ema_generator.set_weights(self.gan.generator.get_weights())
-        step, weights = int(self.gan.iterations), "raw" if flags.FLAGS.raw else "EMA"
+        step, weights = self.gan.step, "raw" if flags.FLAGS.raw else "EMA"
         self.facts = {
             "source": str(run.directory),
             "step": step,

@@ -113,7 +113,7 @@ def write_card(path, gan, *, data=None, command=None, batch_size=None, scores=()
         picture: Name of a sample grid beside the card.
     """
     data = data or {"name": "not recorded", "licence": "not recorded", "origin": "not recorded"}
-    steps = int(gan.iterations)
+    steps = gan.step
     penalties = [*gan.penalties, *gan.g_penalties]
     kind = "unconditional" if gan.num_classes is None else f"conditional on {gan.num_classes} classes"
     stand_in = f" (standing in for {data['fallback_for']})" if data.get("fallback_for") else ""
@@ -186,7 +186,7 @@ def _facts(gan):
         "latent_dim": gan.latent_dim,
         "num_classes": gan.num_classes,
         "supervised": gan.supervised,
-        "step": int(gan.iterations),
+        "step": gan.step,
         "average": _average(gan),
     }
 

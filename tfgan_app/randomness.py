@@ -1,4 +1,4 @@
-"""Random numbers that depend on a seed alone: equal on every device, with and without XLA.
+"""Random numbers that depend on a seed alone: equal on every device, with and without XLA, and over any replicas.
 
 Only TensorFlow's integers, named by their algorithm, are equal everywhere, so the rest is made of them here.
 """
@@ -7,32 +7,59 @@ import math
 
 import tensorflow as tf
 
-__all__ = ["next_seed", "normal", "uniform"]
+from tfgan_app import replicas
+
+__all__ = ["integers", "next_seed", "normal", "uniform"]
+
+# Philox counts blocks of four integers (Salmon et al. 2011, https://doi.org/10.1145/2063384.2063405).
+_BLOCK = 4
 
 
 def next_seed(seed_generator):
-    """Returns the next seed of a layer's `keras.random.SeedGenerator`, another one on every replica."""
-    replica = tf.distribute.get_replica_context()
-    replica_id = replica.replica_id_in_sync_group if replica else 0
-    return tf.cast(seed_generator.next(), tf.int64) + tf.stack([tf.cast(replica_id, tf.int64), 0])
+    """Returns the next seed of a layer's `keras.random.SeedGenerator`."""
+    return tf.cast(seed_generator.next(), tf.int64)
 
 
-def uniform(shape, seed):
+def uniform(shape, seed, whole=False):
     """Draws from the uniform distribution on (0, 1).
 
     Args:
-        shape: A tuple of integers and scalar tensors.
+        shape: A tuple of integers and scalar tensors. In a step of several replicas, the first is that of a replica's
+            part of the batch, of which each draws its own: what all draw is what one would draw of the whole batch.
         seed: Two integers, or a tensor of them.
+        whole: Whether every replica draws the same instead.
 
     Returns:
         A float32 tensor.
     """
-    bits = tf.random.stateless_uniform(shape, seed, minval=None, maxval=None, dtype=tf.uint32, alg="philox")
+    place = 0 if whole else replicas.place()
+    if isinstance(place, int):
+        bits = tf.random.stateless_uniform(shape, seed, minval=None, maxval=None, dtype=tf.uint32, alg="philox")
+    else:
+        bits = _part(shape, seed, place)
     # The upper 23 bits and a half: neither 0 nor 1 as a float32.
     return (tf.cast(tf.bitwise.right_shift(bits, tf.constant(9, tf.uint32)), tf.float32) + 0.5) * 2.0**-23
 
 
-def normal(shape, seed):
+def normal(shape, seed, whole=False):
     """Draws from the standard normal distribution, by Box and Muller's transform; arguments as in `uniform`."""
-    pairs = uniform((*shape, 2), seed)
+    pairs = uniform((*shape, 2), seed, whole)
     return tf.sqrt(-2.0 * tf.math.log(pairs[..., 0])) * tf.cos(2.0 * math.pi * pairs[..., 1])
+
+
+def integers(shape, seed, end):
+    """Draws int32 numbers from 0 to `end` - 1; arguments as in `uniform`."""
+    return tf.cast(uniform(shape, seed) * end, tf.int32)
+
+
+def _part(shape, seed, place):
+    """Returns the uint32 numbers that follow those of `place` parts of the same shape."""
+    key, counter = tf.raw_ops.StatelessRandomGetKeyCounter(seed=tf.cast(seed, tf.int64))
+    size = tf.reduce_prod(tf.cast(tf.stack(shape), tf.int64))
+    first = tf.cast(place, tf.int64) * size
+    counter += tf.cast(tf.stack([first // _BLOCK, 0]), tf.uint64)
+    bits = tf.raw_ops.StatelessRandomUniformFullIntV2(
+        shape=[size + _BLOCK], key=key, counter=counter, alg=tf.random.Algorithm.PHILOX.value, dtype=tf.uint32
+    )
+    begin = first % _BLOCK
+    return tf.reshape(bits[begin : begin + size], shape)

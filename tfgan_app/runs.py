@@ -12,6 +12,7 @@ import keras
 from tfgan_app import augment, data, losses, models, penalties
 from tfgan_app.checkpoints import CheckpointError, Checkpoints
 from tfgan_app.cli import UsageError, flagfile
+from tfgan_app.layers.batch_norm import synchronize
 from tfgan_app.metrics.receipts import versions
 from tfgan_app.precision import choose_precision
 from tfgan_app.schedules import has_schedule
@@ -40,6 +41,7 @@ FIXED = (
     "batch_size",
     "seed",
     "decay_learning_rates",
+    "sync_batch_norm",
     "precision",
 )
 
@@ -226,9 +228,13 @@ def build_model(settings, image_shape, num_classes):
         given["num_classes"] = num_classes
     keras.config.set_dtype_policy(choose_precision(settings["precision"], model).policy)
     try:
-        return model(image_shape, seed=settings["seed"], **given)
+        gan = model(image_shape, seed=settings["seed"], **given)
     except ValueError as error:
         raise UsageError(str(error)) from error
+    if settings["sync_batch_norm"]:
+        synchronize(gan.generator)
+        synchronize(gan.discriminator)
+    return gan
 
 
 def set_learning_rates(gan, settings, factor=1.0):

@@ -59,6 +59,15 @@ flags.DEFINE_enum(
 )
 flags.DEFINE_boolean("jit_compile", None, "Compile with XLA. Default: the model's own choice.")
 flags.DEFINE_integer("steps_per_execution", 1, "Steps in one call of the graph.", lower_bound=1)
+flags.DEFINE_enum(
+    "strategy",
+    "none",
+    ["none", "mirrored", "multi_worker"],
+    "What trains: one device, all of this machine, or all of the machines in TF_CONFIG. --batch_size is that of all.",
+)
+flags.DEFINE_boolean(
+    "sync_batch_norm", False, "Normalise by the batches of all devices together, where models normalise by the batch."
+)
 flags.DEFINE_string("run_dir", None, "The run's folder. Default: runs/MODEL_DATASET.")
 flags.DEFINE_integer("keep_checkpoints", 3, "How many checkpoints to keep.", lower_bound=1)
 flags.DEFINE_enum(
@@ -102,6 +111,8 @@ SETTINGS = (
     "steps_per_execution",
     "mixed_precision",
     "jit_compile",
+    "strategy",
+    "sync_batch_norm",
     "seed",
     "keep_checkpoints",
     "on_collapse",
@@ -123,7 +134,14 @@ def main(argv):
 
     from tfgan_app.precision import choose_precision
     from tfgan_app.runs import Run
+    from tfgan_app.strategies import build_strategy
 
+    strategy = build_strategy(settings["strategy"])
+    if settings["batch_size"] % strategy.num_replicas_in_sync:
+        raise cli.UsageError(
+            f"--batch_size={settings['batch_size']} must be a multiple of the {strategy.num_replicas_in_sync} devices "
+            "that share it."
+        )
     keras.utils.set_random_seed(settings["seed"])
     run = Run(settings["run_dir"])
     model = getattr(models, settings["model"])
@@ -136,16 +154,17 @@ def main(argv):
         print(f"Precision {precision.policy}: {precision.reason}.")
     if flags.FLAGS.dry_run:
         return _dry_run(settings)
-    return _train(settings, run)
+    return _train(settings, run, strategy)
 
 
-def _train(settings, run):
+def _train(settings, run, strategy):
     from tfgan_app import runs
     from tfgan_app.callbacks import Stopped
     from tfgan_app.checkpoints import Checkpoints
     from tfgan_app.collapse import ROLLBACK_FACTOR
     from tfgan_app.export import exported_step
     from tfgan_app.metrics import FrechetDistance
+    from tfgan_app.strategies import LOST_WORKER, WorkerLost, is_chief
 
     train = runs.open_split(settings, settings["split"])
     facts = train.describe()
@@ -155,11 +174,13 @@ def _train(settings, run):
     scored = f"; scores on {test.split}" if extractor else ""
     print(f"{train.num_images} images of {train.name} ({train.split}), {train.image_shape}{scored}.")
 
-    metrics = [FrechetDistance(extractor)] if extractor else []
-    gan = runs.build_gan(settings, train.image_shape, train.num_classes, metrics=metrics)
-    checkpoints = Checkpoints(gan, run.directory / "checkpoints", settings["keep_checkpoints"])
+    with strategy.scope():
+        metrics = [FrechetDistance(extractor)] if extractor else []
+        gan = runs.build_gan(settings, train.image_shape, train.num_classes, metrics=metrics)
+    chief = is_chief(strategy)
+    checkpoints = Checkpoints(gan, run.directory / "checkpoints", settings["keep_checkpoints"], writes=chief)
     restored = checkpoints.restore()
-    step = int(gan.iterations)
+    step = gan.step
     command = runs.command_line(sys.argv)
     if restored:
         # Constant learning rates are part of the optimizers' state; those asked for now take its place.
@@ -167,16 +188,26 @@ def _train(settings, run):
         print(f"Going on from step {step} ({restored}).")
     if step < settings["train_steps"]:
         _require_whole_executions(settings, step)
-        run.write(settings, facts, test.split, command, step)
+        if chief:
+            run.write(settings, facts, test.split, command, step)
         try:
             guard = _guard(gan, settings, run, train, extractor)
             _fit(gan, settings, run, train, test if extractor else None, checkpoints, guard)
         except Stopped as stop:
             folder = checkpoints.save()
-            print(f"Stopped by {stop} at step {int(gan.iterations)}; saved {folder}. Go on with:\n  {command}")
+            print(f"Stopped by {stop} at step {gan.step}; saved {folder}. Go on with:\n  {command}")
             return 128 + stop.signum
+        except LOST_WORKER as error:
+            if strategy.num_replicas_in_sync == 1:
+                raise
+            raise WorkerLost(
+                f"Another worker stopped after step {gan.step}. The same command, given to all of them, goes on from "
+                f"the last checkpoint. ({type(error).__name__})"
+            ) from error
     elif exported_step(run.directory / "saved_model" / "1") == step:
         print(f"{run.directory} is trained to step {step} already. Ask for more with --train_steps.")
+        return 0
+    if not chief:
         return 0
     return _finish(gan, settings, run, train, test, extractor, command)
 
@@ -185,13 +216,13 @@ def _fit(gan, settings, run, train, test, checkpoints, guard):
     """Trains to the last step, in epochs that end at multiples of `steps_per_epoch` and at the last step."""
     from tfgan_app import callbacks, pictures
     from tfgan_app.collapse import TrainingCollapsed
+    from tfgan_app.strategies import is_chief, share_batches
 
     size, total, length = settings["batch_size"], settings["train_steps"], settings["steps_per_epoch"]
     # One generator step takes this many batches; `fit` groups them.
     batches = gan.n_critic
     stop = callbacks.StopOnSignal()
-    parts = [
-        callbacks.StopOnNonFinite(),
+    writers = [
         callbacks.SampleGrid(
             run.directory / "samples", columns=pictures.columns(gan.num_classes), seed=settings["seed"]
         ),
@@ -199,16 +230,18 @@ def _fit(gan, settings, run, train, test, checkpoints, guard):
         *_tensorboard(run.directory / "logs"),
         callbacks.Progress(total, size * batches),
         callbacks.SaveCheckpoint(checkpoints),
-        *([guard] if guard else []),
-        stop,
     ]
+    # Of several workers one writes; all watch, and come to the same conclusions.
+    chief = is_chief(gan.distribute_strategy)
+    parts = [callbacks.StopOnNonFinite(), *(writers if chief else []), *([guard] if guard else []), stop]
     validation = test and test.in_order(250).take(-(-settings["eval_images"] // 250))
     try:
-        while int(gan.iterations) < total:
+        while gan.step < total:
             try:
-                for first_epoch, last_epoch, steps in _segments(int(gan.iterations), total, length):
+                for first_epoch, last_epoch, steps in _segments(gan.step, total, length):
+                    images = functools.partial(_batches, train, settings, gan.step * batches)
                     gan.fit(
-                        train.batches(size, seed=settings["seed"], start_step=int(gan.iterations) * batches),
+                        share_batches(gan, images),
                         initial_epoch=first_epoch,
                         epochs=last_epoch,
                         steps_per_epoch=steps,
@@ -220,12 +253,18 @@ def _fit(gan, settings, run, train, test, checkpoints, guard):
             except (TrainingCollapsed, FloatingPointError) as failure:
                 if settings["on_collapse"] != "rollback":
                     raise
-                failed = int(gan.iterations)
+                failed = gan.step
                 guard.roll_back(str(failure))
                 checkpoints.save(overwrite=True)
-                run.add_rollback(failed, int(gan.iterations), str(failure))
+                if chief:
+                    run.add_rollback(failed, gan.step, str(failure))
     finally:
         stop.restore_handlers()
+
+
+def _batches(train, settings, start, index, parts):
+    """Returns a part of the batches from number `start` on; see `share_batches`."""
+    return train.batches(settings["batch_size"], seed=settings["seed"], start_step=start, part=(index, parts))
 
 
 # Training images that samples are held against.
@@ -238,6 +277,7 @@ def _guard(gan, settings, run, train, extractor):
     from tfgan_app.collapse import CollapseGuard
     from tfgan_app.runs import BEST
     from tfgan_app.schedules import has_schedule
+    from tfgan_app.strategies import is_chief
 
     action = settings["on_collapse"]
     if action == "ignore":
@@ -249,7 +289,7 @@ def _guard(gan, settings, run, train, extractor):
         extractor,
         # `_fit` rolls back by itself, as the run's folder goes back too.
         action="warn" if action == "warn" else "stop",
-        checkpoints=Checkpoints(gan, run.directory / BEST, keep=1),
+        checkpoints=Checkpoints(gan, run.directory / BEST, keep=1, writes=is_chief(gan.distribute_strategy)),
         monitor="val_fd" if extractor else None,
     )
     guard.set_model(gan)
@@ -287,7 +327,7 @@ def _finish(gan, settings, run, train, test, extractor, command):
 
     receipts = []
     if extractor:
-        step = int(gan.iterations)
+        step = gan.step
         facts = {"source": str(run.directory), "step": step, "checkpoint": "last", "weights": "EMA", "seed": 0}
         fakes = GANFakes(gan, test.num_images, seed=0)
         metrics = build_metrics(["fd"], extractor, test, fakes, test.num_images)

@@ -63,7 +63,9 @@ class ImageSet:
         """The number of classes, or None for an unlabelled set."""
         return None if self.class_names is None else len(self.class_names)
 
-    def batches(self, batch_size: int, *, seed: int = 0, start_step: int = 0) -> tf.data.Dataset:
+    def batches(
+        self, batch_size: int, *, seed: int = 0, start_step: int = 0, part: tuple[int, int] = (0, 1)
+    ) -> tf.data.Dataset:
         """Returns endless training batches, every image once a pass.
 
         Equal seeds give equal batches, and `start_step=k` gives exactly the batches from the k-th on: a run
@@ -73,9 +75,10 @@ class ImageSet:
             batch_size: Images in each batch; at most the number of images.
             seed: Any integer.
             start_step: How many batches to leave out.
+            part: `(index, parts)`: the part of each batch to return, of as many equal ones, and to decode no more.
         """
         self._require_batch(batch_size)
-        return self._finished(self.records.batches(batch_size, seed, start_step))
+        return self._finished(self.records.batches(batch_size, seed, start_step, part))
 
     def passes(self, batch_size: int, *, seed: int = 0) -> tf.data.Dataset:
         """Returns one shuffled pass of full batches, reshuffled each time it is iterated, for `model.fit`."""

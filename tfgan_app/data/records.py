@@ -26,6 +26,9 @@ _ALIGNMENT = 64  # bytes, which TensorFlow demands of memory that it shares
 
 Shape = tuple[int, int, int]
 
+Part = tuple[int, int]  # its number, and how many equal ones a batch has
+WHOLE: Part = (0, 1)
+
 
 class Records(Protocol):
     """Images as uint8 (H, W, C) with int32 labels (zeros where there are none), in batches."""
@@ -33,8 +36,8 @@ class Records(Protocol):
     count: int
     shape: Shape
 
-    def batches(self, batch_size: int, seed: int, start_step: int) -> tf.data.Dataset:
-        """Infinite, every image once a pass, from batch `start_step` on."""
+    def batches(self, batch_size: int, seed: int, start_step: int, part: Part = WHOLE) -> tf.data.Dataset:
+        """Infinite, every image once a pass, from batch `start_step` on; of each batch a part."""
 
     def one_pass(self, batch_size: int, seed: int) -> tf.data.Dataset:
         """One pass of full batches, in another order each time it is iterated."""
@@ -52,10 +55,10 @@ class Indexed:
         self.count = count
         self.shape = shape
 
-    def batches(self, batch_size: int, seed: int, start_step: int) -> tf.data.Dataset:
+    def batches(self, batch_size: int, seed: int, start_step: int, part: Part = WHOLE) -> tf.data.Dataset:
         """See `Records`; a batch may span the end of a pass."""
         steps = tf.data.Dataset.counter(start_step)
-        return self._fetched(steps.map(lambda step: self._indices(step, batch_size, seed)))
+        return self._fetched(steps.map(lambda step: self._indices(step, batch_size, seed, part)))
 
     def one_pass(self, batch_size: int, seed: int) -> tf.data.Dataset:
         """See `Records`."""
@@ -66,12 +69,13 @@ class Indexed:
         """See `Records`."""
         return self._fetched(tf.data.Dataset.range(self.count).batch(batch_size))
 
-    def _indices(self, step: tf.Tensor, batch_size: int, seed: int) -> tf.Tensor:
-        positions = step * batch_size + tf.range(batch_size, dtype=tf.int64)
+    def _indices(self, step: tf.Tensor, batch_size: int, seed: int, part: Part) -> tf.Tensor:
+        begin, end = _bounds(batch_size, part)
+        positions = step * batch_size + tf.range(begin, end, dtype=tf.int64)
         passes = positions // self.count
         return tf.raw_ops.RandomIndexShuffle(
             index=positions % self.count,
-            seed=tf.stack([tf.zeros_like(passes), tf.fill([batch_size], tf.constant(seed, tf.int64)), passes], axis=1),
+            seed=tf.stack([tf.zeros_like(passes), tf.fill([end - begin], tf.constant(seed, tf.int64)), passes], axis=1),
             max_index=tf.constant(self.count - 1, tf.int64),
             rounds=_ROUNDS,
         )
@@ -90,7 +94,7 @@ class Streamed:
         self.count = count
         self.shape = shape
 
-    def batches(self, batch_size: int, seed: int, start_step: int) -> tf.data.Dataset:
+    def batches(self, batch_size: int, seed: int, start_step: int, part: Part = WHOLE) -> tf.data.Dataset:
         """See `Records`; encoded records are skipped up to `start_step`, at most one pass of them."""
         first_pass, skipped = divmod(start_step * batch_size, self.count)
         seeds = tf.data.Dataset.counter(first_pass).map(
@@ -102,8 +106,13 @@ class Streamed:
             tf.compat.v1.get_default_graph().seed = None
             return self.encoded.shuffle(SHUFFLE_BUFFER, pass_seed, reshuffle_each_iteration=False)
 
-        passes = seeds.flat_map(shuffled)
-        return self._decoded(passes.skip(skipped)).batch(batch_size, drop_remainder=True)
+        begin, end = _bounds(batch_size, part)
+        encoded = seeds.flat_map(shuffled).skip(skipped)
+        if part != WHOLE:
+            numbered = encoded.enumerate()
+            numbered = numbered.filter(lambda number, _: begin <= number % batch_size and number % batch_size < end)
+            encoded = numbered.map(lambda _, record: record)
+        return self._decoded(encoded).batch(end - begin, drop_remainder=True)
 
     def one_pass(self, batch_size: int, seed: int) -> tf.data.Dataset:
         """See `Records`."""
@@ -183,6 +192,11 @@ def fetch_with(read: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], coun
         return tf.ensure_shape(images, [*indices.shape, *shape]), tf.ensure_shape(labels, indices.shape)
 
     return Indexed(fetch, count, shape)
+
+
+def _bounds(batch_size: int, part: Part) -> tuple[int, int]:
+    index, parts = part
+    return index * batch_size // parts, (index + 1) * batch_size // parts
 
 
 def _empty_aligned(shape: tuple[int, ...]) -> np.ndarray:

@@ -3,7 +3,16 @@
 import keras
 import tensorflow as tf
 
+from tfgan_app.replicas import mean_over_replicas, num_replicas
+
 __all__ = ["BatchNormalization"]
+
+
+def synchronize(network):
+    """Lets a network's batch normalisation take the statistics of all replicas."""
+    for layer in network._flatten_layers():
+        if isinstance(layer, BatchNormalization):
+            layer.synchronized = True
 
 
 @keras.saving.register_keras_serializable("tfgan_app")
@@ -15,21 +24,22 @@ class BatchNormalization(keras.layers.BatchNormalization):
     has the same weights, arguments and results. One difference: the moving variance averages the unbiased
     batch variance (n - 1), as PyTorch and the fused kernel do.
 
-    Statistics are float32 under every dtype policy. Inputs have shape `(batch, ..., channels)`.
+    Statistics are float32 under every dtype policy. Inputs have shape `(batch, ..., channels)`. Each of several
+    replicas normalises by its own part of the batch unless `synchronized`, which takes the statistics of all of it.
 
     Args:
         momentum: Weight of the old moving statistics, in [0, 1]. The default forgets in tens of steps, since a
             GAN's statistics drift with its networks.
         epsilon: Added to the variance; at least 1.001e-5 on a GPU, where cuDNN sets that bound.
-        **kwargs: As in `keras.layers.BatchNormalization`. `axis` must be -1; neither masks, `renorm` nor
-            `synchronized` are supported.
+        **kwargs: As in `keras.layers.BatchNormalization`, `synchronized` among them. `axis` must be -1; neither masks
+            nor `renorm` are supported.
 
     Raises:
         ValueError: For an unsupported argument.
     """
 
     def __init__(self, momentum=0.9, epsilon=1.001e-5, **kwargs):
-        for name, supported in (("axis", -1), ("renorm", False), ("synchronized", False)):
+        for name, supported in (("axis", -1), ("renorm", False)):
             if kwargs.get(name, supported) != supported:
                 raise ValueError(
                     f"The fused BatchNormalization supports only {name}={supported}; take "
@@ -40,6 +50,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     def call(self, inputs, training=None, mask=None):
         training = bool(training and self.trainable)
+        if training and self.synchronized and num_replicas() > 1:
+            return self._synchronized(inputs)
         channels = inputs.shape[-1]
         # The kernel takes rank 4 only.
         images = inputs if inputs.shape.rank == 4 else tf.reshape(inputs, (-1, 1, 1, channels))
@@ -53,9 +65,23 @@ class BatchNormalization(keras.layers.BatchNormalization):
             is_training=training,
         )
         if training:
-            for average, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
-                average.assign(average * self.momentum + batch * (1.0 - self.momentum))
+            self._learn(mean, variance)
         return tf.reshape(outputs, tf.shape(inputs)) if images is not inputs else outputs
+
+    def _synchronized(self, inputs):
+        """Normalises by the statistics of all replicas, whose parts of the batch are equal."""
+        x, axes = tf.cast(inputs, tf.float32), list(range(inputs.shape.rank - 1))
+        mean = mean_over_replicas(tf.reduce_mean(x, axes))
+        variance = mean_over_replicas(tf.reduce_mean(tf.square(x - mean), axes))
+        num = tf.cast(tf.size(x) // x.shape[-1] * num_replicas(), tf.float32)
+        self._learn(mean, variance * num / tf.maximum(num - 1.0, 1.0))
+        scale = self.gamma if self.scale else None
+        offset = self.beta if self.center else None
+        return tf.cast(tf.nn.batch_normalization(x, mean, variance, offset, scale, self.epsilon), inputs.dtype)
+
+    def _learn(self, mean, variance):
+        for average, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            average.assign(average * self.momentum + batch * (1.0 - self.momentum))
 
 
 @keras.saving.register_keras_serializable("tfgan_app")

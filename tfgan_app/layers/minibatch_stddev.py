@@ -14,9 +14,10 @@ class MinibatchStdDev(keras.layers.Layer):
     position and channel, averaged over positions and channels to one number. Statistics are float32 under every
     dtype policy.
 
-    A batch of n images makes m = max(1, n // group_size) groups, and image i belongs to group i mod m as in StyleGAN2
-    (https://arxiv.org/abs/1912.04958). Where `group_size` does not divide n, some groups are larger: none is so
-    small that a last, partial batch looks short of variety. A smaller batch is one group.
+    A batch of n images makes m = max(1, n // group_size) groups, and image i belongs to group i m // n: neighbours, so
+    that the parts of a batch that several replicas see make the groups that one would. Where `group_size` does not
+    divide n, some groups are larger: none is so small that a last, partial batch looks short of variety. A smaller
+    batch is one group.
 
     Args:
         group_size: Images in a group.
@@ -43,7 +44,7 @@ class MinibatchStdDev(keras.layers.Layer):
         _, height, width, channels = inputs.shape
         batch = tf.shape(inputs)[0]
         groups = tf.maximum(batch // self.group_size, 1)
-        group = tf.range(batch) % groups
+        group = tf.range(batch) * groups // batch
         shape = (batch, height, width, self.num_features, channels // self.num_features)
         x = tf.cast(tf.reshape(inputs, shape), tf.float32)
         x = x - tf.gather(tf.math.unsorted_segment_mean(x, group, groups), group)

@@ -8,6 +8,7 @@ import tensorflow as tf
 from tfgan_app.layers.equalized import EqualizedDense
 from tfgan_app.layers.fir import fir_filter
 from tfgan_app.randomness import next_seed, normal, uniform
+from tfgan_app.replicas import mean_over_replicas
 
 __all__ = [
     "LearnedConstant",
@@ -66,10 +67,15 @@ class StyleStatistics(keras.layers.Layer):
         self.decay = decay
 
     def build(self, input_shape):
-        # Not aggregated: each of several replicas keeps its own, as `tf.cond` around a lazy penalty allows no more.
+        # Each of several replicas moves its own, as `tf.cond` around a lazy penalty allows no more.
         state = {"initializer": "zeros", "trainable": False, "autocast": False}
         self.mean = self.add_weight(name="mean", shape=input_shape[1:], **state)
         self.path_length = self.add_weight(name="path_length", shape=(), **state)
+
+    def end_update(self):
+        """Takes the means of what replicas learnt in an update: as both move linearly, what one would have learnt."""
+        for average in (self.mean, self.path_length):
+            average.assign(mean_over_replicas(average.value))
 
     def call(self, styles, training=False):
         if training:
@@ -268,7 +274,7 @@ class Noise(_Random):
         if training:
             noise = normal((tf.shape(inputs)[0], height, width, 1), next_seed(self.seed_generator))
         else:
-            noise = normal((1, height, width, 1), (self.index, 0))
+            noise = normal((1, height, width, 1), (self.index, 0), whole=True)
         return inputs + self.strength * tf.cast(noise, inputs.dtype)
 
     def compute_output_shape(self, input_shape):

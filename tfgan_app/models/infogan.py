@@ -7,6 +7,7 @@ from keras import layers
 from tfgan_app.gan import GAN, check_images
 from tfgan_app.layers import BatchNormalization
 from tfgan_app.models import dcgan
+from tfgan_app.randomness import integers
 
 __all__ = ["InfoGAN", "build_discriminator", "build_generator"]
 
@@ -84,7 +85,7 @@ class InfoGAN(GAN):
         # Another seed than the latents', or the code would be a function of them.
         seed = seed + tf.constant([2**40, 0], tf.int64)
         shape = (tf.shape(real)[0],)
-        return [*inputs, tf.random.stateless_uniform(shape, seed, 0, self.num_classes, tf.int32, alg="philox")]
+        return [*inputs, integers(shape, seed, self.num_classes)]
 
     def auxiliary_loss(self, outputs, condition, inputs):
         if inputs is None:

@@ -124,7 +124,8 @@ class PathLength(Penalty):
         super().__init__(weight, interval)
 
     def __call__(self, generator, inputs, seed):
-        inputs = [x[: (tf.shape(x)[0] + 1) // 2] for x in inputs]
+        # Every other image, so that the parts of several replicas make up that of the whole batch.
+        inputs = [x[::2] for x in inputs]
         styles = apply(generator.get_layer("mapping"), inputs, training=True)
         with tf.GradientTape() as tape:
             tape.watch(styles)
@@ -135,8 +136,9 @@ class PathLength(Penalty):
         # The mean over layers. The square root has no gradient at 0.
         lengths = tf.sqrt(tf.reduce_mean(tf.reduce_sum(tf.square(gradient), axis=2), axis=1) + 1e-12)
         average = _statistics(generator).path_length
-        average.assign_add(0.01 * (tf.stop_gradient(tf.reduce_mean(lengths)) - average))
-        return tf.reduce_mean(tf.square(lengths - average))
+        before = tf.convert_to_tensor(average)
+        average.assign_add(0.01 * (tf.stop_gradient(tf.reduce_mean(lengths)) - before))
+        return tf.reduce_mean(tf.square(lengths - before))
 
 
 def build_generator(image_shape, latent_dim, num_classes, style_dim, mapping_layers, channels):

@@ -1,0 +1,316 @@
+"""Measures how fast this package and PyTorch train the same GANs, side by side, and how near the machine's limit.
+
+    python benchmarks/speed.py --rows mlp dcgan28 dcgan64 --repeats=7 --torch_python=python --out=docs/performance.json
+
+Every system has a process of its own, which builds, warms up, and waits. Then they take turns: in each round every one
+trains for a number of steps while all others wait, so that a drift of the machine meets them all. Reported are medians
+over rounds, and the medians of the ratios within a round.
+
+A row is one pair of networks with one loss, optimizer and batch. Three systems train it: `ours`, as
+`--mixed_precision=auto` and the model's own choice of XLA have it; `torch`, as published, in eager float32; and
+`torch_best`, what a careful PyTorch user would make of it (pytorch_gans.py, `--best`). All train on images in memory.
+
+The floating-point operations of a step are counted from the layers; the machine's limit is its largest rate of matrix
+multiplication, measured in rounds of the same session.
+"""
+
+import argparse
+import contextlib
+import datetime
+import json
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+from processes import RunError, busy_fraction, call, machine, parse_result
+
+HERE = pathlib.Path(__file__).resolve().parent
+BATCH = 64
+# Of each row: the model with its arguments, the row of pytorch_gans.py, the images' side, steps in a turn.
+ROWS = {
+    "mlp": ("MLPGAN", {"g_units": (256, 512, 1024), "d_units": (512, 256)}, "mlp", 28, 300),
+    "dcgan28": ("DCGAN", {"base_channels": 64}, "dcgan28", 28, 60),
+    "dcgan64": ("DCGAN", {"base_channels": 64}, "dcgan", 64, 10),
+}
+TORCH = {"torch": [], "torch_best": ["--best"]}
+PEAKS = ("float32", "bfloat16")
+
+
+class Worker:
+    """A process that waits to be told how many steps to take.
+
+    Args:
+        command: Its command line. It prints a JSON object when it is ready, and the seconds of each turn.
+    """
+
+    def __init__(self, command):
+        # A pipe that nobody reads would fill up.
+        self.errors = tempfile.TemporaryFile("w+")
+        self.process = subprocess.Popen(
+            list(map(str, command)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True
+        )
+        assert self.process.stdin and self.process.stdout
+        self.input, self.output = self.process.stdin, self.process.stdout
+
+    def ready(self):
+        """Waits for the process; returns its facts."""
+        return parse_result(self._line())
+
+    def turn(self, steps):
+        """Returns the seconds that so many steps take."""
+        self.input.write(f"{steps}\n")
+        self.input.flush()
+        return parse_result(self._line())["seconds"]
+
+    def close(self):
+        """Ends the process."""
+        with contextlib.suppress(OSError):
+            self.input.close()
+        self.process.terminate()
+        self.process.wait()
+
+    def _line(self):
+        # Libraries print notes of their own.
+        for line in self.output:
+            if line.startswith("{"):
+                return line
+        code = self.process.wait()
+        self.errors.seek(0)
+        raise RunError(f"exit code {code}: {self.errors.read().strip()[-1000:]}")
+
+
+def measure(row, args, data):
+    """Returns the report of a row: facts and the seconds a step of each system in each round."""
+    _, _, torch_row, _, steps = ROWS[row]
+    own = [sys.executable, __file__, f"--worker={row}", f"--data={data}"]
+    torch = [args.torch_python, HERE / "pytorch_gans.py", f"--model={torch_row}", f"--data={data}", "--serve"]
+    commands = {"ours": own} | {name: [*torch, *flags] for name, flags in TORCH.items()}
+    if args.precision:
+        commands |= {f"ours_{name}": [*own, f"--precision={name}"] for name in args.precision}
+    workers: dict = {}
+    report: dict = {"steps_in_a_turn": steps, "systems": {}, "seconds": {}}
+    try:
+        for name, command in commands.items():
+            workers[name] = Worker(command)
+            # One after the other, as PyTorch's best times what suits the machine.
+            report["systems"][name] = workers[name].ready()
+        report["seconds"] = {name: [] for name in workers}
+        for _ in range(args.repeats):
+            for name, worker in workers.items():
+                report["seconds"][name].append(worker.turn(steps) / steps)
+    finally:
+        for worker in workers.values():
+            worker.close()
+    return report
+
+
+def measure_peaks(repeats):
+    """Returns the machine's largest rate of matrix multiplication, in FLOP/s by precision."""
+    found = {}
+    for precision in PEAKS:
+        worker = Worker([sys.executable, __file__, f"--worker=peak_{precision}"])
+        try:
+            flops = worker.ready()["flops"]
+            found[precision] = flops / min(worker.turn(1) for _ in range(max(repeats, 5)))
+        finally:
+            worker.close()
+    return found
+
+
+def table(report):
+    """Returns the Markdown table of a report."""
+    lines = [
+        "| GAN | system | how | images/s | ours / it | share of the matmul peak |",
+        "|---|---|---|---:|---:|---:|",
+    ]
+    for row, found in report["rows"].items():
+        flops = found["systems"]["ours"]["flops"]
+        ours = found["seconds"]["ours"]
+        for name, seconds in found["seconds"].items():
+            mode = found["systems"][name]["mode"]
+            peak = report["peaks"]["bfloat16" if "bfloat16" in mode else "float32"]
+            ratios = [other / own for other, own in zip(seconds, ours, strict=True)]
+            median = statistics.median(seconds)
+            ratio = "" if name == "ours" else f"{statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
+            lines.append(f"| {row} | {name} | {mode} | {BATCH / median:.0f} | {ratio} | {flops / median / peak:.0%} |")
+    return "\n".join(lines)
+
+
+def benchmark(args):
+    """Runs all rows; returns the process's exit code."""
+    report: dict = {
+        "machine": machine(),
+        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "batch_size": BATCH,
+        "busy_before": busy_fraction(),
+        "peaks": measure_peaks(args.repeats),
+        "rows": {},
+    }
+    if report["busy_before"] > 0.1:
+        print("Other processes are busy: no fair comparison.", file=sys.stderr)
+    with tempfile.TemporaryDirectory() as folder:
+        data = pathlib.Path(folder, "images.npy")
+        _write_images(data)
+        for row in args.rows:
+            report["rows"][row] = measure(row, args, data)
+            args.out.write_text(json.dumps(report, indent=1) + "\n")
+    print(table(report))
+    return 0
+
+
+def _write_images(path):
+    import numpy as np
+
+    np.save(path, np.random.default_rng(0).integers(0, 256, (4096, 28, 28, 1), dtype=np.uint8))
+
+
+# The workers: in processes of their own, which alone load TensorFlow.
+
+
+def serve(step, facts):
+    """Prints facts, then, for each number read from standard input, the seconds that `step(number)` takes."""
+    print(json.dumps(facts), flush=True)
+    for line in sys.stdin:
+        began = time.perf_counter()
+        step(int(line))
+        print(json.dumps({"seconds": time.perf_counter() - began}), flush=True)
+    return 0
+
+
+def serve_peak(precision):
+    """Serves multiplications of two large matrices."""
+    import tensorflow as tf
+
+    size = 2048
+    a, b = (tf.cast(tf.random.normal((size, size)), precision) for _ in range(2))
+    multiply = tf.function(lambda: tf.reduce_sum(tf.cast(tf.matmul(a, b), tf.float32)))
+    multiply()
+    return serve(lambda turns: [float(multiply()) for _ in range(turns)], {"flops": 2.0 * size**3, "mode": precision})
+
+
+def serve_ours(row, path, precision):
+    """Serves training steps of this package."""
+    import keras
+    import numpy as np
+    import tensorflow as tf
+
+    import tfgan_app as tg
+    from tfgan_app import data
+    from tfgan_app.metrics.receipts import versions
+    from tfgan_app.precision import choose_precision
+
+    name, arguments, _, side, _ = ROWS[row]
+    model = getattr(tg.models, name)
+    policy = choose_precision(precision, model).policy
+    keras.config.set_dtype_policy(policy)
+    gan = model((side, side, 1), seed=0, **arguments)
+    gan.compile()
+    images = np.round(tf.image.resize(np.load(path), (side, side))).astype(np.uint8)
+    train = data.records.hold(images, np.zeros(len(images), np.int32)).records
+    batches = train.batches(BATCH, 0, 0).map(lambda x, _: data.to_float(x)).prefetch(2)
+    clock = _Turns()
+    facts = {
+        "flops": step_flops(gan, BATCH),
+        "mode": f"{policy}{', XLA' if gan.jit_compile else ''}",
+        "versions": versions(),
+    }
+    gan.fit(batches, steps_per_epoch=10**9, callbacks=[clock.callback(facts)], verbose=0)
+    return 0
+
+
+class _Turns:
+    """Lets one call of `fit` pause between turns, as its beginning costs more than a step."""
+
+    def callback(self, facts):
+        """Returns the callback."""
+        import keras
+
+        class Turns(keras.callbacks.Callback):
+            """Reads how many steps to take, and prints how long they took."""
+
+            left, began = 3, None
+
+            def on_train_batch_end(self, batch, logs=None):
+                self.left -= 1
+                if self.left:
+                    return
+                seconds = None if self.began is None else time.perf_counter() - self.began
+                print(json.dumps(facts if seconds is None else {"seconds": seconds}), flush=True)
+                line = sys.stdin.readline()
+                self.left = int(line or 1)
+                self.model.stop_training = not line
+                self.began = time.perf_counter()
+
+        return Turns()
+
+
+def step_flops(gan, batch_size):
+    """Returns the operations of a training step that go into matrix products and convolutions; penalties not counted.
+
+    G is passed once forward and back; D on real images and on fakes likewise, and once more for G, which needs no
+    gradients of D's weights. A pass back costs as much as one forward for the gradients of the activations, and as much
+    again for those of the weights.
+    """
+    return batch_size * float(3 * forward_flops(gan.generator) + 8 * forward_flops(gan.discriminator))
+
+
+def forward_flops(network):
+    """Returns the floating-point operations of a functional network's matrix products and convolutions for one image.
+
+    TensorFlow counts them in the graph. Weights need no values.
+    """
+    import tensorflow as tf
+
+    def specs(variables):
+        return [tf.TensorSpec(variable.shape, tf.float32) for variable in variables]
+
+    inputs = [tf.TensorSpec((1, *x.shape[1:]), x.dtype) for x in network.inputs]
+
+    def call(trainable, others, *images):
+        return network.stateless_call(trainable, others, list(images) if len(images) > 1 else images[0])[0]
+
+    function = tf.function(call, autograph=False)
+    graph = function.get_concrete_function(
+        specs(network.trainable_variables), specs(network.non_trainable_variables), *inputs
+    ).graph
+    builder = tf.compat.v1.profiler.ProfileOptionBuilder
+    options = builder(builder.float_operation()).with_accounted_types([".*Conv.*", ".*MatMul.*"]).with_empty_output()
+    return tf.compat.v1.profiler.profile(graph, options=options.build()).total_float_ops
+
+
+def parse_arguments(argv=None):
+    """Returns the command's arguments; ends the process where they are wrong."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS), help="what to train")
+    parser.add_argument("--repeats", type=int, default=7, help="rounds")
+    parser.add_argument("--precision", nargs="+", default=[], help="further precisions of ours: none, bfloat16")
+    parser.add_argument("--torch_python", default=sys.executable, help="a Python interpreter that has torch")
+    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("speed.json"), help="the report to write")
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    parser.add_argument("--data", help=argparse.SUPPRESS)
+    args = parser.parse_args(argv)
+    if args.repeats < 1:
+        parser.error("--repeats must be at least 1.")
+    if not args.worker:
+        try:
+            call([args.torch_python, "-c", "import torch"])
+        except RunError as error:
+            parser.error(f"--torch_python={args.torch_python} cannot import torch (pip install torch==2.13.0): {error}")
+    return args
+
+
+def main():
+    """Carries out the command, or is one of its workers."""
+    args = parse_arguments()
+    if not args.worker:
+        return benchmark(args)
+    if args.worker.startswith("peak_"):
+        return serve_peak(args.worker.removeprefix("peak_"))
+    return serve_ours(args.worker, args.data, (args.precision or ["auto"])[0])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,299 @@
+"""Training over several devices and processes: what they learn together is what one would learn alone."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import assert_all_close, random_images, random_labels, tiny_model, tiny_networks
+
+import tfgan_app as tg
+from tfgan_app import data, randomness, strategies
+from tfgan_app.checkpoints import Checkpoints
+from tfgan_app.cli import UsageError
+from tfgan_app.layers.batch_norm import synchronize
+from tfgan_app.metrics import FrechetDistance
+from tfgan_app.replicas import mean_over_replicas, num_replicas, place
+
+
+@pytest.fixture(scope="module")
+def two():
+    """A strategy of the two logical processors that conftest.py sets up."""
+    return strategies.build_strategy("mirrored")
+
+
+def on_each(strategy, step):
+    """Returns what a step returns on each replica."""
+    return [np.asarray(x) for x in strategy.experimental_local_results(tf.function(lambda: strategy.run(step))())]
+
+
+# What a step knows.
+
+
+def test_a_step_knows_its_place(two):
+    assert num_replicas() == 1 and place() == 0 and mean_over_replicas(3.0) == 3.0
+    assert on_each(two, lambda: tf.identity(place())) == [0, 1]
+    assert on_each(two, lambda: tf.constant(num_replicas())) == [2, 2]
+    assert on_each(two, lambda: mean_over_replicas(tf.cast(place(), tf.float32))) == [0.5, 0.5]
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (2, 3), (1, 1, 1, 1), (5,), (4, 7, 3)])
+@pytest.mark.parametrize("draw", [randomness.uniform, randomness.normal, lambda *args: randomness.integers(*args, 10)])
+def test_replicas_draw_the_parts_of_one_batch(two, draw, shape):
+    parts = on_each(two, lambda: draw(shape, tf.constant([3, 7], tf.int64)))
+    whole = draw((2 * shape[0], *shape[1:]), (3, 7))
+    np.testing.assert_allclose(np.concatenate(parts), whole, atol=1e-6)
+
+
+def test_what_is_no_batch_is_drawn_alike(two):
+    first, second = on_each(two, lambda: randomness.normal((1, 4), (3, 7), whole=True))
+    np.testing.assert_array_equal(first, second)
+
+
+def test_synchronised_batch_normalisation_takes_the_statistics_of_all(two):
+    images = random_images(8, (3, 3, 2))
+    alone = tg.layers.BatchNormalization()
+    expected = alone(images, training=True)
+    with two.scope():
+        layer = tg.layers.BatchNormalization(synchronized=True)
+        layer.build(images.shape)
+    parts = on_each(two, lambda: layer(tf.gather(images, 4 * place() + tf.range(4)), training=True))
+    np.testing.assert_allclose(np.concatenate(parts), expected, atol=1e-5)
+    assert_all_close([w.numpy() for w in layer.weights], [w.numpy() for w in alone.weights], 1e-6)
+    local = tg.layers.BatchNormalization()
+    with two.scope():
+        local.build(images.shape)
+    apart = on_each(two, lambda: local(tf.gather(images, 4 * place() + tf.range(4)), training=True))
+    assert np.abs(np.concatenate(apart) - expected).max() > 1e-2
+
+
+# Training.
+
+
+def trained(name, strategy, steps, **arguments):
+    """Returns the weights and the last losses of a tiny model after some steps on 8 images each."""
+    keras.utils.set_random_seed(1)
+    with strategy.scope():
+        # With Adam's own epsilon rounding decides about the steps of parameters that have almost no gradient.
+        optimizers = {key: keras.optimizers.Adam(1e-2, 0.5, epsilon=1e-2) for key in ("g_optimizer", "d_optimizer")}
+        gan = tiny_model(name)
+        gan.compile(**optimizers, jit_compile=False, **arguments)
+    synchronize(gan.generator)
+    synchronize(gan.discriminator)
+    num = 8 * gan.n_critic * steps
+    images = random_images(num, gan.image_shape)
+    images = images if gan.num_classes is None else (images, random_labels(num, gan.num_classes))
+    batches = tf.data.Dataset.from_tensor_slices(images).batch(8, drop_remainder=True)
+    # As the command trains: from an endless data set, by epochs.
+    logs = gan.fit(batches.repeat(), steps_per_epoch=steps // 2, epochs=2, verbose=0, shuffle=False).history
+    return [w.numpy() for w in gan.weights], {name: values[-1] for name, values in logs.items()}
+
+
+def assert_trains_alike(name, strategy, steps, **arguments):
+    weights, logs = trained(name, tf.distribute.get_strategy(), steps, **arguments)
+    shared_weights, shared_logs = trained(name, strategy, steps, **arguments)
+    assert_all_close(shared_weights, weights, 1e-5)
+    assert shared_logs == pytest.approx(logs, rel=1e-3, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ["MLPGAN", "WGAN"])
+def test_two_devices_learn_what_one_learns(two, name):
+    assert_trains_alike(name, two, 4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", tg.models.__all__)
+def test_two_devices_learn_what_one_learns_with_every_model(two, name):
+    assert_trains_alike(name, two, 20)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("augment", ["DiffAugment", "AdaptiveAugment"])
+def test_two_devices_augment_as_one(two, augment):
+    def build():
+        options = {"interval": 2, "initial_p": 0.5, "speed": 100} if augment == "AdaptiveAugment" else {}
+        return getattr(tg.augment, augment)(seed=5, **options)
+
+    weights, _ = trained("MLPGAN", tf.distribute.get_strategy(), 6, augment=build())
+    with two.scope():
+        shared = build()
+    shared_weights, _ = trained("MLPGAN", two, 6, augment=shared)
+    assert_all_close(shared_weights, weights, 1e-5)
+
+
+def test_half_lives_count_the_images_of_all_devices(two):
+    found = []
+    for strategy in (tf.distribute.get_strategy(), two):
+        keras.utils.set_random_seed(1)
+        with strategy.scope():
+            gan = tg.GAN(*tiny_networks(), seed=3)
+            gan.compile(ema_half_life=2)
+            # Past the first steps, which average over fewer.
+            gan.iterations.assign(1000)
+        synchronize(gan.generator)
+        gan.fit(random_images(4), batch_size=4, verbose=0)
+        found.append([w.numpy() for w in gan.ema_generator.weights])
+    assert_all_close(*found, 1e-5)
+
+
+def test_scores_are_those_of_all_images(two):
+    extractor = tg.metrics.load_extractor("mnist_cnn")
+    found = []
+    for strategy in (tf.distribute.get_strategy(), two):
+        with strategy.scope():
+            gan = tiny_model("DCGAN")
+            gan.compile(metrics=[FrechetDistance(extractor)])
+        batches = tf.data.Dataset.from_tensor_slices(random_images(12, gan.image_shape)).batch(4)
+        found.append(gan.evaluate(batches, return_dict=True, verbose=0))
+    assert found[1] == pytest.approx(found[0], rel=1e-3)
+
+
+def test_float16_on_several_devices_is_refused(two):
+    keras.config.set_dtype_policy("mixed_float16")
+    with two.scope():
+        gan = tg.GAN(*tiny_networks())
+        with pytest.raises(ValueError, match=r"float16 trains on one device: .* Take bfloat16"):
+            gan.compile()
+
+
+def test_shares_of_a_step_hold_parts_of_each_batch():
+    gan = tiny_model("MLPGAN")
+    gan.compile(n_critic=2)
+    batches = tf.data.Dataset.range(16).batch(4, drop_remainder=True)
+    assert [list(x.numpy()) for x in gan.by_replica(batches, 1)] == [list(range(8)), list(range(8, 16))]
+    assert next(list(x.numpy()) for x in gan.by_replica(batches, 2)) == [0, 1, 4, 5, 2, 3, 6, 7]
+    assert [list(x.numpy()) for x in gan.by_replica(batches, 2, split=True)][:2] == [[0, 1, 4, 5], [2, 3, 6, 7]]
+    with pytest.raises(ValueError, match="3 replicas cannot share batches of 4 images equally"):
+        gan.by_replica(batches, 3)
+
+
+# Data.
+
+
+def records(kind):
+    images = np.arange(20, dtype=np.uint8).reshape(20, 1, 1, 1)
+    held = data.records.hold(images, np.arange(20, dtype=np.int32)).records
+    if kind == "indexed":
+        return held
+    encoded = tf.data.Dataset.range(20)
+    return data.records.Streamed(encoded, lambda i: (tf.cast(tf.reshape(i, (1, 1, 1)), tf.uint8), i), 20, (1, 1, 1))
+
+
+@pytest.mark.parametrize("kind", ["indexed", "streamed"])
+def test_parts_of_batches_make_up_the_batches(kind):
+    def labels(part):
+        return np.array([y for _, y in records(kind).batches(6, 3, 2, part).take(9)])
+
+    whole = labels((0, 1))
+    assert whole.shape == (9, 6)
+    np.testing.assert_array_equal(np.concatenate([labels((index, 3)) for index in range(3)], axis=1), whole)
+
+
+# Strategies by name.
+
+
+def test_no_strategy_is_tensorflows_default():
+    strategy = strategies.build_strategy("none")
+    assert strategy.num_replicas_in_sync == 1 and strategies.is_chief(strategy)
+
+
+def test_one_device_is_no_mirror(monkeypatch):
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: ["one"] if kind == "CPU" else [])
+    with pytest.raises(UsageError, match="--strategy=mirrored needs two devices or more; this machine has one"):
+        strategies.build_strategy("mirrored")
+
+
+@pytest.mark.parametrize("config", [None, "", "{}", '{"cluster": {"worker": ["a:1"]}}', "no json"])
+def test_workers_must_know_each_other(monkeypatch, config):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    if config is not None:
+        monkeypatch.setenv("TF_CONFIG", config)
+    with pytest.raises(UsageError, match="--strategy=multi_worker needs the environment variable TF_CONFIG"):
+        strategies.build_strategy("multi_worker")
+
+
+# Processes.
+
+RECIPE = [
+    *("--model=DCGAN", "--model_arg=base_channels=2", "--dataset=mnist_5k", "--batch_size=8", "--steps_per_epoch=4"),
+    *("--mixed_precision=none", "--eval_images=20", "--sync_batch_norm", "--on_collapse=ignore"),
+]
+
+
+def free_ports(num):
+    sockets = [socket.socket() for _ in range(num)]
+    for one in sockets:
+        one.bind(("localhost", 0))
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def command(*flags, environment=None):
+    return subprocess.Popen(
+        [sys.executable, "-m", "tfgan_app.train", *RECIPE, *flags],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1", **(environment or {})},
+    )
+
+
+def workers(*flags, num=2):
+    """Starts a command in several processes that train together."""
+    hosts = [f"localhost:{port}" for port in free_ports(num)]
+    configs = [{"cluster": {"worker": hosts}, "task": {"type": "worker", "index": i}} for i in range(num)]
+    return [
+        command("--strategy=multi_worker", *flags, environment={"TF_CONFIG": json.dumps(config)}) for config in configs
+    ]
+
+
+def finish(process, code=0):
+    out, _ = process.communicate(timeout=600)
+    assert process.returncode == code, out
+    return out
+
+
+def final_weights(folder):
+    gan = tg.runs.Run.existing(folder).restored_gan()
+    assert Checkpoints(gan, folder / "checkpoints").folders()
+    return [w.numpy() for w in gan.weights]
+
+
+@pytest.mark.slow
+def test_two_processes_learn_what_one_learns(tmp_path):
+    finish(command("--train_steps=8", f"--run_dir={tmp_path / 'one'}"))
+    chief, other = workers("--train_steps=8", f"--run_dir={tmp_path / 'two'}")
+    assert "Frechet distance" in finish(chief)
+    out = finish(other)
+    assert "Frechet distance" not in out and "step 8/8" not in out
+    assert_all_close(final_weights(tmp_path / "two"), final_weights(tmp_path / "one"), 1e-4)
+
+
+@pytest.mark.slow
+def test_the_others_stop_where_a_worker_is_killed_and_the_command_goes_on(tmp_path):
+    flags = ["--train_steps=100000", f"--run_dir={tmp_path}"]
+    chief, other = workers(*flags)
+    lines = []
+    for line in chief.stdout:
+        lines.append(line)
+        if line.startswith("step 8/"):
+            break
+    other.send_signal(signal.SIGKILL)
+    began = time.monotonic()
+    out = finish(chief, 1)
+    assert time.monotonic() - began < 120
+    assert "Another worker stopped after step" in out and "Traceback" not in out
+    finish(other, -signal.SIGKILL)
+    step = int(Checkpoints(None, tmp_path / "checkpoints").folders()[0].name.removeprefix("step_"))
+    chief, other = workers(f"--train_steps={step + 4}", *flags[1:])
+    assert f"Going on from step {step}" in finish(chief)
+    finish(other)
