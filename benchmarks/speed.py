@@ -24,19 +24,43 @@ import subprocess
 import sys
 import tempfile
 import time
+from typing import NamedTuple
 
-from processes import RunError, busy_fraction, call, machine, parse_result
+from processes import RunError, busy_fraction, call, machine, parse_result, write_between
 
 HERE = pathlib.Path(__file__).resolve().parent
+PAGE = HERE.parent / "docs" / "performance.md"
+MARKS = "<!-- speed: made by benchmarks/speed.py -->", "<!-- end of speed -->"
 BATCH = 64
-# Of each row: the model with its arguments, the row of pytorch_gans.py, the images' side, steps in a turn.
+
+
+class Row(NamedTuple):
+    """A pair of networks.
+
+    Attributes:
+        model: Its class here.
+        arguments: Of the class.
+        torch_model: Its name in pytorch_gans.py.
+        side: Of the images.
+        steps: In a turn.
+        steps_per_execution: As in the model's recipe.
+    """
+
+    model: str
+    arguments: dict
+    torch_model: str
+    side: int
+    steps: int
+    steps_per_execution: int = 1
+
+
 ROWS = {
-    "mlp": ("MLPGAN", {"g_units": (256, 512, 1024), "d_units": (512, 256)}, "mlp", 28, 300),
-    "dcgan28": ("DCGAN", {"base_channels": 64}, "dcgan28", 28, 60),
-    "dcgan64": ("DCGAN", {"base_channels": 64}, "dcgan", 64, 10),
+    "mlp": Row("MLPGAN", {"g_units": (256, 512, 1024), "d_units": (512, 256)}, "mlp", 28, 300, 10),
+    "dcgan28": Row("DCGAN", {"base_channels": 64}, "dcgan28", 28, 60),
+    "dcgan64": Row("DCGAN", {"base_channels": 64}, "dcgan", 64, 10),
 }
 TORCH = {"torch": [], "torch_best": ["--best"]}
-PEAKS = ("float32", "bfloat16")
+PEAKS = ("float32", "bfloat16", "float16")
 
 
 class Worker:
@@ -48,7 +72,7 @@ class Worker:
 
     def __init__(self, command):
         # A pipe that nobody reads would fill up.
-        self.errors = tempfile.TemporaryFile("w+")
+        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115, as `close` closes it.
         self.process = subprocess.Popen(
             list(map(str, command)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True
         )
@@ -71,6 +95,7 @@ class Worker:
             self.input.close()
         self.process.terminate()
         self.process.wait()
+        self.errors.close()
 
     def _line(self):
         # Libraries print notes of their own.
@@ -84,12 +109,17 @@ class Worker:
 
 def measure(row, args, data):
     """Returns the report of a row: facts and the seconds a step of each system in each round."""
-    _, _, torch_row, _, steps = ROWS[row]
+    steps = ROWS[row].steps
     own = [sys.executable, __file__, f"--worker={row}", f"--data={data}"]
-    torch = [args.torch_python, HERE / "pytorch_gans.py", f"--model={torch_row}", f"--data={data}", "--serve"]
+    torch = [
+        args.torch_python,
+        HERE / "pytorch_gans.py",
+        f"--model={ROWS[row].torch_model}",
+        f"--data={data}",
+        "--serve",
+    ]
     commands = {"ours": own} | {name: [*torch, *flags] for name, flags in TORCH.items()}
-    if args.precision:
-        commands |= {f"ours_{name}": [*own, f"--precision={name}"] for name in args.precision}
+    commands |= {f"ours_{variant}": [*own, "--variants", variant] for variant in args.variants}
     workers: dict = {}
     report: dict = {"steps_in_a_turn": steps, "systems": {}, "seconds": {}}
     try:
@@ -131,7 +161,7 @@ def table(report):
         ours = found["seconds"]["ours"]
         for name, seconds in found["seconds"].items():
             mode = found["systems"][name]["mode"]
-            peak = report["peaks"]["bfloat16" if "bfloat16" in mode else "float32"]
+            peak = report["peaks"][next((name for name in PEAKS[1:] if name in mode), "float32")]
             ratios = [other / own for other, own in zip(seconds, ours, strict=True)]
             median = statistics.median(seconds)
             ratio = "" if name == "ours" else f"{statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
@@ -145,6 +175,7 @@ def benchmark(args):
         "machine": machine(),
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "batch_size": BATCH,
+        "repeats": args.repeats,
         "busy_before": busy_fraction(),
         "peaks": measure_peaks(args.repeats),
         "rows": {},
@@ -158,7 +189,19 @@ def benchmark(args):
             report["rows"][row] = measure(row, args, data)
             args.out.write_text(json.dumps(report, indent=1) + "\n")
     print(table(report))
+    write_between(PAGE, MARKS, f"{_facts(report)}\n\n{table(report)}")
     return 0
+
+
+def _facts(report):
+    found = {name: system for row in report["rows"].values() for name, system in row["systems"].items()}
+    peaks = ", ".join(f"{peak / 1e9:.0f} GFLOP/s in {name}" for name, peak in report["peaks"].items())
+    versions = found["ours"]["versions"] | found["torch"]["versions"]
+    return (
+        f"{report['machine']['cores']} cores of {report['machine']['cpu']}, {report['date'][:10]}; TensorFlow "
+        f"{versions['tensorflow']}, Keras {versions['keras']}, PyTorch {versions['torch']}; peaks: {peaks}. "
+        f"Made by `python benchmarks/speed.py --repeats={report['repeats']}`."
+    )
 
 
 def _write_images(path):
@@ -184,15 +227,15 @@ def serve_peak(precision):
     """Serves multiplications of two large matrices."""
     import tensorflow as tf
 
-    size = 2048
+    size = 8192 if tf.config.list_physical_devices("GPU") else 2048
     a, b = (tf.cast(tf.random.normal((size, size)), precision) for _ in range(2))
     multiply = tf.function(lambda: tf.reduce_sum(tf.cast(tf.matmul(a, b), tf.float32)))
     multiply()
     return serve(lambda turns: [float(multiply()) for _ in range(turns)], {"flops": 2.0 * size**3, "mode": precision})
 
 
-def serve_ours(row, path, precision):
-    """Serves training steps of this package."""
+def serve_ours(row, path, precision, xla):
+    """Serves training steps of this package, in a precision and with XLA `true`, `false` or `auto`."""
     import keras
     import numpy as np
     import tensorflow as tf
@@ -202,49 +245,47 @@ def serve_ours(row, path, precision):
     from tfgan_app.metrics.receipts import versions
     from tfgan_app.precision import choose_precision
 
-    name, arguments, _, side, _ = ROWS[row]
+    name, arguments, _, side, _, steps_per_execution = ROWS[row]
     model = getattr(tg.models, name)
     policy = choose_precision(precision, model).policy
     keras.config.set_dtype_policy(policy)
     gan = model((side, side, 1), seed=0, **arguments)
-    gan.compile()
+    gan.compile(steps_per_execution=steps_per_execution, jit_compile={"true": True, "false": False}.get(xla))
     images = np.round(tf.image.resize(np.load(path), (side, side))).astype(np.uint8)
     train = data.records.hold(images, np.zeros(len(images), np.int32)).records
     batches = train.batches(BATCH, 0, 0).map(lambda x, _: data.to_float(x)).prefetch(2)
-    clock = _Turns()
     facts = {
         "flops": step_flops(gan, BATCH),
         "mode": f"{policy}{', XLA' if gan.jit_compile else ''}",
         "versions": versions(),
     }
-    gan.fit(batches, steps_per_epoch=10**9, callbacks=[clock.callback(facts)], verbose=0)
+    train_in_turns(gan, batches, facts)
     return 0
 
 
-class _Turns:
-    """Lets one call of `fit` pause between turns, as its beginning costs more than a step."""
+def train_in_turns(gan, batches, facts):
+    """Trains as `serve` has it, in one call of `fit`, whose beginning costs more than a step."""
+    import keras
 
-    def callback(self, facts):
-        """Returns the callback."""
-        import keras
+    class Turns(keras.callbacks.Callback):
+        """Reads how many steps to take, and prints how long they took."""
 
-        class Turns(keras.callbacks.Callback):
-            """Reads how many steps to take, and prints how long they took."""
+        left, began = 3 * gan.steps_per_execution, None
 
-            left, began = 3, None
+        def on_train_batch_end(self, batch, logs=None):
+            self.left -= gan.steps_per_execution
+            if self.left > 0:
+                return
+            # Reading the step waits for a GPU to have done it.
+            assert self.model.step
+            seconds = None if self.began is None else time.perf_counter() - self.began
+            print(json.dumps(facts if seconds is None else {"seconds": seconds}), flush=True)
+            line = sys.stdin.readline()
+            self.left = int(line or 0)
+            self.model.stop_training = not line
+            self.began = time.perf_counter()
 
-            def on_train_batch_end(self, batch, logs=None):
-                self.left -= 1
-                if self.left:
-                    return
-                seconds = None if self.began is None else time.perf_counter() - self.began
-                print(json.dumps(facts if seconds is None else {"seconds": seconds}), flush=True)
-                line = sys.stdin.readline()
-                self.left = int(line or 1)
-                self.model.stop_training = not line
-                self.began = time.perf_counter()
-
-        return Turns()
+    gan.fit(batches, steps_per_epoch=10**9, callbacks=[Turns()], verbose=0)
 
 
 def step_flops(gan, batch_size):
@@ -286,7 +327,9 @@ def parse_arguments(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS), help="what to train")
     parser.add_argument("--repeats", type=int, default=7, help="rounds")
-    parser.add_argument("--precision", nargs="+", default=[], help="further precisions of ours: none, bfloat16")
+    parser.add_argument(
+        "--variants", nargs="+", default=[], help="more of ours, PRECISION:XLA, such as none:true and bfloat16:false"
+    )
     parser.add_argument("--torch_python", default=sys.executable, help="a Python interpreter that has torch")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("speed.json"), help="the report to write")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
@@ -309,7 +352,7 @@ def main():
         return benchmark(args)
     if args.worker.startswith("peak_"):
         return serve_peak(args.worker.removeprefix("peak_"))
-    return serve_ours(args.worker, args.data, (args.precision or ["auto"])[0])
+    return serve_ours(args.worker, args.data, *(args.variants or ["auto:auto"])[0].split(":"))
 
 
 if __name__ == "__main__":

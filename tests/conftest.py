@@ -1,6 +1,9 @@
 """What the tests share: tiny models, and the state that each test starts from."""
 
 import copy
+import importlib.util
+import pathlib
+import sys
 
 import keras
 import numpy as np
@@ -12,6 +15,8 @@ from keras import layers
 import tfgan_app as tg
 from tfgan_app import adversarial
 from tfgan_app import train as train_command
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 # Before TensorFlow starts: two devices, for what several of them share.
 tf.config.set_logical_device_configuration(
@@ -219,3 +224,14 @@ def unallocated(monkeypatch):
             return make()
 
     return build
+
+
+def load_benchmark(name):
+    """Returns a script of `benchmarks/` as a module."""
+    # Where a script's own imports are found.
+    if str(ROOT / "benchmarks") not in sys.path:
+        sys.path.append(str(ROOT / "benchmarks"))
+    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -1,6 +1,5 @@
 """benchmarks/: how systems are named, how runs are read and tabulated, and what a mistaken command is told."""
 
-import importlib.util
 import json
 import pathlib
 import re
@@ -8,23 +7,12 @@ import sys
 import types
 
 import pytest
-
-ROOT = pathlib.Path(__file__).resolve().parents[1]
-
-
-def load(name):
-    # Where a script's own imports are found.
-    if str(ROOT / "benchmarks") not in sys.path:
-        sys.path.append(str(ROOT / "benchmarks"))
-    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+from conftest import ROOT, load_benchmark
 
 
 @pytest.fixture(scope="module")
 def equal_time():
-    return load("equal_time")
+    return load_benchmark("equal_time")
 
 
 def run(system, seed, value, steps=100, rate=6400.0):
@@ -176,7 +164,7 @@ def test_run_scores_what_a_process_drew(equal_time, tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def family():
-    return load("family")
+    return load_benchmark("family")
 
 
 def family_run(recipe, seed, value, rate=1000.0, conditional=False, images=640):
@@ -252,7 +240,7 @@ def test_family_goes_on_where_it_stopped_and_writes_its_pages(family, monkeypatc
 
 
 def test_the_page_on_modes_has_every_task_and_its_command(tmp_path):
-    page = load("modes_page")
+    page = load_benchmark("modes_page")
     setting = {"steps": 5, "batch_size": 100, "g_width": 64, "d_width": 32}
     found = {"modes": 8, "high_quality": 0.5, "kl": 0.25}
     ring = {
@@ -286,7 +274,7 @@ def test_the_page_on_modes_has_every_task_and_its_command(tmp_path):
 
 @pytest.fixture(scope="module")
 def modes_tuning():
-    return load("modes_tuning")
+    return load_benchmark("modes_tuning")
 
 
 def test_the_best_candidate_is_that_of_the_highest_mean(modes_tuning):

@@ -1,0 +1,154 @@
+"""benchmarks/speed.py, costs.py and scaling.py: what is counted, what tables say, and that the workers work."""
+
+import json
+import subprocess
+import sys
+
+import keras
+import pytest
+from conftest import ROOT, load_benchmark, tiny_networks
+
+import tfgan_app as tg
+
+
+@pytest.fixture(scope="module")
+def speed():
+    return load_benchmark("speed")
+
+
+@pytest.fixture(scope="module")
+def costs():
+    return load_benchmark("costs")
+
+
+@pytest.fixture(scope="module")
+def scaling():
+    return load_benchmark("scaling")
+
+
+# speed.py.
+
+
+def test_operations_are_those_of_products_and_convolutions(speed):
+    dense = keras.Sequential([keras.Input((10,)), keras.layers.Dense(20, "relu"), keras.layers.Dense(3)])
+    assert speed.forward_flops(dense) == 2 * (10 * 20 + 20 * 3)
+    images = keras.Input((8, 8, 3))
+    strided = keras.layers.Conv2D(5, 4, 2, "same", use_bias=False)(images)
+    assert speed.forward_flops(keras.Model(images, strided)) == 2 * 4 * 4 * 4 * 4 * 3 * 5
+    gan = tg.GAN(*tiny_networks())
+    g_flops, d_flops = speed.forward_flops(gan.generator), speed.forward_flops(gan.discriminator)
+    assert speed.step_flops(gan, 7) == 7 * (3 * g_flops + 8 * d_flops)
+
+
+def test_rows_compare_networks_of_the_same_size(speed):
+    torch_rows = (ROOT / "benchmarks" / "pytorch_gans.py").read_text()
+    for row in speed.ROWS.values():
+        assert f'"{row.torch_model}": Recipe(' in torch_rows
+        assert row.steps % row.steps_per_execution == 0
+        gan = getattr(tg.models, row.model)((row.side, row.side, 1), **row.arguments)
+        assert gan.generator.output_shape[1:] == (row.side, row.side, 1)
+
+
+def test_ratios_are_medians_over_rounds(speed):
+    systems = {
+        "ours": {"mode": "mixed_bfloat16", "flops": 64e9, "versions": {"tensorflow": "2", "keras": "3"}},
+        "torch": {"mode": "float32, eager", "versions": {"torch": "2"}},
+    }
+    row = {"systems": systems, "seconds": {"ours": [0.5, 0.4, 0.8], "torch": [1.0, 1.2, 1.2]}}
+    report = {"rows": {"dcgan28": row}, "peaks": {"float32": 128e9, "bfloat16": 256e9}}
+    lines = speed.table(report).splitlines()
+    assert lines[2] == "| dcgan28 | ours | mixed_bfloat16 | 128 |  | 50% |"
+    assert lines[3] == "| dcgan28 | torch | float32, eager | 53 | 2.00 (1.50-3.00) | 42% |"
+
+
+def test_python_without_torch_is_refused(tmp_path):
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho no torch here >&2\nexit 1\n")
+    python.chmod(0o755)
+    command = [sys.executable, ROOT / "benchmarks" / "speed.py", f"--torch_python={python}"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "cannot import torch (pip install torch==2.13.0): exit code 1: no torch here" in done.stderr
+
+
+def test_a_worker_trains_as_many_steps_as_it_is_told(speed, costs):
+    worker = speed.Worker(costs._command("feed", gan="mlp", feed="held batch"))
+    try:
+        assert worker.ready() == {}
+        few, many = worker.turn(10), worker.turn(200)
+    finally:
+        worker.close()
+    assert 0 < few < many
+
+
+def test_a_worker_that_fails_says_why(speed):
+    worker = speed.Worker([sys.executable, "-c", "import sys; sys.exit('the reason')"])
+    with pytest.raises(speed.RunError, match="exit code 1: the reason"):
+        worker.ready()
+    worker.close()
+
+
+# costs.py.
+
+
+def test_every_row_has_a_place_on_the_page(costs):
+    page = costs.PAGE.read_text()
+    for row in costs.ROWS:
+        for mark in costs.marks(row):
+            assert page.count(mark) == 1, mark
+
+
+def test_tables_of_costs(costs):
+    rounds = [{"held batch": 0.010, "memory": 0.0101, "TFRecords": 0.0105}] * 2
+    assert "| mlp | 10.00 ms | +1.0% (+1.0% to +1.0%) | +5.0% (+5.0% to +5.0%) |" in costs.table_input({"mlp": rounds})
+    seconds = {"training": 90.0, "batch": 1.0, "epoch": 2.0, "scoring": 7.0}
+    found = {"dcgan": {"steps": 9000, "seconds": seconds, "memory": {"1000": 800.0, "5000": 810.2, "10000": 811.0}}}
+    assert "| `dcgan.flags` | 10.0 ms | 1.0% | 2.0% | 7.0% | 800, 810, 811 MB |" in costs.table_loop(found)
+    assert "| `mnist.flags` | 9.0 (8.5-12.0) |" in costs.table_start({"mnist": [9.0, 8.5, 12.0]})
+    size = {"batch": 64, "side": 32, "width": 16, "seconds": [0.02, 0.02], "flops": 2e9}
+    assert "| 64 | 32 | 16 | 20.0 ms | 3,200 | 2.0 | 100 |" in costs.table_size([size])
+    data = {"images": 5000, "held": True, "first": 1.25, "rate": 12345.0, "memory": 700.4}
+    assert "| 5,000 | yes | 1.2 s | 12,345 | 700 MB |" in costs.table_data([data])
+    assert "| all | 70.0 (70.0-70.0) | 1,700 MB |" in costs.table_scoring({"all": [{"seconds": 70, "memory": 1700}]})
+    assert costs.table_sampling({"x": {"1": [10.0], "64": [2000.0]}}).splitlines()[2] == "| x | 10 | 2,000 |"
+    scores = {"dcgan": {"none": [1.0, 2.0, 3.0], "auto": [2.0, 2.0, 2.0]}}
+    assert "| dcgan | 2.00 ± 1.00 | 2.00 ± 0.00 |" in costs.table_precision(scores)
+
+
+@pytest.mark.parametrize(("side", "channels"), [(28, 1), (64, 3)])
+def test_generated_data_sets_are_read(costs, tmp_path, side, channels):
+    costs.write(str(tmp_path), 23, side)
+    images = tg.data.open_images(str(tmp_path))
+    assert images.num_images == 23 and images.image_shape == (side, side, channels)
+
+
+@pytest.mark.slow
+def test_the_loop_is_measured(costs, tmp_path):
+    given = ["--model=MLPGAN", "--model_arg=g_units=(8,)", "--model_arg=d_units=(8,)", "--dataset=mnist_5k"]
+    given += ["--train_steps=30", "--steps_per_epoch=10", "--eval_images=20", f"--run_dir={tmp_path}"]
+    done = subprocess.run(list(map(str, costs._command("loop", flags=given))), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["steps"] == 20 and list(found["memory"]) == ["10", "20", "30"]
+    assert all(seconds > 0 for seconds in found["seconds"].values())
+
+
+# scaling.py.
+
+
+def test_a_ring_moves_twice_the_gradients(scaling):
+    machine = scaling.Machine(link=1e9, network=1e8, latency=0.0)
+    assert scaling.exchange_seconds(1e9, 1, machine) == 0
+    assert scaling.exchange_seconds(1e9, 2, machine) == pytest.approx(1.0)
+    assert scaling.exchange_seconds(1e9, 8, machine) == pytest.approx(2 * 7 / 8)
+    # From host to host through the slower network.
+    assert scaling.exchange_seconds(1e9, 16, machine) == pytest.approx(2 * 15 / 16 * 10)
+    late = machine._replace(latency=0.01)
+    assert scaling.exchange_seconds(0, 8, late) == pytest.approx(2 * 7 * 0.01)
+    assert scaling.efficiency(1.0, 1e9, 2, machine) == pytest.approx(0.5)
+
+
+def test_table_of_efficiencies(scaling):
+    machine = scaling.Machine(rate=1e12, link=1e9, network=1e9, latency=0.0)
+    line = scaling.table([("gan", (20_000_000, 5_000_000), 1e12, 2)], machine).splitlines()[2]
+    assert line.startswith("| gan | 120 MB | 1000 ms | 83% | 82% |")
