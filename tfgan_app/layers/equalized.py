@@ -5,6 +5,8 @@ import math
 import keras
 from keras import layers, ops
 
+from tfgan_app.layers.convolution import Conv2D
+
 __all__ = ["EqualizedConv2D", "EqualizedDense"]
 
 # The scale is applied in the forward pass rather than by overriding `kernel`: Keras saves what `kernel` returns.
@@ -45,7 +47,7 @@ class EqualizedDense(layers.Dense):
 
 
 @keras.saving.register_keras_serializable("tfgan_app")
-class EqualizedConv2D(layers.Conv2D):
+class EqualizedConv2D(Conv2D):
     """A convolution with an equalised learning rate: y = s W * x + b, where s = gain / sqrt(fan-in), W from N(0, 1).
 
     Karras et al. 2017, https://arxiv.org/abs/1710.10196, section 4.1.

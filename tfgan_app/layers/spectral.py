@@ -4,6 +4,8 @@ import keras
 import tensorflow as tf
 from keras import layers, ops
 
+from tfgan_app.layers.convolution import Conv2D
+
 __all__ = ["SpectralConv2D", "SpectralDense", "SpectralEmbedding"]
 
 
@@ -64,7 +66,7 @@ class _SpectralNorm(layers.Layer):
 
 
 @keras.saving.register_keras_serializable("tfgan_app")
-class SpectralConv2D(_SpectralNorm, layers.Conv2D):
+class SpectralConv2D(_SpectralNorm, Conv2D):
     """A 2-D convolution with spectral normalisation; arguments as in `keras.layers.Conv2D`."""
 
     def convolution_op(self, inputs, kernel):

@@ -4,7 +4,7 @@ import keras
 from keras import layers
 
 from tfgan_app.gan import GAN
-from tfgan_app.layers import BatchNormalization
+from tfgan_app.layers import BatchNormalization, Conv2D, Conv2DTranspose
 from tfgan_app.models.sides import start_and_doublings
 
 __all__ = ["DCGAN", "build_discriminator", "build_generator", "decode", "encode", "logits"]
@@ -61,9 +61,9 @@ def decode(x, image_shape, base_channels):
     for _ in range(doublings - 1):
         x = layers.ReLU()(_batch_norm()(x))
         channels //= 2
-        x = layers.Conv2DTranspose(channels, 4, 2, "same", use_bias=False, kernel_initializer=_init())(x)
+        x = Conv2DTranspose(channels, 4, 2, "same", use_bias=False, kernel_initializer=_init())(x)
     x = layers.ReLU()(_batch_norm()(x))
-    x = layers.Conv2DTranspose(image_shape[-1], 4, 2, "same", use_bias=False, kernel_initializer=_init())(x)
+    x = Conv2DTranspose(image_shape[-1], 4, 2, "same", use_bias=False, kernel_initializer=_init())(x)
     return layers.Activation("tanh", dtype="float32")(x)
 
 
@@ -77,7 +77,7 @@ def encode(x, base_channels, batch_norm=True):
     for index in range(halvings):
         init = _init() if batch_norm else "he_normal"
         channels = base_channels * 2**index
-        x = layers.Conv2D(channels, 4, 2, "same", use_bias=not batch_norm, kernel_initializer=init)(x)
+        x = Conv2D(channels, 4, 2, "same", use_bias=not batch_norm, kernel_initializer=init)(x)
         x = layers.LeakyReLU(_ALPHA)(_batch_norm()(x) if batch_norm and index else x)
     return layers.Flatten()(x)
 

@@ -12,6 +12,7 @@ from keras import layers
 from tfgan_app.layers import (
     BatchNormalization,
     ConditionalBatchNormalization,
+    Conv2D,
     SelfAttention,
     SpectralConv2D,
     SpectralDense,
@@ -45,7 +46,7 @@ def build_generator(image_shape, latent_dim, channels=None, num_classes=None, sp
     dense = SpectralDense if spectral else layers.Dense
     x = dense(start * start * widths[0], kernel_initializer=_INIT)(inputs[0])
     x = layers.Reshape((start, start, widths[0]))(x)
-    convolve = functools.partial(conv, SpectralConv2D if spectral else layers.Conv2D)
+    convolve = functools.partial(conv, SpectralConv2D if spectral else Conv2D)
     images = decode(x, image_shape[-1], widths, [norm] * doublings, convolve, attention_at)
     return keras.Model(inputs if num_classes else inputs[0], images, name="generator")
 
@@ -69,7 +70,7 @@ def build_discriminator(image_shape, channels=None, num_classes=None, spectral=F
     # Two blocks halve small images, and two stay at the quarter; for larger ones the last block does not halve.
     widths = _widths(image_shape, channels or (128 if small else 64), 4 if small else halvings + 1)
     halvings = 2 if small else halvings
-    convolve = functools.partial(conv, SpectralConv2D if spectral else layers.Conv2D)
+    convolve = functools.partial(conv, SpectralConv2D if spectral else Conv2D)
     features = encode(images, widths, halvings, convolve, attention_at)
     return project(images, features, num_classes, spectral)
 

@@ -1,0 +1,106 @@
+"""tfgan_app.layers.convolution: gradients of kernels as convolutions."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import random_images
+
+from tfgan_app.layers import Conv2D, Conv2DTranspose
+from tfgan_app.layers.convolution import kernel_gradient
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding", "side"),
+    [
+        (4, 2, "same", 8),
+        (3, 1, "same", 7),
+        (3, 2, "same", 7),
+        (3, 2, "same", 8),
+        (3, 2, "valid", 8),
+        (5, 2, "valid", 10),
+        (2, 3, "same", 7),
+        (1, 2, "same", 4),
+    ],
+)
+def test_gradient_of_the_kernel_is_tensorflows(kernel, stride, padding, side):
+    images = random_images(3, (side, side + 1, 4))
+    weights = tf.Variable(tf.random.stateless_normal((kernel, kernel, 4, 5), (1, 2)))
+    with tf.GradientTape() as tape:
+        outputs = tf.nn.conv2d(images, weights, stride, padding.upper())
+        upstream = tf.random.stateless_normal(outputs.shape, (3, 4))
+        value = tf.reduce_sum(outputs * upstream)
+    found = kernel_gradient(tf.constant(images), upstream, (kernel, kernel), (stride, stride), padding)
+    np.testing.assert_allclose(found, tape.gradient(value, weights), atol=1e-4)
+
+
+def operations_and_gradients(layer, images):
+    """Returns the kinds of convolutions in training, the outputs and all gradients in float32."""
+
+    @tf.function
+    def train(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            outputs = layer(x)
+            value = tf.reduce_sum(tf.square(tf.cast(outputs, tf.float32)))
+        return [tf.cast(tensor, tf.float32) for tensor in (outputs, *tape.gradient(value, [x, *layer.weights]))]
+
+    function = train.get_concrete_function(images)
+    return [op.type for op in function.graph.get_operations()], train(images)
+
+
+LAYERS = [(Conv2D, keras.layers.Conv2D, (8, 8, 32)), (Conv2DTranspose, keras.layers.Conv2DTranspose, (4, 4, 32))]
+
+
+@pytest.mark.parametrize(("ours", "theirs", "shape"), LAYERS)
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "float32"])
+def test_layers_compute_what_keras_does(ours, theirs, shape, policy):
+    keras.config.set_dtype_policy(policy)
+    images = tf.constant(random_images(4, shape))
+    layers = [cls(64, 4, 2, "same", activation="relu") for cls in (ours, theirs)]
+    for layer in layers:
+        layer.build(images.shape)
+    layers[0].set_weights([tf.random.stateless_normal(w.shape, (1, 2), stddev=0.1) for w in layers[1].weights])
+    layers[1].set_weights(layers[0].get_weights())
+    (operations, found), (_, expected) = (operations_and_gradients(layer, images) for layer in layers)
+    assert ("Conv2DBackpropFilter" in operations) == (policy == "float32")
+    for one, other in zip(found, expected, strict=True):
+        assert np.abs(one - other).max() <= 0.02 * np.abs(other).max()
+
+
+@pytest.mark.parametrize(
+    ("shape", "arguments"),
+    [
+        ((32, 32, 32), {}),
+        ((8, 8, 16), {}),
+        ((8, 8, 32), {"dilation_rate": 2, "strides": 1}),
+        ((8, 8, 32), {"groups": 2}),
+    ],
+)
+def test_other_convolutions_are_left_to_keras(shape, arguments):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    layer = Conv2D(64, 4, **{"strides": 2, "padding": "same", **arguments})
+    layer.build((4, *shape))
+    operations, _ = operations_and_gradients(layer, tf.constant(random_images(4, shape)))
+    assert layer.groups > 1 or "Conv2DBackpropFilter" in operations
+
+
+def test_second_derivatives_pass():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    layer = Conv2D(32, 3, 1, "same", use_bias=False, kernel_initializer=keras.initializers.RandomNormal(seed=1))
+    images = tf.constant(random_images(4, (4, 4, 32)))
+    with tf.GradientTape() as outer:
+        with tf.GradientTape() as inner:
+            inner.watch(images)
+            value = tf.reduce_sum(tf.cast(layer(images), tf.float32) ** 2)
+        penalty = tf.reduce_sum(inner.gradient(value, images) ** 2)
+    gradient = outer.gradient(penalty, layer.kernel)
+    # The penalty is of the fourth degree in the kernel.
+    inner_product = float(tf.reduce_sum(gradient * layer.kernel))
+    assert inner_product == pytest.approx(4 * float(penalty), rel=0.02)
+
+
+def test_layers_are_saved_as_their_own():
+    for layer in (Conv2D(3, 3), Conv2DTranspose(3, 3)):
+        copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
+        assert type(copy) is type(layer)
