@@ -160,14 +160,14 @@ def test_run_folder_holds_all_that_a_run_leaves(trained):
 def test_going_on_refuses_another_architecture_and_accepts_more_steps(tmp_path):
     folder = tmp_path / "run"
     base = [*TINY, "--extractor=none", "--steps_per_epoch=3", f"--run_dir={folder}"]
-    run("train", *base, "--train_steps=3")
+    assert "XLA off, as asked for." in run("train", *base, "--train_steps=3")
     assert "is trained to step 3 already. Ask for more with --train_steps" in run("train", *base, "--train_steps=3")
     error = run("train", *base, "--train_steps=9", "--latent_dim=5", "--seed=1", "--split=train[:32]", code=2)
     assert "--latent_dim: the run has 4, asked for 5" in error
     assert "--seed: the run has 0, asked for 1" in error
     assert "images: the run has" in error
-    out = run("train", *base, "--train_steps=5", "--g_learning_rate=0.001")
-    assert "Going on from step 3" in out
+    out = run("train", *base, "--train_steps=5", "--g_learning_rate=0.001", "--jit_compile=auto")
+    assert "Going on from step 3" in out and "XLA on, the faster for this model here." in out
     assert [row["step"] for row in read_csv(folder / "metrics.csv")] == ["3", "5"]
     assert len(json.loads((folder / "run.json").read_text())["sessions"]) == 2
     # `run.flags` carries on as well.

@@ -182,7 +182,7 @@ def test_resume_is_exact_to_the_bit():
 
 def test_passes_are_independent_orders():
     indexed = data.open_images("mnist_5k").records
-    orders = np.array([indexed._indices(tf.constant(n, tf.int64), 4000, 0) for n in range(20)], float)
+    orders = np.array([indexed._indices(tf.constant(n, tf.int64), 4000, 0, (0, 1)) for n in range(20)], float)
     between = [np.corrcoef(a, b)[0, 1] for a, b in itertools.pairwise(orders)]
     assert np.max(np.abs(between)) < 5 / np.sqrt(4000)
 

@@ -207,7 +207,7 @@ def test_loss_scales_are_saved(tmp_path):
     copy = keras.models.load_model(tmp_path / "gan.keras")
     for optimizer in (copy.g_optimizer, copy.d_optimizer):
         assert type(optimizer) is keras.optimizers.LossScaleOptimizer
-        assert type(optimizer.inner_optimizer) is keras.optimizers.Adam
+        assert type(optimizer.inner_optimizer) is tg.optimizers.Adam
         assert float(optimizer.dynamic_scale) == 256
     assert_goes_on_alike(gan, copy, random_images(8), None)
 

@@ -45,7 +45,7 @@ def test_recipe_trains(recipe):
         if name not in ("image_shape", "num_classes")
     }
     settings["model_arg"] = [f"{name}={value!r}" for name, value in tiny.items()]
-    settings |= {"latent_dim": None, "jit_compile": False}
+    settings |= {"latent_dim": None, "jit_compile": "false"}
     gan = runs.build_gan(settings, (28, 28, channels), classes and 3, run_eagerly=True)
     num = 4 * gan.n_critic
     labels = None if gan.num_classes is None else random_labels(num, gan.num_classes)

@@ -27,6 +27,7 @@ _MODULES = (
     "memorisation",
     "metrics",
     "models",
+    "optimizers",
     "penalties",
     "pictures",
     "schedules",

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfgan_app import losses
 from tfgan_app.metrics.base import Batch
+from tfgan_app.optimizers import Adam
 from tfgan_app.replicas import num_replicas
 
 __all__ = ["AdversarialModel"]
@@ -516,8 +517,8 @@ def float32_copy(network):
 
 def _defaults():
     return {
-        "g_optimizer": keras.optimizers.Adam(2e-4, beta_1=0.5),
-        "d_optimizer": keras.optimizers.Adam(2e-4, beta_1=0.5),
+        "g_optimizer": Adam(2e-4, beta_1=0.5),
+        "d_optimizer": Adam(2e-4, beta_1=0.5),
         "loss": losses.NonSaturating(),
         "penalties": (),
         "g_penalties": (),

@@ -194,7 +194,8 @@ def build_gan(settings, image_shape, num_classes, **compile_arguments):
             loss=_loss(settings),
             penalties=_penalties(settings["penalty"]),
             augment=_augment(settings["augment"]),
-            **{name: settings[name] for name in ("n_critic", "ema_decay", "jit_compile", "steps_per_execution")},
+            **{name: settings[name] for name in ("n_critic", "ema_decay", "steps_per_execution")},
+            jit_compile={"auto": None, "true": True, "false": False}[settings["jit_compile"]],
             **compile_arguments,
         )
     except ValueError as error:

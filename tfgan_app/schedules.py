@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tfgan_app.augment import AdaptiveAugment
 
-__all__ = ["CosineRamp", "ScheduledAdam", "ScheduledAugment", "has_schedule"]
+__all__ = ["CosineRamp", "ScheduledAugment", "has_schedule"]
 
 
 def has_schedule(optimizer):
@@ -21,7 +21,7 @@ class CosineRamp(keras.optimizers.schedules.LearningRateSchedule):
     """Half a cosine wave from `start` at step 0 to `end` at step `steps`, and `end` from there.
 
     start + (end - start) * (1 - cos(pi * min(step / steps, 1))) / 2. Serves as a learning rate, and wherever else a
-    schedule is taken: the weight of a penalty, `ema_half_life`, the `beta_2` of `ScheduledAdam`.
+    schedule is taken: the weight of a penalty, `ema_half_life`, the `beta_2` of `Adam`.
 
     Args:
         start: The first value.
@@ -50,42 +50,6 @@ class CosineRamp(keras.optimizers.schedules.LearningRateSchedule):
 
     def get_config(self):
         return {"start": self.start, "end": self.end, "steps": self.steps}
-
-
-@keras.saving.register_keras_serializable("tfgan_app")
-class ScheduledAdam(keras.optimizers.Adam):
-    """Adam whose `beta_2` may be a schedule of the step, as its learning rate may.
-
-    Kingma and Ba 2014, https://arxiv.org/abs/1412.6980, Algorithm 1. The bias correction takes the present beta_2:
-    1 - beta_2(t)^t.
-
-    Args:
-        learning_rate: A number, or a `keras.optimizers.schedules.LearningRateSchedule`.
-        beta_1: As in `keras.optimizers.Adam`.
-        beta_2: A number in [0, 1), or a schedule of the updates made so far.
-        **kwargs: As in `keras.optimizers.Adam`.
-    """
-
-    def __init__(self, learning_rate=0.001, beta_1=0.9, beta_2=0.999, **kwargs):
-        super().__init__(learning_rate, beta_1, beta_2, **kwargs)
-
-    # Keras reads the attribute in every update, and sets it once, in its constructor.
-    @property
-    def beta_2(self):
-        return self._beta_2(self.iterations) if callable(self._beta_2) else self._beta_2
-
-    @beta_2.setter
-    def beta_2(self, beta_2):
-        self._beta_2 = beta_2
-
-    def get_config(self):
-        beta_2 = keras.saving.serialize_keras_object(self._beta_2) if callable(self._beta_2) else self._beta_2
-        return {**super().get_config(), "beta_2": beta_2}
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        beta_2 = keras.saving.deserialize_keras_object(config["beta_2"], custom_objects=custom_objects)
-        return super().from_config({**config, "beta_2": beta_2}, custom_objects=custom_objects)
 
 
 @keras.saving.register_keras_serializable("tfgan_app")

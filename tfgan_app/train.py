@@ -57,7 +57,9 @@ flags.DEFINE_integer("seed", 0, "Seed of weights, latents and the order of image
 flags.DEFINE_enum(
     "mixed_precision", "auto", ["auto", "none", "bfloat16", "float16"], "Precision; auto goes by the hardware."
 )
-flags.DEFINE_boolean("jit_compile", None, "Compile with XLA. Default: the model's own choice.")
+flags.DEFINE_enum(
+    "jit_compile", "auto", ["auto", "true", "false"], "Compile with XLA; auto: where it makes this model faster."
+)
 flags.DEFINE_integer("steps_per_execution", 1, "Steps in one call of the graph.", lower_bound=1)
 flags.DEFINE_enum(
     "strategy",
@@ -182,6 +184,7 @@ def _train(settings, run, strategy):
     restored = checkpoints.restore()
     step = gan.step
     command = runs.command_line(sys.argv)
+    print(f"XLA {'on' if gan.jit_compile else 'off'}, {_reason(settings, gan)}.")
     if restored:
         # Constant learning rates are part of the optimizers' state; those asked for now take its place.
         runs.set_learning_rates(gan, settings, ROLLBACK_FACTOR ** len(run.rollbacks))
@@ -210,6 +213,15 @@ def _train(settings, run, strategy):
     if not chief:
         return 0
     return _finish(gan, settings, run, train, test, extractor, command)
+
+
+def _reason(settings, gan):
+    """Returns why `--jit_compile` came out as it did."""
+    if settings["jit_compile"] != "auto":
+        return "as asked for"
+    if gan.distribute_strategy.num_replicas_in_sync > 1:
+        return "as it does not compile a step of several devices"
+    return "the faster for this model here"
 
 
 def _fit(gan, settings, run, train, test, checkpoints, guard):

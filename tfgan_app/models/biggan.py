@@ -8,6 +8,7 @@ from tfgan_app.gan import GAN
 from tfgan_app.layers import ConditionalBatchNormalization, SpectralConv2D, SpectralDense
 from tfgan_app.losses import Hinge
 from tfgan_app.models import resnet
+from tfgan_app.optimizers import Adam
 
 __all__ = ["BigGAN", "OrthogonalRegularizer", "Split", "build_discriminator", "build_generator"]
 
@@ -77,8 +78,8 @@ class BigGAN(GAN):
 
     def compile_defaults(self):
         return {
-            "g_optimizer": keras.optimizers.Adam(5e-5, beta_1=0.0, beta_2=0.999, epsilon=1e-6),
-            "d_optimizer": keras.optimizers.Adam(2e-4, beta_1=0.0, beta_2=0.999, epsilon=1e-6),
+            "g_optimizer": Adam(5e-5, beta_1=0.0, beta_2=0.999, epsilon=1e-6),
+            "d_optimizer": Adam(2e-4, beta_1=0.0, beta_2=0.999, epsilon=1e-6),
             "loss": Hinge(),
             "n_critic": 2,
             "ema_decay": 0.9999,

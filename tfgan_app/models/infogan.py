@@ -7,6 +7,7 @@ from keras import layers
 from tfgan_app.gan import GAN, check_images
 from tfgan_app.layers import BatchNormalization
 from tfgan_app.models import dcgan
+from tfgan_app.optimizers import Adam
 from tfgan_app.randomness import integers
 
 __all__ = ["InfoGAN", "build_discriminator", "build_generator"]
@@ -74,7 +75,7 @@ class InfoGAN(GAN):
 
     def compile_defaults(self):
         # Appendix C: the generator learns five times as fast.
-        return {"g_optimizer": keras.optimizers.Adam(1e-3, beta_1=0.5)}
+        return {"g_optimizer": Adam(1e-3, beta_1=0.5)}
 
     def unpack(self, data):
         images, _, _ = keras.utils.unpack_x_y_sample_weight(data)

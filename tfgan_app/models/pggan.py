@@ -16,6 +16,7 @@ from tfgan_app.layers.minibatch_stddev import MinibatchStdDev
 from tfgan_app.layers.pixel_norm import PixelNorm
 from tfgan_app.losses import Wasserstein
 from tfgan_app.models.sides import start_and_doublings
+from tfgan_app.optimizers import Adam
 from tfgan_app.penalties import GradientPenalty
 
 __all__ = [
@@ -95,8 +96,8 @@ class PGGAN(GAN):
 
     def compile_defaults(self):
         return {
-            "g_optimizer": keras.optimizers.Adam(1e-3, beta_1=0.0, beta_2=0.99, epsilon=1e-8),
-            "d_optimizer": keras.optimizers.Adam(1e-3, beta_1=0.0, beta_2=0.99, epsilon=1e-8),
+            "g_optimizer": Adam(1e-3, beta_1=0.0, beta_2=0.99, epsilon=1e-8),
+            "d_optimizer": Adam(1e-3, beta_1=0.0, beta_2=0.99, epsilon=1e-8),
             "loss": WassersteinDrift(),
             "penalties": [GradientPenalty(10.0)],
             "ema_decay": 0.999,

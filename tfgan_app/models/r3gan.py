@@ -10,8 +10,9 @@ from tfgan_app.layers.fir import FIRDownsample, FIRUpsample
 from tfgan_app.layers.grouped import GroupedConv2D
 from tfgan_app.losses import Relativistic
 from tfgan_app.models.sides import start_and_doublings
+from tfgan_app.optimizers import Adam
 from tfgan_app.penalties import R1, R2
-from tfgan_app.schedules import CosineRamp, ScheduledAdam, ScheduledAugment
+from tfgan_app.schedules import CosineRamp, ScheduledAugment
 
 __all__ = ["R3GAN", "build_discriminator", "build_generator"]
 
@@ -105,7 +106,7 @@ class R3GAN(GAN):
             return CosineRamp(start, end, self.ramp_steps)
 
         def adam():
-            return ScheduledAdam(ramp(*self.learning_rate), beta_1=0.0, beta_2=ramp(0.9, 0.99), epsilon=1e-8)
+            return Adam(ramp(*self.learning_rate), beta_1=0.0, beta_2=ramp(0.9, 0.99), epsilon=1e-8)
 
         weight = [gamma / 2.0 for gamma in self.gamma]
         return {

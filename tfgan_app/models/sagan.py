@@ -5,6 +5,7 @@ import keras
 from tfgan_app.gan import GAN
 from tfgan_app.losses import Hinge
 from tfgan_app.models import resnet
+from tfgan_app.optimizers import Adam
 
 __all__ = ["SAGAN"]
 
@@ -59,7 +60,7 @@ class SAGAN(GAN):
 
     def compile_defaults(self):
         return {
-            "g_optimizer": keras.optimizers.Adam(1e-4, beta_1=0.0, beta_2=0.9),
-            "d_optimizer": keras.optimizers.Adam(4e-4, beta_1=0.0, beta_2=0.9),
+            "g_optimizer": Adam(1e-4, beta_1=0.0, beta_2=0.9),
+            "d_optimizer": Adam(4e-4, beta_1=0.0, beta_2=0.9),
             "loss": Hinge(),
         }

@@ -5,6 +5,7 @@ import keras
 from tfgan_app.gan import GAN
 from tfgan_app.losses import Hinge
 from tfgan_app.models import resnet
+from tfgan_app.optimizers import Adam
 
 __all__ = ["SNGAN"]
 
@@ -34,8 +35,8 @@ class SNGAN(GAN):
 
     def compile_defaults(self):
         return {
-            "g_optimizer": keras.optimizers.Adam(2e-4, beta_1=0.0, beta_2=0.9),
-            "d_optimizer": keras.optimizers.Adam(2e-4, beta_1=0.0, beta_2=0.9),
+            "g_optimizer": Adam(2e-4, beta_1=0.0, beta_2=0.9),
+            "d_optimizer": Adam(2e-4, beta_1=0.0, beta_2=0.9),
             "loss": Hinge(),
             "n_critic": 5,
         }

@@ -25,6 +25,7 @@ from tfgan_app.layers.style import (
 )
 from tfgan_app.losses import NonSaturating
 from tfgan_app.models.sides import start_and_doublings
+from tfgan_app.optimizers import Adam
 from tfgan_app.penalties import R1, Penalty
 from tfgan_app.randomness import normal
 
@@ -263,4 +264,4 @@ def _statistics(generator):
 def _adam(interval):
     """Adam where a penalty joins every `interval` updates: appendix B, "lazy regularization"."""
     c = interval / (interval + 1)
-    return keras.optimizers.Adam(2e-3 * c, beta_1=0.0, beta_2=0.99**c, epsilon=1e-8)
+    return Adam(2e-3 * c, beta_1=0.0, beta_2=0.99**c, epsilon=1e-8)

@@ -5,6 +5,7 @@ import keras
 from tfgan_app.gan import GAN
 from tfgan_app.losses import Wasserstein
 from tfgan_app.models import resnet
+from tfgan_app.optimizers import Adam
 from tfgan_app.penalties import GradientPenalty
 
 __all__ = ["WGANGP"]
@@ -39,8 +40,8 @@ class WGANGP(GAN):
 
     def compile_defaults(self):
         return {
-            "g_optimizer": keras.optimizers.Adam(1e-4, beta_1=0.0, beta_2=0.9),
-            "d_optimizer": keras.optimizers.Adam(1e-4, beta_1=0.0, beta_2=0.9),
+            "g_optimizer": Adam(1e-4, beta_1=0.0, beta_2=0.9),
+            "d_optimizer": Adam(1e-4, beta_1=0.0, beta_2=0.9),
             "loss": Wasserstein(),
             "penalties": [GradientPenalty(10.0)],
             "n_critic": 5,
