@@ -8,6 +8,8 @@ from tfgan_app.layers.convolution import Conv2D
 
 __all__ = ["SpectralConv2D", "SpectralDense", "SpectralEmbedding"]
 
+_TINY = 1e-24  # of squares: a weight of zeros stays zero
+
 
 class _SpectralNorm(layers.Layer):
     """Divides a layer's weights W by their largest singular value, sigma.
@@ -28,7 +30,7 @@ class _SpectralNorm(layers.Layer):
             name="u",
             shape=(self._weights.shape[-1],),
             dtype="float32",
-            initializer="random_normal",
+            initializer=_random_unit,
             trainable=False,
             autocast=False,
         )
@@ -36,13 +38,14 @@ class _SpectralNorm(layers.Layer):
     def begin_update(self):
         """Carries out one power iteration."""
         matrix = self._matrix()
-        self.u.assign(_unit(tf.linalg.matvec(matrix, self._left(matrix), transpose_a=True)))
+        left = tf.math.l2_normalize(tf.linalg.matvec(matrix, self.u), epsilon=_TINY)
+        self.u.assign(tf.math.l2_normalize(tf.linalg.matvec(matrix, left, transpose_a=True), epsilon=_TINY))
 
     def sigma(self):
         """Returns the estimate of the largest singular value, a float32 scalar; it never exceeds the true one."""
-        matrix = self._matrix()
-        left = tf.stop_gradient(self._left(matrix))
-        return tf.maximum(tf.tensordot(left, tf.linalg.matvec(matrix, _unit(self.u)), 1), 1e-12)
+        # |Wu| is v'Wu of Algorithm 1, and its derivative by W is vu', that of equation 12.
+        half_square = tf.nn.l2_loss(tf.linalg.matvec(self._matrix(), self.u))
+        return tf.sqrt(tf.maximum(2.0 * half_square, _TINY))
 
     # Keras's dense and convolutional layers would leave `u` out.
 
@@ -51,9 +54,6 @@ class _SpectralNorm(layers.Layer):
 
     def load_own_variables(self, store):
         layers.Layer.load_own_variables(self, store)
-
-    def _left(self, matrix):
-        return _unit(tf.linalg.matvec(matrix, tf.convert_to_tensor(self.u)))
 
     def _matrix(self):
         return tf.cast(tf.reshape(self._weights, (-1, self._weights.shape[-1])), tf.float32)
@@ -106,5 +106,5 @@ class SpectralEmbedding(_SpectralNorm, layers.Embedding):
         return self._embeddings
 
 
-def _unit(vector):
-    return tf.math.l2_normalize(tf.convert_to_tensor(vector), epsilon=1e-24)
+def _random_unit(shape, dtype):
+    return tf.math.l2_normalize(keras.random.normal(shape, dtype=dtype), epsilon=_TINY)
