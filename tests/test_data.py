@@ -528,6 +528,18 @@ def test_unlabelled_faces_of_many_sizes(tmp_path, memory_limit, monkeypatch):
     assert only(images)[:, 5, 5].tolist() == [[0, 0, 9], [1, 0, 9], [2, 0, 9]]
 
 
+@pytest.mark.parametrize("encoding", ["jpeg", "png"])
+def test_stored_images_are_the_same_held_and_read(encoding, tmp_path, monkeypatch):
+    import tensorflow_datasets as tfds
+
+    features = {"image": tfds.features.Image(shape=(24, 16, 3), encoding_format=encoding)}
+    photos = list(np.random.default_rng(0).integers(0, 256, (6, 24, 16, 3), dtype=np.uint8))
+    path = store(tmp_path, "photos", features, {"train": examples(image=photos)})
+    held = only(data.open_images(path))
+    monkeypatch.setattr(records, "MEMORY_LIMIT", 0)
+    np.testing.assert_array_equal(only(data.open_images(path)), held)
+
+
 def test_two_images_and_none_called_image(tmp_path):
     import tensorflow_datasets as tfds
 

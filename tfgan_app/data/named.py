@@ -119,7 +119,9 @@ def _open_builder(builder: Any, name: str, split: str, image_size: int | None, c
     else:
         shards = [(Path(part.filename).name, part.skip, part.take) for part in split_info.file_instructions]
         facts = (info.full_name, info.dataset_size, shards, shape)
-        records = Streamed(encoded, functools.partial(_decode, read, shape), count, shape)
+        # Nothing to crop or to resize: no Python for each image.
+        decode = _decode_as_stored if info.features[key].shape == shape else functools.partial(_decode, read)
+        records = Streamed(encoded, functools.partial(decode, shape), count, shape)
         opened = Opened(records, hashlib.sha256(repr(facts).encode()).hexdigest())
     return ImageSet(
         name=name,
@@ -147,6 +149,12 @@ def _without_warnings():
 
 def _decode(read, shape, image, label):
     decoded = tf.numpy_function(read, [image], tf.uint8, stateful=False)
+    return tf.ensure_shape(decoded, shape), label
+
+
+def _decode_as_stored(shape, image, label):
+    # It decodes PNGs too, and JPEGs so as PIL does.
+    decoded = tf.io.decode_jpeg(image, channels=shape[-1], dct_method="INTEGER_ACCURATE")
     return tf.ensure_shape(decoded, shape), label
 
 
