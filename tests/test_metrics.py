@@ -16,6 +16,7 @@ from tfgan_app import metrics
 from tfgan_app.data import open_images
 from tfgan_app.gan import slerp
 from tfgan_app.metrics import FeatureExtractor, FrechetDistance, extractors, frechet_distance, load_extractor
+from tfgan_app.metrics.base import Batch
 from tfgan_app.metrics.classifier import load_classifier
 from tfgan_app.metrics.receipts import (
     METRICS,
@@ -90,6 +91,31 @@ def test_reset_forgets():
     metric.reset_state()
     metric.update_state(features(9, 1), features(9, 2))
     assert float(metric.result()) == first
+
+
+@pytest.mark.parametrize("groups", [1, 10])
+def test_a_reference_gives_the_distance_and_is_looked_at_once(groups):
+    looked_at = []
+
+    class Counting(FeatureExtractor):
+        def outputs(self, images):
+            looked_at.append(len(images))
+            return super().outputs(images)
+
+    extractor = load_extractor(tiny_extractor())
+    counting = Counting(extractor.function, "counting", None, SHAPE)
+    real = [random_images(20, seed=1), (random_images(5, seed=2), np.zeros(5))]
+    expected = FrechetDistance(extractor, groups=groups)
+    metric = FrechetDistance(counting, groups=groups, reference=real)
+    for evaluation in range(2):
+        fakes = [random_images(20, seed=3 + evaluation), random_images(5, seed=5 + evaluation)]
+        for each in (expected, metric):
+            each.reset_state()
+            for batch, fake in zip((real[0], real[1][0]), fakes, strict=True):
+                each.observe(Batch(tf.constant(batch), tf.constant(fake)))
+        assert metric.results() == pytest.approx(expected.results(), rel=1e-6)
+        # The fakes of each evaluation, and the real images once.
+        assert looked_at == [20, 5, 20, 5, *[20, 5] * evaluation]
 
 
 @pytest.mark.parametrize(("real", "fake", "side", "count"), [(0, 5, "real", 0), (1, 5, "real", 1), (5, 1, "fake", 1)])

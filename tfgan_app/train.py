@@ -177,7 +177,7 @@ def _train(settings, run, strategy):
     print(f"{train.num_images} images of {train.name} ({train.split}), {train.image_shape}{scored}.")
 
     with strategy.scope():
-        metrics = [FrechetDistance(extractor)] if extractor else []
+        metrics = [FrechetDistance(extractor, reference=_validation(settings, test))] if extractor else []
         gan = runs.build_gan(settings, train.image_shape, train.num_classes, metrics=metrics)
     chief = is_chief(strategy)
     checkpoints = Checkpoints(gan, run.directory / "checkpoints", settings["keep_checkpoints"], writes=chief)
@@ -246,7 +246,7 @@ def _fit(gan, settings, run, train, test, checkpoints, guard):
     # Of several workers one writes; all watch, and come to the same conclusions.
     chief = is_chief(gan.distribute_strategy)
     parts = [callbacks.StopOnNonFinite(), *(writers if chief else []), *([guard] if guard else []), stop]
-    validation = test and test.in_order(250).take(-(-settings["eval_images"] // 250))
+    validation = test and _validation(settings, test)
     try:
         while gan.step < total:
             try:
@@ -272,6 +272,11 @@ def _fit(gan, settings, run, train, test, checkpoints, guard):
                     run.add_rollback(failed, gan.step, str(failure))
     finally:
         stop.restore_handlers()
+
+
+def _validation(settings, test):
+    """Returns the batches of real images that each epoch is scored on."""
+    return test.in_order(250).take(-(-settings["eval_images"] // 250))
 
 
 def _batches(train, settings, start, index, parts):

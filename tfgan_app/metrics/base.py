@@ -26,11 +26,18 @@ class Batch:
         self.real, self.fake, self.labels, self.nearby = real, fake, labels, nearby
         self._outputs = {}
 
-    def outputs(self, extractor):
-        """Returns an extractor's outputs by name, for the real images and for the fakes."""
-        key = id(extractor)
+    def real_outputs(self, extractor):
+        """Returns an extractor's outputs by name for the real images."""
+        return self._computed("real", self.real, extractor)
+
+    def fake_outputs(self, extractor):
+        """Returns an extractor's outputs by name for the fakes."""
+        return self._computed("fake", self.fake, extractor)
+
+    def _computed(self, side, images, extractor):
+        key = side, id(extractor)
         if key not in self._outputs:
-            self._outputs[key] = extractor.outputs(self.real), extractor.outputs(self.fake)
+            self._outputs[key] = extractor.outputs(images)
         return self._outputs[key]
 
 
@@ -86,7 +93,7 @@ class ImageMetric(keras.metrics.Metric):
 
     def observe(self, batch):
         """Adds a `Batch`."""
-        real, fake = batch.outputs(self.extractor)
+        real, fake = batch.real_outputs(self.extractor), batch.fake_outputs(self.extractor)
         self.update_state(real["features"], fake["features"])
 
     def results(self):

@@ -38,7 +38,7 @@ class ClassifierScore(ImageMetric):
         self._logits = Buffer(self, "logits", (num_images, self.extractor.num_logits))
 
     def observe(self, batch):
-        self.update_state(batch.outputs(self.extractor)[1]["logits"])
+        self.update_state(batch.fake_outputs(self.extractor)["logits"])
 
     def update_state(self, logits, sample_weight=None):
         """Adds class logits `(batch, num_classes)` of generated images."""

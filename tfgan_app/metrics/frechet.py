@@ -1,5 +1,7 @@
 """Frechet distance of features. Heusel et al. 2017, https://arxiv.org/abs/1706.08500, equation 6."""
 
+import functools
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -25,12 +27,18 @@ class FrechetDistance(ImageMetric):
         name: The metric's name, and its key in logs.
         groups: Where above 1, and with two images a group, `results` gives the standard error besides, by leaving out
             each of so many groups of images in turn. Memory grows with it.
+        reference: The real images, where they are the same in every evaluation: an iterable of batches in [-1, 1],
+            alone or with labels. Their features are computed once, at the first result, rather than in each evaluation,
+            and real images that `observe` is given are not looked at. It is not saved with the metric.
     """
 
-    def __init__(self, extractor, name="fd", groups=1, **kwargs):
+    def __init__(self, extractor, name="fd", groups=1, reference=None, **kwargs):
         super().__init__(extractor, name, **kwargs)
         self.groups = groups
-        self._real, self._fake = (self._moments_of(side) for side in ("real", "fake"))
+        self._reference = reference
+        self._fake = self._moments_of("fake")
+        if reference is None:
+            self._real = self._moments_of("real")
 
     def _moments_of(self, side):
         groups, dim = self.groups, self.extractor.feature_dim
@@ -40,14 +48,33 @@ class FrechetDistance(ImageMetric):
             for suffix, shape in shapes.items()
         ]
 
+    def observe(self, batch):
+        real = None if self._reference is not None else batch.real_outputs(self.extractor)["features"]
+        self.update_state(real, batch.fake_outputs(self.extractor)["features"])
+
     def update_state(self, real_features, fake_features, sample_weight=None):
-        """Adds features `(batch, feature_dim)`; the two batches may differ in size, and either may be empty."""
-        for (count, total, products), features in ((self._real, real_features), (self._fake, fake_features)):
-            features = tf.cast(features, tf.float64)
-            parts = [features[group :: self.groups] for group in range(self.groups)]
-            count.assign_add(tf.stack([tf.cast(tf.shape(part)[0], tf.float64) for part in parts]))
-            total.assign_add(tf.stack([tf.reduce_sum(part, axis=0) for part in parts]))
-            products.assign_add(tf.stack([tf.matmul(part, part, transpose_a=True) for part in parts]))
+        """Adds features `(batch, feature_dim)`; the two batches may differ in size, and either may be empty.
+
+        With a `reference` the real ones are not looked at.
+        """
+        sides = [(self._fake, fake_features)] + ([(self._real, real_features)] if self._reference is None else [])
+        for moments, features in sides:
+            for variable, addend in zip(moments, self._sums(features), strict=True):
+                variable.assign_add(addend)
+
+    @functools.cached_property
+    def _real(self):
+        sums = (self._sums(self.extractor(x[0] if isinstance(x, tuple) else x)) for x in self._reference)
+        return functools.reduce(lambda total, more: [a + b for a, b in zip(total, more, strict=True)], sums)
+
+    def _sums(self, features):
+        features = tf.cast(features, tf.float64)
+        parts = [features[group :: self.groups] for group in range(self.groups)]
+        return [
+            tf.stack([tf.cast(tf.shape(part)[0], tf.float64) for part in parts]),
+            tf.stack([tf.reduce_sum(part, axis=0) for part in parts]),
+            tf.stack([tf.matmul(part, part, transpose_a=True) for part in parts]),
+        ]
 
     def result(self):
         """Returns the distance, a float of at least 0.
@@ -109,7 +136,7 @@ class IntraClassFrechetDistance(ImageMetric):
         """
         if batch.labels is None:
             raise ValueError(f"{type(self).__name__} needs labels, of the real images and of the fakes.")
-        real, fake = batch.outputs(self.extractor)
+        real, fake = batch.real_outputs(self.extractor), batch.fake_outputs(self.extractor)
         self.update_state(real["features"], fake["features"], batch.labels)
 
     def update_state(self, real_features, fake_features, labels, sample_weight=None):
