@@ -174,6 +174,24 @@ def test_going_on_refuses_another_architecture_and_accepts_more_steps(tmp_path):
     assert "is trained to step 5 already" in run("train", f"--flagfile={folder / 'run.flags'}")
 
 
+def test_several_steps_in_one_call_leave_the_same_run(tmp_path):
+    base = [*TINY, "--extractor=none", "--steps_per_epoch=6", "--on_collapse=ignore"]
+    several = [*base, "--steps_per_execution=3", f"--run_dir={tmp_path / 'several'}"]
+    run("train", *several, "--train_steps=6")
+    assert "Going on from step 6" in run("train", *several, "--train_steps=12")
+    run("train", *base, "--train_steps=12", f"--run_dir={tmp_path / 'single'}")
+    for folder in ("checkpoints", "samples"):
+        names = [{path.name for path in (tmp_path / kind / folder).iterdir()} for kind in ("several", "single")]
+        assert names[0] == names[1]
+    rows = [read_csv(tmp_path / kind / "metrics.csv") for kind in ("several", "single")]
+    assert [row["step"] for row in rows[0]] == [row["step"] for row in rows[1]] == ["6", "12"]
+    for one, other in zip(*rows, strict=True):
+        assert float(one["d_loss"]) == pytest.approx(float(other["d_loss"]), rel=1e-4)
+    expected, received = (weights(tmp_path / kind, 12) for kind in ("single", "several"))
+    for name, value in expected.items():
+        np.testing.assert_allclose(received[name], value, atol=1e-6, err_msg=name)
+
+
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_run_goes_on_to_the_same_weights(signum, code, tmp_path):
     base = [*TINY, "--extractor=none", "--train_steps=4000", "--steps_per_epoch=500"]
