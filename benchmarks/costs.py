@@ -35,8 +35,8 @@ from speed import Worker, train_in_turns
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 FLAGFILES = ROOT / "tfgan_app" / "flags"
 PAGE = ROOT / "docs" / "performance.md"
-# Of speed.py, the shortest step and one of convolutions; likewise of recipes.
-GANS = ("mlp", "dcgan28")
+# Of speed.py's, and of recipes the shortest step and one of convolutions.
+GANS = ("mlp", "dcgan28", "dcgan64")
 LOOPS = ("mlp_gan", "dcgan")
 FEEDS = ("held batch", "memory", "TFRecords")
 RECIPES = ("mlp_gan", "mnist", "dcgan", "r3gan", "stylegan2", "biggan")
@@ -73,7 +73,7 @@ def measure_input(args):
 
 def table_input(found):
     """Returns the input pipelines' cost beside the held batch: medians of the differences within a round."""
-    lines = ["| | step from one held batch | images in memory | TFRecords of PNGs |", "|---|---:|---:|---:|"]
+    lines = ["| | step from one held batch | images in memory | TFRecords |", "|---|---:|---:|---:|"]
     for name, rounds in found.items():
         held = statistics.median(one[FEEDS[0]] for one in rounds)
         cells = [f"{1e3 * held:.2f} ms"]
@@ -154,7 +154,7 @@ def measure_data(args):
     found = []
     for count in COUNTS:
         with tempfile.TemporaryDirectory() as folder:
-            _call_worker("write", folder=folder, count=count, side=64)
+            _call_worker("prepare", folder=folder, count=count, side=64)
             for held in (True, False):
                 if not held or count * 64 * 64 * 3 < 2**32:
                     found.append({"images": count, "held": held, **_call_worker("data", folder=folder, held=held)})
@@ -291,15 +291,14 @@ def feed(gan, feed):
     row = SPEED_ROWS[gan]
     model = getattr(tg.models, row.model)
     keras.config.set_dtype_policy(choose_precision("auto", model).policy)
-    network = model((28, 28, 1), seed=0, **row.arguments)
-    network.compile(steps_per_execution=row.steps_per_execution)
-    images = data.open_images("mnist_5k")
     with tempfile.TemporaryDirectory() as folder:
+        write(folder, 5000, row.side)
         if feed == "TFRecords":
-            write(folder, 5000, 28)
             # As a set that does not fit into memory is read.
             data.records.MEMORY_LIMIT = 0
-            images = data.open_images(folder)
+        images = data.open_images(folder)
+        network = model(images.image_shape, seed=0, **row.arguments)
+        network.compile(steps_per_execution=row.steps_per_execution)
         batches = images.batches(64, seed=0)
         if feed == "held batch":
             batches = tf.data.Dataset.from_tensors(next(iter(batches))).repeat()
@@ -459,6 +458,12 @@ def write(folder, count, side):
     tfds.folder_dataset.write_metadata(data_dir=folder, features=features, split_infos=[split])
 
 
+def prepare(folder, count, side):
+    """Writes a data set, in a process of its own, whose memory does not count."""
+    write(folder, count, side)
+    print(json.dumps({"images": count}))
+
+
 def data(folder, held):
     """Prints what opening and reading a data set takes."""
     import resource
@@ -528,7 +533,7 @@ WORKERS: dict[str, Callable] = {
     "loop": loop,
     "start": start,
     "size": size,
-    "write": lambda **arguments: (write(**arguments), print("{}")),
+    "prepare": prepare,
     "data": data,
     "scoring": scoring,
     "sampling": sampling,

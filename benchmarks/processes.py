@@ -52,8 +52,14 @@ def busy_fraction(seconds=1.0):
 
 
 def machine():
-    """Returns facts about the machine."""
-    return {"cpu": cpu_model(), "cores": os.cpu_count(), "system": platform.platform()}
+    """Returns facts about the machine; `gpu`, its name and driver, where there is one."""
+    facts = {"cpu": cpu_model(), "cores": os.cpu_count(), "system": platform.platform()}
+    try:
+        gpu = call(["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"])
+    except RunError:
+        return facts
+    name, driver = gpu.splitlines()[0].split(", ")
+    return facts | {"gpu": f"{name}, driver {driver}"}
 
 
 def cpu_model():

@@ -1,5 +1,7 @@
 """The classic PyTorch GANs on 28x28 greyscale images, trained for a given time: what ours stand beside.
 
+BigGAN and StyleGAN2 (pytorch_large.py), on those images enlarged, can only be timed, by `--serve`.
+
     python benchmarks/pytorch_gans.py --model=dcgan --data=train.npz --seconds=600 --out=samples.npz
 
 `--data` is an .npz with uint8 `images` (N, 28, 28, 1), or such an .npy. The samples are written likewise. The last line
@@ -32,6 +34,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
+from pytorch_large import biggan, stylegan2
 from torch import nn
 
 LATENT_DIM = 100
@@ -102,8 +105,47 @@ def _initialised(layers):
     return network
 
 
+def cross_entropy(real, fake, real_label):
+    """Returns D's loss of logits."""
+    return _cross_entropy(real, real_label) + _cross_entropy(fake, 0.0)
+
+
+def non_saturating(fake):
+    """Returns G's."""
+    return _cross_entropy(fake, 1.0)
+
+
+def hinge(real, fake, real_label):
+    """Returns D's loss of logits, which knows no labels."""
+    return F.relu(1.0 - real.float()).mean() + F.relu(1.0 + fake.float()).mean()
+
+
+def negative_logits(fake):
+    """Returns G's beside `hinge`."""
+    return -fake.float().mean()
+
+
 class Recipe(NamedTuple):
-    """A published GAN: its networks and how they are trained."""
+    """A published GAN: its networks and how they are trained.
+
+    Attributes:
+        build: A function that returns G and D.
+        learning_rate: Adam's for both networks.
+        beta_1: Adam's.
+        real_label: D's target for real images.
+        side: Of the images.
+        convolutional: Whether channels_last is worth a trial.
+        fresh_noise: For G's update; else one generated batch serves both.
+        channels: Of the images.
+        latent_dim: Length of the latents.
+        classes: Their number, where both networks take labels; else 0.
+        n_critic: Updates of D before each of G.
+        d_loss: Of the logits for real and generated images, and `real_label`.
+        g_loss: Of the logits for generated images.
+        beta_2: Adam's.
+        g_learning_rate: Adam's for G; None for D's.
+        joint: Whether D sees real and generated images in one batch, as it may without batch normalisation.
+    """
 
     build: Callable
     learning_rate: float = 2e-4
@@ -111,15 +153,31 @@ class Recipe(NamedTuple):
     real_label: float = 1.0
     side: int = SIDE
     convolutional: bool = False
-    fresh_noise: bool = False  # for G's update; else one generated batch serves both
+    fresh_noise: bool = False
+    channels: int = 1
+    latent_dim: int = LATENT_DIM
+    classes: int = 0
+    n_critic: int = 1
+    d_loss: Callable = cross_entropy
+    g_loss: Callable = non_saturating
+    beta_2: float = 0.999
+    g_learning_rate: float | None = None
+    joint: bool = False
 
 
+_LARGE = Recipe(biggan, beta_1=0.0, convolutional=True, channels=3, joint=True)
 RECIPES = {
     "mlp_small": Recipe(lambda: perceptrons((128,), (128,), alpha=0.01), 1e-3, 0.9, real_label=0.9),
     "mlp": Recipe(lambda: perceptrons((256, 512, 1024), (512, 256)), fresh_noise=True),
     "mlp_batchnorm": Recipe(lambda: perceptrons((128, 256, 512, 1024), (512, 256), batch_norm=True)),
     "dcgan": Recipe(dcgan_64, side=64, convolutional=True),
     "dcgan28": Recipe(dcgan_28, convolutional=True),
+}
+LARGE = {
+    "biggan128": _LARGE._replace(
+        side=128, latent_dim=120, classes=1000, n_critic=2, d_loss=hinge, g_loss=negative_logits, g_learning_rate=5e-5
+    ),
+    "stylegan2_256": _LARGE._replace(build=stylegan2, learning_rate=2e-3, side=256, latent_dim=512, beta_2=0.99),
 }
 
 
@@ -131,9 +189,25 @@ class Trainer:
         self.networks = [network.to(DEVICE) for network in recipe.build()]
         # What the step calls: the networks themselves, or their compiled forms, which share the weights.
         self.generator, self.discriminator = self.networks
-        options = {"lr": recipe.learning_rate, "betas": (recipe.beta_1, 0.999), "fused": best}
-        self.g_optimizer, self.d_optimizer = (torch.optim.Adam(net.parameters(), **options) for net in self.networks)
+        rates = recipe.g_learning_rate or recipe.learning_rate, recipe.learning_rate
+        options = {"betas": (recipe.beta_1, recipe.beta_2), "fused": best}
+        self.g_optimizer, self.d_optimizer = (
+            torch.optim.Adam(network.parameters(), rate, **options)
+            for network, rate in zip(self.networks, rates, strict=True)
+        )
         self.dtype, self.format, self.mode = torch.float32, torch.contiguous_format, "float32, eager"
+        self.scaler = torch.amp.GradScaler(DEVICE.type, enabled=False)
+
+    def go(self, precision, how):
+        """Takes a precision, loss scaling included where it needs that, and the networks `eager` or `compiled`."""
+        self.dtype = getattr(torch, precision)
+        self.format = torch.channels_last if self.recipe.convolutional else torch.contiguous_format
+        self.scaler = torch.amp.GradScaler(DEVICE.type, enabled=precision == "float16")
+        for network in self.networks:
+            network.to(memory_format=self.format)
+        if how == "compiled":
+            self.generator, self.discriminator = map(torch.compile, self.networks)
+        self.mode = f"{precision}, {str(self.format).removeprefix('torch.')}, {how}"
 
     def tune(self, real):
         """Finds the fastest way to step on batches such as `real`, without training."""
@@ -167,18 +241,20 @@ class Trainer:
         self.mode = ", ".join([*names, "compiled" if compiled < times[best] else "eager"])
 
     def step(self, real):
-        """Updates D, then G, on uint8 images `(batch, 1, side, side)`."""
+        """Updates D, then G, on uint8 images `(n_critic * batch, channels, side, side)`."""
+        recipe = self.recipe
         real = (real.float() / 127.5 - 1.0).contiguous(memory_format=self.format)
-        with self._precision():
-            fake = self._generate()
-            d_loss = _cross_entropy(self.discriminator(real), self.recipe.real_label)
-            d_loss = d_loss + _cross_entropy(self.discriminator(fake.detach()), 0.0)
-        _minimize(self.d_optimizer, d_loss)
+        for part in real.chunk(recipe.n_critic):
+            labels = self._draw_labels()
+            with self._precision():
+                fake = self._generate(labels)
+                d_loss = recipe.d_loss(*self._judge([part, fake.detach()], labels), recipe.real_label)
+            self._minimize(self.d_optimizer, d_loss)
         self.networks[1].requires_grad_(not self.best)
         with self._precision():
-            fake = self._generate() if self.recipe.fresh_noise else fake
-            g_loss = _cross_entropy(self.discriminator(fake), 1.0)
-        _minimize(self.g_optimizer, g_loss)
+            fake = self._generate(labels) if recipe.fresh_noise else fake
+            g_loss = recipe.g_loss(self.discriminator(fake, *labels))
+        self._minimize(self.g_optimizer, g_loss)
         self.networks[1].requires_grad_(True)
 
     def sample(self, num):
@@ -187,15 +263,34 @@ class Trainer:
         parts = []
         with torch.no_grad():
             for start in range(0, num, SAMPLE_BATCH):
-                images = generator(torch.randn(min(SAMPLE_BATCH, num - start), LATENT_DIM, device=DEVICE))
+                latents = torch.randn(min(SAMPLE_BATCH, num - start), self.recipe.latent_dim, device=DEVICE)
+                images = generator(latents)
                 if self.recipe.side != SIDE:
                     images = F.interpolate(images, (SIDE, SIDE), mode="area")
                 parts.append(((images + 1.0) * 127.5).round().to(torch.uint8))
         generator.train()
         return torch.cat(parts).permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
-    def _generate(self):
-        return self.generator(torch.randn(self.batch_size, LATENT_DIM, device=DEVICE))
+    def _generate(self, labels):
+        return self.generator(torch.randn(self.batch_size, self.recipe.latent_dim, device=DEVICE), *labels)
+
+    def _judge(self, batches, labels):
+        """Returns D's logits for each of some batches with the same labels."""
+        if not self.recipe.joint:
+            return [self.discriminator(images, *labels) for images in batches]
+        labels = [numbers.repeat(len(batches)) for numbers in labels]
+        return self.discriminator(torch.cat(batches), *labels).chunk(len(batches))
+
+    def _draw_labels(self):
+        """Returns a list of the batch's labels, random ones, as they cost what others do; empty without classes."""
+        classes = self.recipe.classes
+        return [torch.randint(classes, (self.batch_size,), device=DEVICE)] if classes else []
+
+    def _minimize(self, optimizer, loss):
+        optimizer.zero_grad()
+        self.scaler.scale(loss).backward()
+        self.scaler.step(optimizer)
+        self.scaler.update()
 
     def _precision(self):
         return contextlib.nullcontext() if self.dtype == torch.float32 else torch.autocast(DEVICE.type, self.dtype)
@@ -204,12 +299,6 @@ class Trainer:
 def _cross_entropy(logits, label):
     logits = logits.float()
     return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, label))
-
-
-def _minimize(optimizer, loss):
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
 
 
 def _seconds(function, *args):
@@ -225,8 +314,8 @@ def _finish():
         torch.cuda.synchronize()
 
 
-def load_images(path, side):
-    """Returns the file's images as one uint8 tensor `(N, 1, side, side)`.
+def load_images(path, side, channels=1):
+    """Returns the file's images as one uint8 tensor `(N, channels, side, side)`.
 
     Raises:
         ValueError: If they are no uint8 images (N, 28, 28, 1).
@@ -240,7 +329,7 @@ def load_images(path, side):
         return tensor.to(DEVICE)
     # In parts, as all of them in float32 would take a gigabyte.
     parts = [F.interpolate(part.float(), (side, side), mode="bilinear").round() for part in tensor.split(1000)]
-    return torch.cat([part.to(torch.uint8) for part in parts]).to(DEVICE)
+    return torch.cat([part.to(torch.uint8) for part in parts]).expand(-1, channels, -1, -1).to(DEVICE)
 
 
 def batches(images, batch_size):
@@ -269,11 +358,13 @@ def train(trainer, images, seconds):
             return step - warm_up, time.perf_counter() - began
 
 
-def serve(trainer, images):
+def serve(trainer, images, way=None):
     """Prints facts, then, for each number read from standard input, the seconds that so many steps take."""
     if trainer.best:
-        trainer.tune(images[: trainer.batch_size])
-    feed = batches(images, trainer.batch_size)
+        trainer.tune(images[: trainer.batch_size * trainer.recipe.n_critic])
+    elif way:
+        trainer.go(*way.split(":"))
+    feed = batches(images, trainer.batch_size * trainer.recipe.n_critic)
     for _ in range(3):
         trainer.step(next(feed))
     _finish()
@@ -289,11 +380,13 @@ def serve(trainer, images):
 def main():
     """Carries out the command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", choices=RECIPES, required=True)
+    parser.add_argument("--model", choices=[*RECIPES, *LARGE], required=True)
     parser.add_argument("--data", required=True, help=".npz or .npy of uint8 images (N, 28, 28, 1)")
     parser.add_argument("--seconds", type=float, help="training time")
     parser.add_argument("--out", help="the .npz of samples to write")
     parser.add_argument("--serve", action="store_true", help="take the numbers of steps read from standard input")
+    ways = [f"{precision}:{how}" for precision in ("float32", "bfloat16", "float16") for how in ("eager", "compiled")]
+    parser.add_argument("--way", choices=ways, help="how to train, with --serve")
     parser.add_argument("--num_samples", type=int, default=10_000)
     parser.add_argument("--batch_size", type=int, default=64)
     parser.add_argument("--real_label", type=float, help="D's target for real images; default: as published")
@@ -302,20 +395,20 @@ def main():
     args = parser.parse_args()
 
     torch.manual_seed(args.seed)
-    recipe = RECIPES[args.model]
+    recipe = (RECIPES | LARGE)[args.model]
     if args.real_label is not None:
         recipe = recipe._replace(real_label=args.real_label)
     try:
-        images = load_images(args.data, recipe.side)
+        images = load_images(args.data, recipe.side, recipe.channels)
     except (OSError, KeyError, ValueError) as error:
         parser.error(f"--data: {error}")
     if not 2 <= args.batch_size <= len(images):
         parser.error(f"--batch_size must lie in [2, {len(images)}], the number of images. Received: {args.batch_size}")
     trainer = Trainer(recipe, args.batch_size, args.best)
     if args.serve:
-        return serve(trainer, images)
-    if args.seconds is None or args.out is None:
-        parser.error("--seconds and --out are needed without --serve.")
+        return serve(trainer, images, args.way)
+    if args.seconds is None or args.out is None or args.model in LARGE:
+        parser.error(f"--seconds and --out are needed without --serve, and one of {', '.join(RECIPES)}.")
     steps, seconds = train(trainer, images, args.seconds)
     np.savez(args.out, images=trainer.sample(args.num_samples))
     result = {

@@ -1,7 +1,9 @@
 """What communication costs on many GPUs: arithmetic, and a measurement of it on two processes of this machine.
 
-    python benchmarks/scaling.py                # the table of docs/scaling.md
-    python benchmarks/scaling.py --measure      # two processes over loopback against one
+    python benchmarks/scaling.py                # the table
+    python benchmarks/scaling.py --measure      # two processes over loopback against two that train apart
+
+Both go between their marks in docs/scaling.md.
 
 Each GPU trains on its own part of a step's batch; then all add up the gradients of both networks, by a ring: of N GPUs
 each sends and receives 2 (N - 1) / N times their size (Patarasuk and Yuan 2009,
@@ -10,6 +12,7 @@ https://doi.org/10.1016/j.jpdc.2008.09.002). Nothing overlaps in this estimate, 
 
 import argparse
 import copy
+import datetime
 import json
 import os
 import pathlib
@@ -21,7 +24,10 @@ import tempfile
 import time
 from typing import NamedTuple
 
+from processes import write_between
+
 HERE = pathlib.Path(__file__).resolve().parent
+PAGE = HERE.parent / "docs" / "scaling.md"
 GPUS = (8, 16, 32, 64, 128, 256)
 IN_A_HOST = 8
 
@@ -82,7 +88,7 @@ def facts(job):
     with keras.StatelessScope():
         gan = runs.build_model(settings, shape, 1000 if "imagenet" in job.recipe else None)
     sizes = [sum(keras.ops.size(v) for v in net.trainable_variables) for net in (gan.generator, gan.discriminator)]
-    return [int(size) for size in sizes], step_flops(gan, job.images)
+    return [int(size) for size in sizes], step_flops(gan, job.images, job.n_critic)
 
 
 def _recipe_settings(train_command, recipe):
@@ -94,17 +100,18 @@ def _recipe_settings(train_command, recipe):
     return {name: values[name].value for name in train_command.SETTINGS} | {"precision": "none"}
 
 
-def table(jobs, machine):
-    """Returns a Markdown table of efficiencies; `jobs` are `(name, parameters, flops, n_critic)`."""
+def table(found, machine):
+    """Returns a Markdown table of efficiencies of `(job, parameters of G and D, FLOPs of a step)`."""
     lines = [
-        "| | gradients | step of one GPU | " + " | ".join(f"{gpus} GPUs" for gpus in GPUS) + " |",
-        "|---|---:|---:|" + "---:|" * len(GPUS),
+        "| | images a GPU | gradients | step of one GPU | " + " | ".join(f"{gpus} GPUs" for gpus in GPUS) + " |",
+        "|---|---:|---:|---:|" + "---:|" * len(GPUS),
     ]
-    for name, (g_size, d_size), flops, n_critic in jobs:
-        size = 4 * (g_size + n_critic * d_size)
+    for job, (g_size, d_size), flops in found:
+        size = 4 * (g_size + job.n_critic * d_size)
         compute = flops / machine.rate
-        shares = " | ".join(f"{efficiency(compute, size, gpus, machine):.0%}" for gpus in GPUS)
-        lines.append(f"| {name} | {size / 1e6:,.0f} MB | {1e3 * compute:.0f} ms | {shares} |")
+        cells = [f"`{job.recipe}.flags`", job.images, f"{size / 1e6:,.0f} MB", f"{1e3 * compute:.0f} ms"]
+        cells += [f"{efficiency(compute, size, gpus, machine):.0%}" for gpus in GPUS]
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines)
 
 
@@ -112,65 +119,70 @@ def table(jobs, machine):
 
 
 def measure(repeats):
-    """Prints what a step of two processes costs beyond that of one on half the batch, and what the estimate says."""
+    """Returns what a step of two processes costs beyond that of two that train apart, and what the estimate says."""
     with tempfile.TemporaryDirectory() as folder:
-        alone, shared = [], []
+        apart, together = [], []
         for index in range(repeats):
-            alone.append(_step_seconds(pathlib.Path(folder, f"alone{index}"), 1))
-            shared.append(_step_seconds(pathlib.Path(folder, f"shared{index}"), 2))
-    size = 4 * sum(_parameters())
+            apart.append(_step_seconds(pathlib.Path(folder, f"apart{index}"), together=False))
+            together.append(_step_seconds(pathlib.Path(folder, f"together{index}"), together=True))
+    size, tensors = 4 * sum(map(sum, _gradients())), sum(map(len, _gradients()))
     bandwidth = _loopback_bandwidth()
     predicted = exchange_seconds(size, 2, Machine(link=bandwidth))
-    one, two = statistics.median(alone), statistics.median(shared)
-    print(
-        json.dumps(
-            {
-                "gradients_mb": size / 1e6,
-                "loopback_gb_per_second": bandwidth / 1e9,
-                "seconds_alone": alone,
-                "seconds_shared": shared,
-                "exchange_measured": two - one,
-                "exchange_predicted": predicted,
-                "efficiency_measured": one / two,
-                "efficiency_predicted": one / (one + predicted),
-            },
-            indent=1,
-        )
+    one, two = statistics.median(apart), statistics.median(together)
+    added, apart_ms, together_ms = 1e3 * (two - one), _spread(apart), _spread(together)
+    return (
+        f"Two processes that train apart, each on a core of its own: {apart_ms} a step; together, on as many images: "
+        f"{together_ms}. They exchange {tensors} gradients, {size / 1e6:.1f} MB, over loopback, which carries "
+        f"{bandwidth / 1e9:.1f} GB/s from one process to another: {1e3 * predicted:.1f} ms by the formula, "
+        f"{added:.1f} ms measured, or {added / tensors:.1f} ms a gradient; efficiency {one / (one + predicted):.0%} "
+        f"predicted, {one / two:.0%} measured. {datetime.date.today().isoformat()}, medians (and ranges) of {repeats} "
+        "runs."
     )
+
+
+def _spread(seconds):
+    return f"{1e3 * statistics.median(seconds):.0f} ms ({1e3 * min(seconds):.0f}-{1e3 * max(seconds):.0f})"
 
 
 MODEL = ["--model=DCGAN", "--model_arg=base_channels=64", "--dataset=mnist_5k", "--mixed_precision=none"]
 
 
-def _step_seconds(folder, workers):
-    """Returns the seconds of a step in which each of some processes, on a core of its own, sees 32 images."""
-    flags = [*MODEL, f"--batch_size={32 * workers}", "--steps_per_epoch=50", "--train_steps=150", "--extractor=none"]
-    flags += ["--on_collapse=ignore", f"--run_dir={folder}"]
-    ports = _free_ports(workers)
-    hosts = [f"localhost:{port}" for port in ports]
+def _step_seconds(folder, together):
+    """Returns the seconds of a step in which each of two processes, on a core of its own, sees 32 images."""
+    flags = [*MODEL, f"--batch_size={64 if together else 32}", "--steps_per_epoch=50", "--train_steps=150"]
+    flags += ["--extractor=none", "--on_collapse=ignore"]
+    hosts = [f"localhost:{port}" for port in _free_ports(2)]
     processes = []
-    for index in range(workers):
+    for index in range(2):
+        run = folder if together else folder / str(index)
         environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1"}
-        if workers > 1:
+        command = ["taskset", "-c", str(index), sys.executable, "-m", "tfgan_app.train", *flags, f"--run_dir={run}"]
+        if together:
             task = {"cluster": {"worker": hosts}, "task": {"type": "worker", "index": index}}
             environment["TF_CONFIG"] = json.dumps(task)
-        command = ["taskset", "-c", str(index), sys.executable, "-m", "tfgan_app.train", *flags]
-        command += ["--strategy=multi_worker"] if workers > 1 else []
+            command.append("--strategy=multi_worker")
         processes.append(subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL))
     codes = [process.wait() for process in processes]
     if any(codes):
         sys.exit("A training process failed.")
-    rows = (folder / "metrics.csv").read_text().splitlines()
+    return statistics.mean(map(_seconds, [folder] if together else [folder / "0", folder / "1"]))
+
+
+def _seconds(run):
+    rows = (run / "metrics.csv").read_text().splitlines()
     seconds = [float(row.split(",")[rows[0].split(",").index("seconds")]) for row in rows[1:]]
     # The first epoch compiles.
     return (seconds[-1] - seconds[0]) / 100
 
 
-def _parameters():
+def _gradients():
+    """Returns the sizes of the weights of both networks."""
+    import keras
+
     import tfgan_app as tg
 
     gan = tg.models.DCGAN((28, 28, 1), base_channels=64)
-    return gan.generator.count_params(), gan.discriminator.count_params()
+    return [[int(keras.ops.size(v)) for v in net.trainable_variables] for net in (gan.generator, gan.discriminator)]
 
 
 def _loopback_bandwidth(size=2**27):
@@ -206,10 +218,12 @@ def main():
         parser.add_argument(f"--{name}", type=float, default=value)
     args = parser.parse_args()
     if args.measure:
-        measure(args.repeats)
-        return
-    machine = Machine(args.rate, args.link, args.network, args.latency)
-    print(table([(job.recipe, *facts(job), job.n_critic) for job in JOBS], machine))
+        name, text = "measured", measure(args.repeats)
+    else:
+        machine = Machine(args.rate, args.link, args.network, args.latency)
+        name, text = "arithmetic", table([(job, *facts(job)) for job in JOBS], machine)
+    print(text)
+    write_between(PAGE, (f"<!-- {name}: made by benchmarks/scaling.py -->", f"<!-- end of {name} -->"), text)
 
 
 if __name__ == "__main__":

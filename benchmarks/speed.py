@@ -30,8 +30,6 @@ from processes import RunError, busy_fraction, call, machine, parse_result, writ
 
 HERE = pathlib.Path(__file__).resolve().parent
 PAGE = HERE.parent / "docs" / "performance.md"
-MARKS = "<!-- speed: made by benchmarks/speed.py -->", "<!-- end of speed -->"
-BATCH = 64
 
 
 class Row(NamedTuple):
@@ -44,6 +42,8 @@ class Row(NamedTuple):
         side: Of the images.
         steps: In a turn.
         steps_per_execution: As in the model's recipe.
+        channels: Of the images.
+        batch_size: Of each update.
     """
 
     model: str
@@ -52,13 +52,19 @@ class Row(NamedTuple):
     side: int
     steps: int
     steps_per_execution: int = 1
+    channels: int = 1
+    batch_size: int = 64
 
 
 ROWS = {
     "mlp": Row("MLPGAN", {"g_units": (256, 512, 1024), "d_units": (512, 256)}, "mlp", 28, 300, 10),
     "dcgan28": Row("DCGAN", {"base_channels": 64}, "dcgan28", 28, 60),
     "dcgan64": Row("DCGAN", {"base_channels": 64}, "dcgan", 64, 10),
+    # For a GPU.
+    "stylegan2_256": Row("StyleGAN2", {"channel_base": 16384}, "stylegan2_256", 256, 10, 1, 3, 32),
+    "biggan128": Row("BigGAN", {"num_classes": 1000, "orthogonal": 0.0}, "biggan128", 128, 10, 1, 3, 32),
 }
+SMALL_ROWS = ("mlp", "dcgan28", "dcgan64")
 TORCH = {"torch": [], "torch_best": ["--best"]}
 PEAKS = ("float32", "bfloat16", "float16")
 
@@ -116,9 +122,11 @@ def measure(row, args, data):
         HERE / "pytorch_gans.py",
         f"--model={ROWS[row].torch_model}",
         f"--data={data}",
+        f"--batch_size={ROWS[row].batch_size}",
         "--serve",
     ]
     commands = {"ours": own} | {name: [*torch, *flags] for name, flags in TORCH.items()}
+    commands |= {f"torch_{way}": [*torch, f"--way={way}"] for way in args.torch_variants}
     commands |= {f"ours_{variant}": [*own, "--variants", variant] for variant in args.variants}
     workers: dict = {}
     report: dict = {"steps_in_a_turn": steps, "systems": {}, "seconds": {}}
@@ -165,7 +173,8 @@ def table(report):
             ratios = [other / own for other, own in zip(seconds, ours, strict=True)]
             median = statistics.median(seconds)
             ratio = "" if name == "ours" else f"{statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
-            lines.append(f"| {row} | {name} | {mode} | {BATCH / median:.0f} | {ratio} | {flops / median / peak:.0%} |")
+            cells = [row, name, mode, f"{ROWS[row].batch_size / median:.0f}", ratio, f"{flops / median / peak:.0%}"]
+            lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -174,7 +183,6 @@ def benchmark(args):
     report: dict = {
         "machine": machine(),
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "batch_size": BATCH,
         "repeats": args.repeats,
         "busy_before": busy_fraction(),
         "peaks": measure_peaks(args.repeats),
@@ -189,7 +197,9 @@ def benchmark(args):
             report["rows"][row] = measure(row, args, data)
             args.out.write_text(json.dumps(report, indent=1) + "\n")
     print(table(report))
-    write_between(PAGE, MARKS, f"{_facts(report)}\n\n{table(report)}")
+    name = "gpu" if "gpu" in report["machine"] else "speed"
+    marks = f"<!-- {name}: made by benchmarks/speed.py -->", f"<!-- end of {name} -->"
+    write_between(PAGE, marks, f"{_facts(report)}\n\n{table(report)}")
     return 0
 
 
@@ -197,9 +207,11 @@ def _facts(report):
     found = {name: system for row in report["rows"].values() for name, system in row["systems"].items()}
     peaks = ", ".join(f"{peak / 1e9:.0f} GFLOP/s in {name}" for name, peak in report["peaks"].items())
     versions = found["ours"]["versions"] | found["torch"]["versions"]
+    machine = f"{report['machine']['cores']} cores of {report['machine']['cpu']}"
+    built = f" built for CUDA {versions['cuda']}" if "gpu" in report["machine"] else ""
     return (
-        f"{report['machine']['cores']} cores of {report['machine']['cpu']}, {report['date'][:10]}; TensorFlow "
-        f"{versions['tensorflow']}, Keras {versions['keras']}, PyTorch {versions['torch']}; peaks: {peaks}. "
+        f"{report['machine'].get('gpu', machine)}, {report['date'][:10]}; TensorFlow "
+        f"{versions['tensorflow']}{built}, Keras {versions['keras']}, PyTorch {versions['torch']}; peaks: {peaks}. "
         f"Made by `python benchmarks/speed.py --repeats={report['repeats']}`."
     )
 
@@ -245,19 +257,26 @@ def serve_ours(row, path, precision, xla):
     from tfgan_app.metrics.receipts import versions
     from tfgan_app.precision import choose_precision
 
-    name, arguments, _, side, _, steps_per_execution = ROWS[row]
-    model = getattr(tg.models, name)
+    settings = ROWS[row]
+    model, shape = getattr(tg.models, settings.model), (settings.side, settings.side, settings.channels)
     policy = choose_precision(precision, model).policy
     keras.config.set_dtype_policy(policy)
-    gan = model((side, side, 1), seed=0, **arguments)
-    gan.compile(steps_per_execution=steps_per_execution, jit_compile={"true": True, "false": False}.get(xla))
-    images = np.round(tf.image.resize(np.load(path), (side, side))).astype(np.uint8)
-    train = data.records.hold(images, np.zeros(len(images), np.int32)).records
-    batches = train.batches(BATCH, 0, 0).map(lambda x, _: data.to_float(x)).prefetch(2)
+    gan = model(shape, seed=0, **settings.arguments)
+    gan.compile(
+        # PyTorch's have none either.
+        penalties=[],
+        g_penalties=[],
+        steps_per_execution=settings.steps_per_execution,
+        jit_compile={"true": True, "false": False}.get(xla),
+    )
+    images = np.repeat(np.round(tf.image.resize(np.load(path), shape[:2])).astype(np.uint8), shape[-1], axis=-1)
+    labels = np.random.default_rng(0).integers(gan.num_classes or 1, size=len(images), dtype=np.int32)
+    batches = data.records.hold(images, labels).records.batches(settings.batch_size, 0, 0)
+    batches = batches.map(lambda x, y: (data.to_float(x), y) if gan.num_classes else data.to_float(x)).prefetch(2)
     facts = {
-        "flops": step_flops(gan, BATCH),
+        "flops": step_flops(gan, settings.batch_size, gan.n_critic),
         "mode": f"{policy}{', XLA' if gan.jit_compile else ''}",
-        "versions": versions(),
+        "versions": versions() | {"cuda": tf.sysconfig.get_build_info().get("cuda_version")},
     }
     train_in_turns(gan, batches, facts)
     return 0
@@ -288,14 +307,15 @@ def train_in_turns(gan, batches, facts):
     gan.fit(batches, steps_per_epoch=10**9, callbacks=[Turns()], verbose=0)
 
 
-def step_flops(gan, batch_size):
+def step_flops(gan, batch_size, n_critic=1):
     """Returns the operations of a training step that go into matrix products and convolutions; penalties not counted.
 
-    G is passed once forward and back; D on real images and on fakes likewise, and once more for G, which needs no
-    gradients of D's weights. A pass back costs as much as one forward for the gradients of the activations, and as much
-    again for those of the weights.
+    D is passed forward and back on real images and on fakes in each of its updates, and once more for G, which needs no
+    gradients of D's weights. G is passed forward for each update of D, and back once. A pass back costs as much as one
+    forward for the gradients of the activations, and as much again for those of the weights.
     """
-    return batch_size * float(3 * forward_flops(gan.generator) + 8 * forward_flops(gan.discriminator))
+    g_passes, d_passes = n_critic + 2, 6 * n_critic + 2
+    return batch_size * float(g_passes * forward_flops(gan.generator) + d_passes * forward_flops(gan.discriminator))
 
 
 def forward_flops(network):
@@ -325,10 +345,13 @@ def forward_flops(network):
 def parse_arguments(argv=None):
     """Returns the command's arguments; ends the process where they are wrong."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS), help="what to train")
+    parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=SMALL_ROWS, help="what to train")
     parser.add_argument("--repeats", type=int, default=7, help="rounds")
     parser.add_argument(
         "--variants", nargs="+", default=[], help="more of ours, PRECISION:XLA, such as none:true and bfloat16:false"
+    )
+    parser.add_argument(
+        "--torch_variants", nargs="+", default=[], help="more of PyTorch's, such as float16:eager and bfloat16:compiled"
     )
     parser.add_argument("--torch_python", default=sys.executable, help="a Python interpreter that has torch")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("speed.json"), help="the report to write")

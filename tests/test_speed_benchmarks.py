@@ -1,6 +1,8 @@
 """benchmarks/speed.py, costs.py and scaling.py: what is counted, what tables say, and that the workers work."""
 
+import importlib.util
 import json
+import os
 import subprocess
 import sys
 
@@ -38,15 +40,60 @@ def test_operations_are_those_of_products_and_convolutions(speed):
     gan = tg.GAN(*tiny_networks())
     g_flops, d_flops = speed.forward_flops(gan.generator), speed.forward_flops(gan.discriminator)
     assert speed.step_flops(gan, 7) == 7 * (3 * g_flops + 8 * d_flops)
+    # Two updates of D pass G forward once more, and D six times.
+    assert speed.step_flops(gan, 7, n_critic=2) == 7 * (4 * g_flops + 14 * d_flops)
 
 
-def test_rows_compare_networks_of_the_same_size(speed):
+def test_rows_name_what_both_sides_have(speed):
     torch_rows = (ROOT / "benchmarks" / "pytorch_gans.py").read_text()
     for row in speed.ROWS.values():
-        assert f'"{row.torch_model}": Recipe(' in torch_rows
+        assert f'"{row.torch_model}": ' in torch_rows
         assert row.steps % row.steps_per_execution == 0
-        gan = getattr(tg.models, row.model)((row.side, row.side, 1), **row.arguments)
-        assert gan.generator.output_shape[1:] == (row.side, row.side, 1)
+    for row in map(speed.ROWS.get, speed.SMALL_ROWS):
+        gan = getattr(tg.models, row.model)((row.side, row.side, row.channels), **row.arguments)
+        assert gan.generator.output_shape[1:] == (row.side, row.side, row.channels)
+
+
+LARGE = """
+import functools, json, sys, torch
+import pytorch_gans, pytorch_large
+biggan = functools.partial(pytorch_large.biggan, 32, 10, 40, 8, 16, 16)
+stylegan2 = functools.partial(pytorch_large.stylegan2, 32, 64, 32, 2, 256, 64)
+large = {"biggan128": (biggan, 40, 10), "stylegan2_256": (stylegan2, 64, 0)}
+found = {}
+for name, (build, latent_dim, classes) in large.items():
+    recipe = pytorch_gans.LARGE[name]._replace(build=build, side=32, latent_dim=latent_dim, classes=classes)
+    trainer = pytorch_gans.Trainer(recipe, 8, best=False)
+    if sys.argv[1:]:
+        trainer.go(*sys.argv[1].split(":"))
+    weights = [p for network in trainer.networks for p in network.parameters()]
+    before = [p.detach().clone() for p in weights]
+    for _ in range(3):
+        trainer.step(torch.randint(0, 256, (8 * recipe.n_critic, 3, 32, 32), dtype=torch.uint8))
+    assert all(torch.isfinite(p).all() for p in weights)
+    # BigGAN's attention starts at nothing, so that what it attends to learns from the second step on.
+    assert all((p != old).any() for p, old in zip(weights, before)), name
+    found[name] = [sum(p.numel() for p in network.parameters()) for network in trainer.networks]
+print(json.dumps(found))
+"""
+
+
+def test_large_networks_have_the_weights_of_ours():
+    if importlib.util.find_spec("torch") is None:
+        pytest.skip("needs PyTorch")
+    # A process of its own, as PyTorch does not load beside TensorFlow.
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "benchmarks")}
+    done = subprocess.run([sys.executable, "-c", LARGE], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    ours = {
+        "biggan128": tg.models.BigGAN((32, 32, 3), 10, 40, 8, 16, 16, 0.0),
+        "stylegan2_256": tg.models.StyleGAN2((32, 32, 3), 64, None, 32, 2, 256, 64),
+    }
+    counts = {
+        name: [sum(keras.ops.size(v) for v in net.trainable_variables) for net in (gan.generator, gan.discriminator)]
+        for name, gan in ours.items()
+    }
+    assert json.loads(done.stdout) == counts
 
 
 def test_ratios_are_medians_over_rounds(speed):
@@ -150,5 +197,5 @@ def test_a_ring_moves_twice_the_gradients(scaling):
 
 def test_table_of_efficiencies(scaling):
     machine = scaling.Machine(rate=1e12, link=1e9, network=1e9, latency=0.0)
-    line = scaling.table([("gan", (20_000_000, 5_000_000), 1e12, 2)], machine).splitlines()[2]
-    assert line.startswith("| gan | 120 MB | 1000 ms | 83% | 82% |")
+    line = scaling.table([(scaling.Job("gan", 4, 2), (20_000_000, 5_000_000), 1e12)], machine).splitlines()[2]
+    assert line.startswith("| `gan.flags` | 4 | 120 MB | 1000 ms | 83% | 82% |")
