@@ -171,6 +171,23 @@ def test_batches_of_every_source(source, memory_limit, monkeypatch, request):
     assert len(set(flat(first))) == count // 3 * 3 and set(flat(first)) <= set(expected)
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="reads the memory as Linux tells it")
+def test_held_images_are_not_copied():
+    def resident():
+        with open("/proc/self/status") as file:
+            status = file.read()
+        return int(status.partition("VmRSS:")[2].split()[0]) * 1024
+
+    images = np.ones((20_000, 64, 64, 3), np.uint8)
+    next(iter(records.hold(images[:64], np.zeros(64, np.int32)).records.batches(64, 0, 0)))
+    before = resident()
+    held = records.hold(images, np.zeros(len(images), np.int32)).records
+    for batches in (held.batches(64, 0, 0), held.in_order(64)):
+        iterator = iter(batches)
+        next(iterator)
+    assert resident() - before < 1.5 * images.nbytes  # one, as that of NumPy is not aligned
+
+
 def test_resume_is_exact_to_the_bit():
     images = data.open_images("mnist_5k")
     tail = list(images.batches(64, seed=3).skip(100).take(5))

@@ -81,7 +81,10 @@ class Indexed:
         )
 
     def _fetched(self, indices: tf.data.Dataset) -> tf.data.Dataset:
-        return indices.map(self.fetch, num_parallel_calls=tf.data.AUTOTUNE)
+        options = tf.data.Options()
+        # TensorFlow rewrites a pipeline in a copy, images that `fetch` holds included.
+        options.experimental_optimization.apply_default_optimizations = False
+        return indices.map(self.fetch, num_parallel_calls=tf.data.AUTOTUNE).with_options(options)
 
 
 class Streamed:
