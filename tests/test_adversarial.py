@@ -169,7 +169,7 @@ def test_compile_builds_both_optimizers_with_the_papers_settings():
         assert optimizer.built
         assert len(optimizer.variables) == 2 + 2 * len(network.trainable_variables)
         config = optimizer.get_config()
-        assert type(optimizer) is keras.optimizers.Adam
+        assert type(optimizer) is tg.optimizers.Adam
         np.testing.assert_allclose([config["learning_rate"], config["beta_1"]], [2e-4, 0.5], rtol=1e-6)
     assert type(gan.loss) is tg.losses.NonSaturating
     assert gan.loss.real_label == 0.9

@@ -21,6 +21,7 @@ from tfgan_app.cli import UsageError
 from tfgan_app.layers.batch_norm import synchronize
 from tfgan_app.metrics import FrechetDistance
 from tfgan_app.replicas import mean_over_replicas, num_replicas, place
+from tfgan_app.runs import Run
 
 
 @pytest.fixture(scope="module")
@@ -82,8 +83,9 @@ def trained(name, strategy, steps, **arguments):
     keras.utils.set_random_seed(1)
     with strategy.scope():
         # With Adam's own epsilon rounding decides about the steps of parameters that have almost no gradient; WGAN's
-        # clipped weights leave batch normalisation hardly more than rounding to work on.
-        optimizers = {key: tg.optimizers.Adam(1e-3, 0.5, epsilon=1e-2) for key in ("g_optimizer", "d_optimizer")}
+        # clipped weights leave batch normalisation hardly more than rounding to work on. With a rate of 1e-3, weights
+        # that differ by 1e-6 at first differ by 1e-4 after six of PGGAN's steps.
+        optimizers = {key: tg.optimizers.Adam(5e-5, 0.5, epsilon=1e-2) for key in ("g_optimizer", "d_optimizer")}
         gan = tiny_model(name)
         gan.compile(**optimizers, jit_compile=False, **arguments)
     synchronize(gan.generator)
@@ -264,30 +266,30 @@ def finish(process, code=0):
 
 
 def final_weights(folder):
-    gan = tg.runs.Run.existing(folder).restored_gan()
+    gan = Run.existing(folder).restored_gan()
     assert Checkpoints(gan, folder / "checkpoints").folders()
     return [w.numpy() for w in gan.weights]
 
 
 @pytest.mark.slow
 def test_two_processes_learn_what_one_learns(tmp_path):
-    finish(command("--train_steps=8", f"--run_dir={tmp_path / 'one'}"))
-    chief, other = workers("--train_steps=8", f"--run_dir={tmp_path / 'two'}")
+    # Rates at which rounding stays rounding: with Adam's epsilon it decides about some steps.
+    flags = ["--train_steps=20", "--g_learning_rate=1e-5", "--d_learning_rate=1e-5"]
+    finish(command(*flags, f"--run_dir={tmp_path / 'one'}"))
+    chief, other = workers(*flags, f"--run_dir={tmp_path / 'two'}")
     assert "Frechet distance" in finish(chief)
     out = finish(other)
-    assert "Frechet distance" not in out and "step 8/8" not in out
-    assert_all_close(final_weights(tmp_path / "two"), final_weights(tmp_path / "one"), 1e-4)
+    assert "Frechet distance" not in out and "step 20/20" not in out
+    assert_all_close(final_weights(tmp_path / "two"), final_weights(tmp_path / "one"), 1e-5)
 
 
 @pytest.mark.slow
 def test_the_others_stop_where_a_worker_is_killed_and_the_command_goes_on(tmp_path):
     flags = ["--train_steps=100000", f"--run_dir={tmp_path}"]
     chief, other = workers(*flags)
-    lines = []
-    for line in chief.stdout:
-        lines.append(line)
-        if line.startswith("step 8/"):
-            break
+    while not list(tmp_path.glob("checkpoints/step_*")):
+        assert chief.poll() is None, finish(chief)
+        time.sleep(0.02)
     other.send_signal(signal.SIGKILL)
     began = time.monotonic()
     out = finish(chief, 1)
