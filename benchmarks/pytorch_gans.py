@@ -22,6 +22,7 @@ Where this differs from the published scripts it favours PyTorch:
 import argparse
 import contextlib
 import copy
+import functools
 import itertools
 import json
 import math
@@ -165,7 +166,6 @@ class Recipe(NamedTuple):
     joint: bool = False
 
 
-_LARGE = Recipe(biggan, beta_1=0.0, convolutional=True, channels=3, joint=True)
 RECIPES = {
     "mlp_small": Recipe(lambda: perceptrons((128,), (128,), alpha=0.01), 1e-3, 0.9, real_label=0.9),
     "mlp": Recipe(lambda: perceptrons((256, 512, 1024), (512, 256)), fresh_noise=True),
@@ -173,11 +173,19 @@ RECIPES = {
     "dcgan": Recipe(dcgan_64, side=64, convolutional=True),
     "dcgan28": Recipe(dcgan_28, convolutional=True),
 }
+_large = functools.partial(Recipe, beta_1=0.0, convolutional=True, channels=3, joint=True)
 LARGE = {
-    "biggan128": _LARGE._replace(
-        side=128, latent_dim=120, classes=1000, n_critic=2, d_loss=hinge, g_loss=negative_logits, g_learning_rate=5e-5
+    "biggan128": _large(
+        biggan,
+        side=128,
+        latent_dim=120,
+        classes=1000,
+        n_critic=2,
+        d_loss=hinge,
+        g_loss=negative_logits,
+        g_learning_rate=5e-5,
     ),
-    "stylegan2_256": _LARGE._replace(build=stylegan2, learning_rate=2e-3, side=256, latent_dim=512, beta_2=0.99),
+    "stylegan2_256": _large(stylegan2, 2e-3, side=256, latent_dim=512, beta_2=0.99),
 }
 
 

@@ -33,14 +33,28 @@ IN_A_HOST = 8
 
 
 class Job(NamedTuple):
-    """A GAN as large systems train it: recipe, images a GPU holds, and updates of D for each of G."""
+    """A GAN as large systems train it.
+
+    Attributes:
+        recipe: Name of its flag file.
+        images: How many a GPU holds.
+        n_critic: Updates of D for each of G.
+        side: Pixels of an image's side.
+        classes: Their number, or None without labels.
+    """
 
     recipe: str
     images: int
     n_critic: int = 1
+    side: int = 64
+    classes: int | None = None
 
 
-JOBS = (Job("dcgan_lsun", 128), Job("biggan_imagenet", 32, 2), Job("stylegan2_ffhq", 4))
+JOBS = (
+    Job("dcgan_lsun", 128),
+    Job("biggan_imagenet", 32, n_critic=2, side=128, classes=1000),
+    Job("stylegan2_ffhq", 4, side=1024),
+)
 
 
 class Machine(NamedTuple):
@@ -82,11 +96,10 @@ def facts(job):
     from tfgan_app import train as train_command
 
     settings = _recipe_settings(train_command, job.recipe)
-    shape = {"dcgan_lsun": (64, 64, 3), "biggan_imagenet": (128, 128, 3), "stylegan2_ffhq": (1024, 1024, 3)}[job.recipe]
     # Weights have shapes but no values, so that any size can be counted.
     adversarial.float32_copy = keras.models.clone_model
     with keras.StatelessScope():
-        gan = runs.build_model(settings, shape, 1000 if "imagenet" in job.recipe else None)
+        gan = runs.build_model(settings, (job.side, job.side, 3), job.classes)
     sizes = [sum(keras.ops.size(v) for v in net.trainable_variables) for net in (gan.generator, gan.discriminator)]
     return [int(size) for size in sizes], step_flops(gan, job.images, job.n_critic)
 

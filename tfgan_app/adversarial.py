@@ -378,6 +378,7 @@ class AdversarialModel(keras.Model):
         size, batches = keras.tree.flatten(x.element_spec)[0].shape[0], int(x.cardinality())
         if size is None:
             size = len(keras.tree.flatten(next(iter(x)))[0])
+            x = x.rebatch(size, drop_remainder=True)
             # The last batch may be smaller.
             batches -= batches > 0
         if 0 <= batches < self.n_critic:
@@ -396,13 +397,11 @@ class AdversarialModel(keras.Model):
         """Joins the batches of each step, in such an order that a replica's share holds its part of every one.
 
         Args:
-            batches: A `tf.data.Dataset` of batches of one size.
+            batches: A `tf.data.Dataset` of batches whose type tells their size.
             replicas: How many share a step, and divide that size.
             split: Whether elements are to be shares rather than steps.
         """
         size = keras.tree.flatten(batches.element_spec)[0].shape[0]
-        if size is None:
-            size = len(keras.tree.flatten(next(iter(batches)))[0])
         if size % replicas:
             raise ValueError(f"{replicas} replicas cannot share batches of {size} images equally.")
 

@@ -57,15 +57,18 @@ class FrechetDistance(ImageMetric):
 
         With a `reference` the real ones are not looked at.
         """
-        sides = [(self._fake, fake_features)] + ([(self._real, real_features)] if self._reference is None else [])
-        for moments, features in sides:
-            for variable, addend in zip(moments, self._sums(features), strict=True):
-                variable.assign_add(addend)
+        if self._reference is None:
+            self._add(self._real, real_features)
+        self._add(self._fake, fake_features)
 
     @functools.cached_property
     def _real(self):
         sums = (self._sums(self.extractor(x[0] if isinstance(x, tuple) else x)) for x in self._reference)
         return functools.reduce(lambda total, more: [a + b for a, b in zip(total, more, strict=True)], sums)
+
+    def _add(self, moments, features):
+        for variable, addend in zip(moments, self._sums(features), strict=True):
+            variable.assign_add(addend)
 
     def _sums(self, features):
         features = tf.cast(features, tf.float64)
