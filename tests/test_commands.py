@@ -157,6 +157,16 @@ def test_run_folder_holds_all_that_a_run_leaves(trained):
     assert f"{receipt['scores']['fd']:.4g}" in card
 
 
+def test_scores_as_rare_as_asked_for(tmp_path):
+    folder = tmp_path / "run"
+    run("train", *TINY, "--train_steps=5", "--steps_per_epoch=1", "--score_every=2", f"--run_dir={folder}")
+    rows = read_csv(folder / "metrics.csv")
+    assert [row["step"] for row in rows if row["val_fd"]] == ["2", "4"]
+    assert [path.name for path in (folder / "scores").iterdir()] == ["step_00000005.json"]
+    (best,) = (folder / "best").iterdir()
+    assert best.name == f"step_0000000{min(rows[1::2], key=lambda row: float(row['val_fd']))['step']}"
+
+
 def test_going_on_refuses_another_architecture_and_accepts_more_steps(tmp_path):
     folder = tmp_path / "run"
     base = [*TINY, "--extractor=none", "--steps_per_epoch=3", f"--run_dir={folder}"]

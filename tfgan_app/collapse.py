@@ -40,8 +40,8 @@ class CollapseGuard(keras.callbacks.Callback):
         action: "warn", "stop" by raising `TrainingCollapsed`, or "rollback" to the best checkpoint.
         checkpoints: A `tfgan_app.checkpoints.Checkpoints` of a folder of its own, needed for "rollback". The guard
             saves each epoch there that is the best so far.
-        monitor: Name of the log that is lowest in the best epoch, such as "val_fd". By default the best is the last in
-            which nothing was wrong.
+        monitor: Name of the log that is lowest in the best epoch, such as "val_fd"; an epoch without it is not the
+            best. By default the best is the last in which nothing was wrong.
         learning_rate_factor: What a rollback multiplies both learning rates with.
         max_rollbacks: After so many it stops as by "stop".
         patience: How many epochs in a row something must be wrong before anything is done about it.
@@ -117,7 +117,7 @@ class CollapseGuard(keras.callbacks.Callback):
         if self.monitor is None:
             if not found:
                 self.checkpoints.save()
-        elif logs[self.monitor] < self._best:
+        elif logs.get(self.monitor, math.inf) < self._best:
             self._best = float(logs[self.monitor])
             self.checkpoints.save({self.monitor: self._best})
 

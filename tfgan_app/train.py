@@ -21,7 +21,8 @@ LOSSES = ("NonSaturating", "Minimax", "LeastSquares", "Hinge", "Wasserstein", "R
 
 cli.define_data_flags(dataset="mnist_5k", split="train")
 flags.DEFINE_string("eval_split", "test", "Split to score on; the training images where the data has no such split.")
-flags.DEFINE_integer("eval_images", 10_000, "Real images to score on after each epoch, at most.", lower_bound=2)
+flags.DEFINE_integer("eval_images", 10_000, "Real images to score on, at most.", lower_bound=2)
+flags.DEFINE_integer("score_every", 1, "Epochs from one score of a training run to the next.", lower_bound=1)
 flags.DEFINE_string(
     "extractor",
     "auto",
@@ -106,6 +107,7 @@ SETTINGS = (
     "channels",
     "eval_split",
     "eval_images",
+    "score_every",
     "extractor",
     "batch_size",
     "train_steps",
@@ -258,6 +260,7 @@ def _fit(gan, settings, run, train, test, checkpoints, guard):
                         epochs=last_epoch,
                         steps_per_epoch=steps,
                         validation_data=validation,
+                        validation_freq=settings["score_every"],
                         callbacks=parts,
                         shuffle=False,
                         verbose=0,
@@ -275,7 +278,7 @@ def _fit(gan, settings, run, train, test, checkpoints, guard):
 
 
 def _validation(settings, test):
-    """Returns the batches of real images that each epoch is scored on."""
+    """Returns the batches of real images that epochs are scored on."""
     return test.in_order(250).take(-(-settings["eval_images"] // 250))
 
 
