@@ -1,6 +1,7 @@
 """tfgan_app.callbacks: through a real `fit`."""
 
 import csv
+import errno
 import io
 import itertools
 import os
@@ -10,11 +11,13 @@ import signal
 import keras
 import numpy as np
 import pytest
-from conftest import random_images, tiny_gan, train
+import tensorflow as tf
+from conftest import assert_all_close, random_images, tiny_gan, train
 from PIL import Image
 
+import tfgan_app as tg
 from tfgan_app import callbacks, pictures
-from tfgan_app.checkpoints import Checkpoints
+from tfgan_app.checkpoints import CheckpointError, Checkpoints
 
 IMAGES = random_images(12)  # three steps an epoch
 
@@ -78,6 +81,32 @@ def test_non_finite_terms_stop_the_run(value, shown):
     assert log.epochs == []
 
 
+class Flat(tg.losses.NonSaturating):
+    """A finite loss whose gradients are NaN at whatever scale."""
+
+    def generator(self, fake_logits, real_logits=None):
+        zero = 0.0 * tf.reduce_sum(fake_logits)
+        return super().generator(fake_logits) + tf.sqrt(zero)
+
+
+def test_collapsing_loss_scales_warn_and_then_stop_the_run(caplog):
+    keras.config.set_dtype_policy("mixed_float16")
+    scaled = keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(1e-3), initial_scale=2.0)
+    gan = build(loss=Flat(), g_optimizer=scaled)
+    before = [variable.numpy() for variable in gan.generator.trainable_variables]
+    with (
+        caplog.at_level("WARNING", logger="absl"),
+        pytest.raises(
+            FloatingPointError, match=r"The loss scale of g_optimizer fell to 0\.00098 at step 11: its gradi"
+        ),
+    ):
+        train(gan, IMAGES, epochs=9, callbacks=[callbacks.StopOnNonFinite()])
+    assert caplog.text.count("The loss scale of g_optimizer fell to 0.5 at step 2: its gradients overflow.") == 1
+    assert caplog.text.count("The loss scale of") == 1
+    # Steps that overflow are skipped.
+    assert_all_close(gan.generator.trainable_variables, before)
+
+
 def test_finite_terms_do_not_stop_the_run():
     gan = tiny_gan()
     train(gan, IMAGES, callbacks=[callbacks.StopOnNonFinite()])
@@ -88,6 +117,53 @@ def test_save_checkpoint_saves_each_epoch(tmp_path):
     gan = build()
     train(gan, IMAGES, epochs=2, callbacks=[callbacks.SaveCheckpoint(Checkpoints(gan, tmp_path))])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step_00000003", "step_00000006"]
+
+
+def full_disk(*arguments, **options):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_checkpoints_that_cannot_be_written_are_tried_again(tmp_path, monkeypatch, caplog):
+    gan = build()
+    saving = callbacks.SaveCheckpoint(Checkpoints(gan, tmp_path), attempts=2)
+    train(gan, IMAGES, callbacks=[saving])
+    with monkeypatch.context() as patch, caplog.at_level("WARNING", logger="absl"):
+        patch.setattr(os, "fsync", full_disk)
+        train(gan, IMAGES, callbacks=[saving])
+    assert "step_00000006 cannot be written: [Errno 28] No space left on device. Trying again" in caplog.text
+    assert [path.name for path in tmp_path.iterdir()] == ["step_00000003"]
+    train(gan, IMAGES, callbacks=[saving])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step_00000003", "step_00000009"]
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(CheckpointError, match="step_00000015 cannot be written"):
+        train(gan, IMAGES, epochs=3, callbacks=[saving])
+    assert int(gan.iterations) == 15
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step_00000003", "step_00000009"]
+
+
+def test_pictures_and_logs_that_cannot_be_written_do_not_stop_the_run(tmp_path, monkeypatch, caplog):
+    gan = build()
+    (tmp_path / "samples").write_text("not a folder")
+    (tmp_path / "metrics.csv").mkdir()
+    parts = [callbacks.SampleGrid(tmp_path / "samples"), callbacks.MetricsCSV(tmp_path / "metrics.csv" / "x" / "y")]
+    (tmp_path / "metrics.csv" / "x").write_text("not a folder")
+    with caplog.at_level("WARNING", logger="absl"):
+        train(gan, IMAGES, callbacks=parts)
+    assert int(gan.iterations) == 3
+    assert f"{tmp_path / 'samples' / 'step_00000003.png'} cannot be written: " in caplog.text
+    assert f"{tmp_path / 'metrics.csv' / 'x' / 'y'} cannot be written: " in caplog.text
+
+
+def test_an_epoch_goes_on_with_its_averages(tmp_path):
+    whole, first, second = build(), build(), build(init=9)
+    expected = train(whole, IMAGES).history
+    train(first, IMAGES[:4])
+    Checkpoints(first, tmp_path).save()
+    Checkpoints(second, tmp_path).restore()
+    received = train(second, IMAGES[4:], epochs=2, callbacks=[callbacks.ContinueEpoch(second)]).history
+    assert {name: found[0] for name, found in received.items()} == {name: found[0] for name, found in expected.items()}
+    # The epoch after that begins anew.
+    assert int(second.loss_state[1]) == 2
 
 
 def read(path):

@@ -1,48 +1,13 @@
 """The three commands, each run as a user runs it: in a process of its own."""
 
-import csv
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
+from commands import TINY, read_csv, run, start, weights
 from PIL import Image
-
-TINY = (
-    "--model=MLPGAN",
-    "--model_arg=g_units=(8,)",
-    "--model_arg=d_units=(8,)",
-    "--latent_dim=4",
-    "--batch_size=8",
-    "--jit_compile=false",
-    "--dataset=mnist_5k",
-    "--split=train[:64]",
-    "--eval_split=test[:64]",
-)
-
-
-def start(command, *arguments, cwd=None, **environment):
-    return subprocess.Popen(
-        [sys.executable, "-m", f"tfgan_app.{command}", *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=cwd,
-        env={**os.environ, **environment},
-    )
-
-
-def run(command, *arguments, code=0, **options):
-    """Runs a command to its end; returns what it printed to standard output, or to standard error if it failed."""
-    process = start(command, *arguments, **options)
-    out, error = process.communicate(timeout=300)
-    assert process.returncode == code, out + error
-    assert "Traceback" not in error
-    return error if code else out
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +45,7 @@ def test_help_and_wrong_flags_answer_before_tensorflow_loads(command):
     ("flags", "message"),
     [
         (["--model=StyleGAN9"], "flag --model=StyleGAN9: value should be one of"),
-        (["--flagfile=missing.flags"], "Unable to open flagfile"),
+        (["--flagfile=missing.flags"], "--flagfile=missing.flags cannot be read as text"),
         (["runs/mnist"], "unexpected arguments: runs/mnist"),
         (["--channels=2"], "must be 1 (greyscale) or 3 (RGB)"),
         (["--real_label=1.5"], "flag --real_label=1.5"),
@@ -120,18 +85,6 @@ def test_a_flagfile_in_the_working_folder_comes_before_the_packaged_one(tmp_path
 
 
 # Training.
-
-
-def read_csv(path):
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def weights(folder, step):
-    import tensorflow as tf
-
-    reader = tf.train.load_checkpoint(str(folder / "checkpoints" / f"step_{step:08d}" / "state"))
-    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map() if "OBJECT_GRAPH" not in name}
 
 
 def test_run_folder_holds_all_that_a_run_leaves(trained):

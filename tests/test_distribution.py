@@ -12,10 +12,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import assert_all_close, random_images, random_labels, tiny_model, tiny_networks
+from conftest import assert_all_close, random_images, random_labels, tiny_model, tiny_networks, train, values
 
 import tfgan_app as tg
 from tfgan_app import data, randomness, strategies
+from tfgan_app.callbacks import StopOnNonFinite
 from tfgan_app.checkpoints import Checkpoints
 from tfgan_app.cli import UsageError
 from tfgan_app.layers.batch_norm import synchronize
@@ -164,6 +165,25 @@ def test_float16_on_several_devices_is_refused(two):
         gan = tg.GAN(*tiny_networks())
         with pytest.raises(ValueError, match=r"float16 trains on one device: .* Take bfloat16"):
             gan.compile()
+
+
+def test_nan_on_one_of_two_devices_stops_both(two, tmp_path):
+    images = random_images(24)
+    # The second half of the second batch is the second device's.
+    images[14, 0, 0, 0] = np.nan
+    with two.scope():
+        gan = tg.GAN(*tiny_networks())
+        gan.compile()
+        checkpoints = Checkpoints(gan, tmp_path)
+    train(gan, images[:8], batch_size=8)
+    checkpoints.save()
+    with pytest.raises(FloatingPointError, match="became nan at step 2"):
+        train(gan, images[8:], batch_size=8, callbacks=[StopOnNonFinite()])
+    with pytest.raises(FloatingPointError, match="holds NaN or Inf at step 2"):
+        checkpoints.save()
+    checkpoints.restore()
+    assert gan.step == 1
+    assert all(np.isfinite(value).all() for value in values(gan.generator, gan.discriminator))
 
 
 def test_shares_of_a_step_hold_parts_of_each_batch():

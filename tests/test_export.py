@@ -25,7 +25,7 @@ DATA = {
 }
 RECEIPT = {
     "scores": {"fd": 12.345678, "fd_error": 0.5},
-    "extractor": {"name": "tiny_cnn", "sha256": "0123456789abcdef"},
+    "extractor": {"name": "tiny_cnn", "sha256": "0123456789abcdef", "feature_dim": 3},
     "real": {"name": "digits", "split": "test", "used": 100, "fallback_for": None},
     "fake": {"used": 100, "seed": 7},
 }

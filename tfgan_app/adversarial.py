@@ -215,6 +215,11 @@ class AdversarialModel(keras.Model):
         weights = {id(variable) for variable in self.weights}
         return [variable for variable in self.non_trainable_variables if id(variable) not in weights]
 
+    @property
+    def loss_state(self):
+        """The variables of the losses' averages over an epoch, a list."""
+        return [variable for tracker in self._loss_trackers for variable in tracker.variables]
+
     def save_own_variables(self, store):
         super().save_own_variables(store)
         for index, variable in enumerate(self.random_state):

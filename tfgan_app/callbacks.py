@@ -1,5 +1,9 @@
-"""Keras callbacks for training GANs, each of use with any `fit`."""
+"""Keras callbacks for training GANs, each of use with any `fit`.
 
+Those that write pictures and logs warn where they cannot, as on a full disk, and let training go on.
+"""
+
+import contextlib
 import csv
 import math
 import pathlib
@@ -10,11 +14,33 @@ import time
 
 import keras
 import numpy as np
+import tensorflow as tf
+from absl import logging
 from PIL import Image
 
 from tfgan_app import pictures
+from tfgan_app.checkpoints import CheckpointError
+from tfgan_app.files import reason, written_whole
 
-__all__ = ["MetricsCSV", "Progress", "SampleGrid", "SaveCheckpoint", "StopOnNonFinite", "StopOnSignal", "Stopped"]
+__all__ = [
+    "ContinueEpoch",
+    "MetricsCSV",
+    "Progress",
+    "SampleGrid",
+    "SaveCheckpoint",
+    "StopOnNonFinite",
+    "StopOnSignal",
+    "Stopped",
+    "TensorBoard",
+]
+
+
+@contextlib.contextmanager
+def _warned(what):
+    try:
+        yield
+    except (OSError, tf.errors.OpError) as error:
+        logging.warning("%s cannot be written: %s. Training goes on.", what, reason(error))
 
 
 class SampleGrid(keras.callbacks.Callback):
@@ -36,41 +62,111 @@ class SampleGrid(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         images = self.model.sample(self.rows * self.columns, self.seed)
         path = self.directory / f"step_{self.model.step:08d}.png"
-        pictures.save_png(path, pictures.grid(images, self.columns))
+        with _warned(path):
+            pictures.save_png(path, pictures.grid(images, self.columns))
 
     def on_train_end(self, logs=None):
-        frames = []
-        for path in sorted(self.directory.glob("step_*.png")):
-            with Image.open(path) as picture:
-                frames.append(np.atleast_3d(np.asarray(picture)))
-        if frames:
-            pictures.save_gif(self.directory / "samples.gif", frames)
+        frames, film = [], self.directory / "samples.gif"
+        with _warned(film):
+            for path in sorted(self.directory.glob("step_*.png")):
+                with Image.open(path) as picture:
+                    frames.append(np.atleast_3d(np.asarray(picture)))
+            if frames:
+                pictures.save_gif(film, frames)
+
+
+class TensorBoard(keras.callbacks.TensorBoard):
+    """Keras's TensorBoard callback, for which a full disk is no reason to end training."""
+
+    def on_test_end(self, logs=None):
+        with _warned(self.log_dir):
+            super().on_test_end(logs)
+
+    def on_epoch_end(self, epoch, logs=None):
+        with _warned(self.log_dir):
+            super().on_epoch_end(epoch, logs)
+
+    def on_train_end(self, logs=None):
+        with _warned(self.log_dir):
+            super().on_train_end(logs)
 
 
 class StopOnNonFinite(keras.callbacks.Callback):
     """Raises `FloatingPointError`, naming the term and the step, when a logged value is NaN or infinite.
 
+    In float16 it watches the loss scales too, which are halved at each step whose gradients overflow: it warns when one
+    falls below 1, and raises when it reaches 2^-10, as the weights have stood still since.
+
     Put it before callbacks that save: what came before the bad step is then what stays.
     """
 
+    _LEAST_SCALE = 2.0**-10
+
+    def on_train_begin(self, logs=None):
+        optimizers = {"g_optimizer": self.model.g_optimizer, "d_optimizer": self.model.d_optimizer}
+        self._scaled = {name: one for name, one in optimizers.items() if hasattr(one, "dynamic_scale")}
+        self._warned = False
+
     def on_train_batch_end(self, batch, logs=None):
+        for name, optimizer in self._scaled.items():
+            scale = float(optimizer.dynamic_scale)
+            message = f"The loss scale of {name} fell to {scale:.2g} at step {self.model.step}: its gradients overflow"
+            if scale <= self._LEAST_SCALE:
+                raise FloatingPointError(f"{message}. {_ADVICE}")
+            if scale < 1.0 and not self._warned:
+                self._warned = True
+                logging.warning("%s.", message)
         for name, value in (logs or {}).items():
             if not math.isfinite(value):
-                raise FloatingPointError(
-                    f"{name} became {value} at step {self.model.step}. Lower the learning rates "
-                    "(--g_learning_rate, --d_learning_rate) or train in float32 (--mixed_precision=none)."
-                )
+                raise FloatingPointError(f"{name} became {value} at step {self.model.step}. {_ADVICE}")
+
+
+_ADVICE = (
+    "Lower the learning rates (--g_learning_rate, --d_learning_rate) or train in float32 (--mixed_precision=none)."
+)
 
 
 class SaveCheckpoint(keras.callbacks.Callback):
-    """Saves a `tfgan_app.checkpoints.Checkpoints` each epoch."""
+    """Saves a `tfgan_app.checkpoints.Checkpoints` each epoch.
 
-    def __init__(self, checkpoints):
+    Where that fails it warns and tries again after the next epoch; `attempts` failures in a row raise the last one's
+    `CheckpointError`.
+    """
+
+    def __init__(self, checkpoints, attempts=3):
         super().__init__()
         self.checkpoints = checkpoints
+        self.attempts = attempts
+        self._failures = 0
 
     def on_epoch_end(self, epoch, logs=None):
-        self.checkpoints.save()
+        try:
+            self.checkpoints.save()
+            self._failures = 0
+        except CheckpointError as error:
+            self._failures += 1
+            if self._failures == self.attempts:
+                raise
+            logging.warning("%s. Trying again after the next epoch.", error)
+
+
+class ContinueEpoch(keras.callbacks.Callback):
+    """Gives the first epoch of `fit` the averages of its losses that the GAN has at the moment.
+
+    For a GAN restored in the midst of an epoch; Keras starts every epoch from none.
+
+    Args:
+        gan: The GAN.
+    """
+
+    def __init__(self, gan):
+        super().__init__()
+        self._values = [variable.numpy() for variable in gan.loss_state]
+
+    def on_epoch_begin(self, epoch, logs=None):
+        for variable, value in zip(self.model.loss_state, self._values, strict=False):
+            variable.assign(value)
+        self._values = []
 
 
 class MetricsCSV(keras.callbacks.Callback):
@@ -97,13 +193,10 @@ class MetricsCSV(keras.callbacks.Callback):
         row = {"step": self.model.step, "epoch": epoch + 1, "seconds": f"{seconds:.1f}"}
         self._rows.append({**row, **{name: f"{value:.6g}" for name, value in (logs or {}).items()}})
         columns = dict.fromkeys(name for row in self._rows for name in row)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_name(f"{self.path.name}.partial")
-        with partial.open("w", newline="") as file:
+        with _warned(self.path), written_whole(self.path) as partial, partial.open("w", newline="") as file:
             writer = csv.DictWriter(file, columns, restval="")
             writer.writeheader()
             writer.writerows(self._rows)
-        partial.rename(self.path)
 
 
 class Stopped(Exception):  # noqa: N818  # not an error: the user asked for it

@@ -1,34 +1,39 @@
 """Durable checkpoints from which a run goes on exactly.
 
 A checkpoint is a folder `step_00001500/` of TensorFlow checkpoint files with a manifest of their SHA-256 sums.
-It is written under another name and renamed when it is complete, so a folder of that name is always whole.
+It is written under another name and renamed when it is complete, so a folder of that name is always whole. What is read
+is not trusted: whatever is wrong with a checkpoint, the one before is taken.
 """
 
 import hashlib
 import json
 import os
 import pathlib
+import re
 import shutil
 
 import numpy as np
 import tensorflow as tf
 from absl import logging
 
+from tfgan_app.files import PARTIAL, read_object, reason
+
 __all__ = ["CheckpointError", "Checkpoints"]
 
-_PARTIAL = ".partial"
 _MANIFEST = "manifest.json"
+_NAME = re.compile(r"step_[0-9]{8,}")
+_FILE = re.compile(r"state[\w.-]*")
 
 
 class CheckpointError(Exception):
-    """No checkpoint could be read."""
+    """No checkpoint could be read, or one could not be written."""
 
 
 class Checkpoints:
     """The checkpoints of one compiled GAN.
 
-    They hold the weights of all networks, the state of both optimizers (loss scales included), the step counter and the
-    state of random layers.
+    They hold the weights of all networks, the state of both optimizers (loss scales included), the step counter, the
+    state of random layers and the averages of the epoch's losses so far.
 
     Args:
         gan: A compiled `tfgan_app.AdversarialModel`.
@@ -52,40 +57,50 @@ class Checkpoints:
                 of later steps.
 
         Raises:
-            FloatingPointError: If a weight is NaN or infinite; the checkpoints before stay as they are.
+            FloatingPointError: If a weight is NaN or infinite.
+            CheckpointError: If it cannot be written, as on a full disk.
+            Either way the checkpoints before stay as they are.
         """
         _check_finite(self.gan)
         target = self.directory / f"step_{self.gan.step:08d}"
         if not self.writes or (not overwrite and target.exists() and _damage(target) is None):
             return target
-        for folder in self.directory.glob(f"step_*{_PARTIAL}"):
-            shutil.rmtree(folder)
-        partial = self.directory / f"{target.name}{_PARTIAL}"
-        partial.mkdir(parents=True)
-        _state(self.gan).write(str(partial / "state"))
-        sums = {path.name: _sha256(path) for path in sorted(partial.iterdir())}
-        (partial / _MANIFEST).write_text(json.dumps({"sha256": sums, "facts": facts or {}}, indent=2))
-        for path in (*partial.iterdir(), partial):
-            _sync(path)
-        # Those that `restore` passed over, or that were rolled back, would count as the newest.
-        for folder in self.folders():
-            if folder >= target:
+        partial = self.directory / f"{target.name}{PARTIAL}"
+        try:
+            for folder in self.directory.glob(f"step_*{PARTIAL}"):
                 shutil.rmtree(folder)
-        partial.rename(target)
-        _sync(self.directory)
-        for old in self.folders()[self.keep :]:
-            shutil.rmtree(old)
+            self._write(partial, facts or {})
+            # Those that `restore` passed over, or that were rolled back, would count as the newest.
+            for folder in self.folders():
+                if _step(folder) >= self.gan.step:
+                    shutil.rmtree(folder)
+            partial.rename(target)
+            _sync(self.directory)
+            for old in self.folders()[self.keep :]:
+                shutil.rmtree(old)
+        except (OSError, tf.errors.OpError) as error:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise CheckpointError(f"Checkpoint {target} cannot be written: {reason(error)}") from error
         return target
+
+    def _write(self, folder, facts):
+        folder.mkdir(parents=True)
+        _state(self.gan).write(str(folder / "state"))
+        sums = {path.name: _sha256(path) for path in sorted(folder.iterdir())}
+        (folder / _MANIFEST).write_text(json.dumps({"sha256": sums, "facts": facts}, indent=2))
+        for path in (*folder.iterdir(), folder):
+            _sync(path)
 
     def folders(self):
         """Returns the folders of complete checkpoints, the newest first."""
-        return sorted((p for p in self.directory.glob("step_*") if p.suffix != _PARTIAL), reverse=True)
+        found = (path for path in self.directory.glob("step_*") if _NAME.fullmatch(path.name) and path.is_dir())
+        return sorted(found, reverse=True, key=_step)
 
     def facts(self):
         """Returns the facts that the newest undamaged checkpoint was saved with, None where there is none."""
         for folder in self.folders():
             if _damage(folder) is None:
-                return json.loads((folder / _MANIFEST).read_text()).get("facts", {})
+                return _manifest(folder)["facts"]
         return None
 
     def restore(self, step=None):
@@ -99,15 +114,18 @@ class Checkpoints:
         """
         folders = self.folders()
         if step is not None:
-            steps = [int(folder.name.removeprefix("step_")) for folder in folders]
+            steps = [_step(folder) for folder in folders]
             if step not in steps:
                 raise CheckpointError(f"{self.directory} has no checkpoint of step {step}. It has {steps}.")
             folders = [folders[steps.index(step)]]
         for folder in folders:
             damage = _damage(folder)
             if damage is None:
-                _state(self.gan).read(str(folder / "state")).assert_existing_objects_matched()
-                return folder
+                try:
+                    _state(self.gan).read(str(folder / "state")).assert_existing_objects_matched()
+                    return folder
+                except (tf.errors.OpError, AssertionError, ValueError) as error:
+                    damage = f"it does not fit this model ({reason(error)})"
             logging.warning("Checkpoint %s is passed over: %s", folder, damage)
         if folders:
             raise CheckpointError(
@@ -124,6 +142,7 @@ def _state(gan):
         "seeds": gan.random_state,
         "g_optimizer": gan.g_optimizer.variables,
         "d_optimizer": gan.d_optimizer.variables,
+        "losses": gan.loss_state,
     }
     return tf.train.Checkpoint(**{name: [v.value for v in group] for name, group in groups.items()})
 
@@ -137,11 +156,28 @@ def _check_finite(gan):
 def _damage(folder):
     """Returns what is wrong with a checkpoint's files, or None."""
     try:
-        sums = json.loads((folder / _MANIFEST).read_text())["sha256"]
+        sums = _manifest(folder)["sha256"]
         damaged = [name for name, expected in sums.items() if _sha256(folder / name) != expected]
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+    except (OSError, ValueError) as error:
         return f"{_MANIFEST} or a file that it names cannot be read ({error})"
     return f"{', '.join(damaged)}: not the SHA-256 that was written" if damaged else None
+
+
+def _manifest(folder):
+    """Returns a checkpoint's manifest.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If it is not one.
+    """
+    manifest = read_object(folder / _MANIFEST, sha256=dict, facts=dict)
+    if not all(map(_FILE.fullmatch, manifest["sha256"])) or "state.index" not in manifest["sha256"]:
+        raise ValueError("it does not name the files of a checkpoint")
+    return manifest
+
+
+def _step(folder):
+    return int(folder.name.removeprefix("step_"))
 
 
 def _sha256(path):

@@ -12,9 +12,11 @@ from absl import app, flags, logging
 
 __all__ = [
     "DATA_FLAGS",
+    "Failure",
     "UsageError",
     "define_checkpoint_flag",
     "define_data_flags",
+    "define_extractor_flags",
     "define_truncation_flag",
     "flagfile",
     "run",
@@ -25,6 +27,9 @@ DATA_FLAGS = ("dataset", "split", "data_dir", "manual_dir", "image_size", "chann
 
 RECIPES = pathlib.Path(__file__).parent / "flags"
 
+# Said of what is loaded from a SavedModel.
+PROGRAM = "%s is a program and runs with your rights: load it only if you trust where it is from."
+
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
@@ -32,6 +37,10 @@ EXIT_INTERRUPTED = 130
 
 class UsageError(Exception):
     """A command line that cannot be carried out."""
+
+
+class Failure(Exception):  # noqa: N818  # said like a diagnosis, as `Stopped` is
+    """What ended a command that could have been carried out."""
 
 
 def run(main, subcommands=()):
@@ -69,6 +78,19 @@ def define_checkpoint_flag():
     )
 
 
+def define_extractor_flags():
+    """Defines the flags that choose whose features images are compared by."""
+    flags.DEFINE_string(
+        "extractor",
+        "auto",
+        "Whose features to compare: mnist_cnn, fashion_mnist_cnn, inception (that of FID), keras_inception_v3, a "
+        ".keras file, a SavedModel's folder, none; auto takes the one shipped for the data set, if there is one.",
+    )
+    flags.DEFINE_boolean(
+        "trust_extractor", False, "Load a SavedModel as --extractor: it is a program, and runs with your rights."
+    )
+
+
 def define_truncation_flag():
     """Defines the flag that trades the variety of drawn images for quality."""
     flags.DEFINE_float(
@@ -96,17 +118,22 @@ def _guarded(main, argv, subcommands):
         return _fail(UsageError(f"unexpected arguments: {' '.join(argv[1:])}"), EXIT_USAGE)
     logging.set_verbosity(logging.WARNING)
     _import_tensorflow()
+    import tensorflow as tf
+
     from tfgan_app.checkpoints import CheckpointError
     from tfgan_app.collapse import TrainingCollapsed
     from tfgan_app.data import DataError, UnknownDataset
+    from tfgan_app.files import reason
     from tfgan_app.strategies import WorkerLost
 
     try:
         return main(argv)
     except (UsageError, UnknownDataset) as error:
         return _fail(error, EXIT_USAGE)
-    except (DataError, CheckpointError, FloatingPointError, TrainingCollapsed, WorkerLost) as error:
+    except (CheckpointError, DataError, Failure, FloatingPointError, OSError, TrainingCollapsed, WorkerLost) as error:
         return _fail(error, EXIT_FAILURE)
+    except (MemoryError, tf.errors.ResourceExhaustedError) as error:
+        return _fail(f"out of memory or disk space: {reason(error)}", EXIT_FAILURE)
     except KeyboardInterrupt:
         return _fail("interrupted", EXIT_INTERRUPTED)
 
@@ -139,7 +166,7 @@ def _redirected(descriptor, target):
 def _parse(argv):
     try:
         return flags.FLAGS(_find_flagfiles(argv))
-    except flags.Error as error:
+    except (flags.Error, UsageError) as error:
         sys.exit(_fail(error, EXIT_USAGE))
 
 
@@ -149,15 +176,42 @@ def _fail(error, code):
 
 
 def _find_flagfiles(argv):
-    """Replaces the name of a packaged recipe by its path, unless the working folder has a file of that name."""
+    """Replaces the name of a packaged recipe by its path, unless the working folder has a file of that name.
+
+    Raises:
+        UsageError: For a flagfile that cannot be read, sets no flag or includes itself.
+    """
     found = list(argv)
     for index, argument in enumerate(argv):
         name = argument.removeprefix("-").removeprefix("-")
         if name.startswith("flagfile="):
-            found[index] = f"--flagfile={_recipe(name.removeprefix('flagfile='))}"
+            path = _recipe(name.removeprefix("flagfile="))
+            found[index] = f"--flagfile={path}"
         elif name == "flagfile" and index + 1 < len(argv):
-            found[index + 1] = str(_recipe(argv[index + 1]))
+            path = _recipe(argv[index + 1])
+            found[index + 1] = str(path)
+        else:
+            continue
+        _check_flagfile(path)
     return found
+
+
+def _check_flagfile(path, within=()):
+    try:
+        lines = [line.strip() for line in path.expanduser().read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--flagfile={path} cannot be read as text: {error}") from error
+    lines = [line for line in lines if line and not line.startswith(("#", "//"))]
+    if not lines:
+        raise UsageError(f"--flagfile={path} sets no flag")
+    for line in lines:
+        # absl would only warn.
+        name, separator, included = line.lstrip("-").partition("=")
+        if name == "flagfile" and separator:
+            inner = pathlib.Path(included)
+            if inner.absolute() in (path.absolute(), *within):
+                raise UsageError(f"--flagfile={path} includes itself")
+            _check_flagfile(inner, (path.absolute(), *within))
 
 
 def _recipe(name):

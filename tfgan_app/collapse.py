@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfgan_app.checkpoints import CheckpointError
 from tfgan_app.losses import Minimax, NonSaturating
 from tfgan_app.metrics.extractors import load_extractor
 from tfgan_app.schedules import has_schedule
@@ -114,12 +115,16 @@ class CollapseGuard(keras.callbacks.Callback):
     def _save(self, found, logs):
         if self.checkpoints is None:
             return
-        if self.monitor is None:
-            if not found:
-                self.checkpoints.save()
-        elif logs.get(self.monitor, math.inf) < self._best:
-            self._best = float(logs[self.monitor])
-            self.checkpoints.save({self.monitor: self._best})
+        value = logs.get(self.monitor, math.inf)
+        try:
+            if self.monitor is None:
+                if not found:
+                    self.checkpoints.save()
+            elif value < self._best:
+                self.checkpoints.save({self.monitor: float(value)})
+                self._best = float(value)
+        except CheckpointError as error:
+            print(f"Collapse guard: {error}", file=self.stream, flush=True)
 
     def diagnose(self, logs):
         """Returns what is wrong now, as a list of texts.

@@ -1,10 +1,11 @@
 """Arrays of images to PNG and GIF files."""
 
 import math
-import pathlib
 
 import numpy as np
 from PIL import Image
+
+from tfgan_app.files import written_whole
 
 __all__ = ["columns", "grid", "save_gif", "save_png"]
 
@@ -38,17 +39,16 @@ def grid(images, columns=None, border=2):
 
 def save_png(path, image, scale=1):
     """Writes a uint8 image `(height, width, channels)`, each pixel repeated `scale` times a side."""
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _to_pil(image, scale).save(path)
+    with written_whole(path) as partial:
+        _to_pil(image, scale).save(partial, format="PNG")
 
 
 def save_gif(path, frames, frames_per_second=8, scale=1):
     """Writes uint8 images of equal shape as an endless GIF."""
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     first, *rest = [_to_pil(frame, scale) for frame in frames]
-    first.save(path, save_all=True, append_images=rest, duration=round(1000 / frames_per_second), loop=0)
+    options = {"append_images": rest, "duration": round(1000 / frames_per_second), "loop": 0}
+    with written_whole(path) as partial:
+        first.save(partial, format="GIF", save_all=True, **options)
 
 
 def _to_pil(image, scale):

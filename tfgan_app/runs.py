@@ -2,16 +2,20 @@
 
 import ast
 import dataclasses
+import fcntl
 import inspect
 import json
+import os
 import pathlib
+import platform
 import shlex
 
 import keras
 
 from tfgan_app import augment, data, losses, models, penalties
 from tfgan_app.checkpoints import CheckpointError, Checkpoints
-from tfgan_app.cli import UsageError, flagfile
+from tfgan_app.cli import Failure, UsageError, flagfile
+from tfgan_app.files import check_object, read_object, written_whole
 from tfgan_app.layers.batch_norm import synchronize
 from tfgan_app.metrics.receipts import versions
 from tfgan_app.precision import choose_precision
@@ -56,14 +60,46 @@ class Run:
         record: What `run.json` holds, empty in a new folder: `settings` (flag values, with `precision` resolved),
             `data` (facts about the training images), `eval_split` (the split scored on), `versions`, and `sessions`,
             one entry for each start, and `rollbacks`.
+
+    Raises:
+        Failure: If `run.json` is there and is not such a record.
     """
 
     record: dict
 
     def __init__(self, directory):
         self.directory = pathlib.Path(directory)
+        self._lock = None
         path = self.directory / "run.json"
-        self.record = json.loads(path.read_text()) if path.exists() else {}
+        try:
+            self.record = _checked_record(read_object(path)) if path.exists() else {}
+        except (OSError, ValueError) as error:
+            raise Failure(f"{path} cannot be read as a run's record: {error}. Take another --run_dir.") from error
+
+    def lock(self):
+        """Claims the folder for this process, until that ends; a second call does nothing.
+
+        Raises:
+            UsageError: If the folder cannot be written, or another process has claimed it.
+        """
+        if self._lock:
+            return
+        path = self.directory / "lock"
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            self._lock = path.open("a+")
+        except OSError as error:
+            raise UsageError(f"--run_dir={self.directory} cannot be written: {error}.") from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError(
+                f"--run_dir={self.directory} is in use by {path.read_text().strip() or 'another process'}. Wait for "
+                "it, or take another folder."
+            ) from error
+        self._lock.truncate(0)
+        self._lock.write(f"process {os.getpid()} of {platform.node()}\n")
+        self._lock.flush()
 
     @classmethod
     def existing(cls, directory):
@@ -110,7 +146,8 @@ class Run:
             "rollbacks": self.rollbacks,
         }
         self._write()
-        (self.directory / "run.flags").write_text(flagfile(settings))
+        with written_whole(self.directory / "run.flags") as partial:
+            partial.write_text(flagfile(settings))
 
     @property
     def rollbacks(self):
@@ -124,10 +161,8 @@ class Run:
         self._write()
 
     def _write(self):
-        self.directory.mkdir(parents=True, exist_ok=True)
-        partial = self.directory / "run.json.partial"
-        partial.write_text(json.dumps(self.record, indent=2) + "\n")
-        partial.rename(self.directory / "run.json")
+        with written_whole(self.directory / "run.json") as partial:
+            partial.write_text(json.dumps(self.record, indent=2) + "\n")
 
     def restored_gan(self, checkpoint="last"):
         """Returns the run's GAN with the weights of a checkpoint.
@@ -145,6 +180,58 @@ class Run:
         if Checkpoints(gan, folder).restore(step) is None:
             raise CheckpointError(f"{folder} holds no checkpoint yet. Train the run first.")
         return gan
+
+
+_TEXT, _COUNT, _NUMBER = (str, type(None)), (int, type(None)), (int, float, type(None))
+# Types of the settings in a record.
+_KINDS = {
+    "model": str,
+    "model_arg": list,
+    "latent_dim": _COUNT,
+    "loss": _TEXT,
+    "real_label": _NUMBER,
+    "penalty": (list, type(None)),
+    "augment": _TEXT,
+    "n_critic": _COUNT,
+    "conditional": (bool, type(None)),
+    "ema_decay": _NUMBER,
+    "g_learning_rate": _NUMBER,
+    "d_learning_rate": _NUMBER,
+    "decay_learning_rates": bool,
+    "dataset": str,
+    "fallback_dataset": _TEXT,
+    "data_dir": _TEXT,
+    "manual_dir": _TEXT,
+    "split": str,
+    "image_size": _COUNT,
+    "channels": _COUNT,
+    "batch_size": int,
+    "train_steps": int,
+    "steps_per_execution": int,
+    "jit_compile": str,
+    "sync_batch_norm": bool,
+    "precision": str,
+    "seed": int,
+}
+
+
+def _checked_record(record):
+    """Returns a run's record as it is; raises `ValueError` where it is none."""
+    kinds = {"settings": dict, "data": dict, "eval_split": str, "sessions": list}
+    check_object(record, **kinds)
+    check_object(record["settings"], **_KINDS)
+    facts = record["data"]
+    check_object(facts, name=str, fingerprint=str, image_shape=list, num_classes=_COUNT, fallback_for=_TEXT)
+    settings = record["settings"]
+    if settings["model"] not in models.__all__:
+        raise ValueError(f"there is no model {settings['model']}")
+    if not all(isinstance(item, str) for item in (*settings["model_arg"], *(settings["penalty"] or []))):
+        raise ValueError("arguments and penalties are texts")
+    if len(facts["image_shape"]) != 3 or not all(type(n) is int and n > 0 for n in facts["image_shape"]):
+        raise ValueError(f"images cannot have the shape {facts['image_shape']}")
+    if not isinstance(record.get("rollbacks", []), list):
+        raise ValueError("its 'rollbacks' is not a list")
+    return record
 
 
 def command_line(argv):

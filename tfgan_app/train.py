@@ -9,9 +9,11 @@ is its paper's.
 import functools
 import importlib.util
 import pathlib
+import re
 import sys
+import traceback
 
-from absl import flags, logging
+from absl import flags
 
 from tfgan_app import cli, models
 
@@ -23,12 +25,7 @@ cli.define_data_flags(dataset="mnist_5k", split="train")
 flags.DEFINE_string("eval_split", "test", "Split to score on; the training images where the data has no such split.")
 flags.DEFINE_integer("eval_images", 10_000, "Real images to score on, at most.", lower_bound=2)
 flags.DEFINE_integer("score_every", 1, "Epochs from one score of a training run to the next.", lower_bound=1)
-flags.DEFINE_string(
-    "extractor",
-    "auto",
-    "Features of the Frechet distance: mnist_cnn, fashion_mnist_cnn, inception (that of FID), keras_inception_v3, a "
-    ".keras file, a SavedModel's folder, none; auto takes the shipped one of the data set, if there is one.",
-)
+cli.define_extractor_flags()
 flags.DEFINE_enum("model", "DCGAN", models.__all__, "The GAN.", case_sensitive=False)
 flags.DEFINE_multi_string("model_arg", [], "NAME=VALUE, an argument of the model; repeat it for more.")
 flags.DEFINE_integer("latent_dim", None, "Length of the latents.", lower_bound=1)
@@ -55,6 +52,9 @@ flags.DEFINE_integer("batch_size", 64, "Images an update of D.", lower_bound=1)
 flags.DEFINE_integer("train_steps", 10_000, "Generator updates in all.", lower_bound=1)
 flags.DEFINE_integer("steps_per_epoch", 1_000, "Steps between samples, scores and checkpoints.", lower_bound=1)
 flags.DEFINE_integer("seed", 0, "Seed of weights, latents and the order of images.")
+flags.DEFINE_boolean(
+    "deterministic", False, "Only operations that give the same bits in every run; on a GPU others are faster."
+)
 flags.DEFINE_enum(
     "mixed_precision", "auto", ["auto", "none", "bfloat16", "float16"], "Precision; auto goes by the hardware."
 )
@@ -109,6 +109,7 @@ SETTINGS = (
     "eval_images",
     "score_every",
     "extractor",
+    "trust_extractor",
     "batch_size",
     "train_steps",
     "steps_per_epoch",
@@ -118,6 +119,7 @@ SETTINGS = (
     "strategy",
     "sync_batch_norm",
     "seed",
+    "deterministic",
     "keep_checkpoints",
     "on_collapse",
     "run_dir",
@@ -135,10 +137,11 @@ def main(argv):
         return 0
 
     import keras
+    import tensorflow as tf
 
     from tfgan_app.precision import choose_precision
     from tfgan_app.runs import Run
-    from tfgan_app.strategies import build_strategy
+    from tfgan_app.strategies import build_strategy, is_chief
 
     strategy = build_strategy(settings["strategy"])
     if settings["batch_size"] % strategy.num_replicas_in_sync:
@@ -147,7 +150,12 @@ def main(argv):
             "that share it."
         )
     keras.utils.set_random_seed(settings["seed"])
+    if settings["deterministic"]:
+        tf.config.experimental.enable_op_determinism()
     run = Run(settings["run_dir"])
+    # A new folder is made, and claimed, when all flags have proved right.
+    if run.directory.exists() and is_chief(strategy) and not flags.FLAGS.dry_run:
+        run.lock()
     model = getattr(models, settings["model"])
     precision = choose_precision(settings["mixed_precision"], model)
     settings["precision"] = precision.name
@@ -162,6 +170,8 @@ def main(argv):
 
 
 def _train(settings, run, strategy):
+    import tensorflow as tf
+
     from tfgan_app import runs
     from tfgan_app.callbacks import Stopped
     from tfgan_app.checkpoints import Checkpoints
@@ -170,11 +180,14 @@ def _train(settings, run, strategy):
     from tfgan_app.metrics import FrechetDistance
     from tfgan_app.strategies import LOST_WORKER, WorkerLost, is_chief
 
+    replicas = strategy.num_replicas_in_sync
     train = runs.open_split(settings, settings["split"])
     facts = train.describe()
     run.check(settings, facts)
     test = _eval_images(settings, train)
     extractor = _extractor(settings, train)
+    if extractor:
+        _check_enough(extractor, test, settings)
     scored = f"; scores on {test.split}" if extractor else ""
     print(f"{train.num_images} images of {train.name} ({train.split}), {train.image_shape}{scored}.")
 
@@ -194,6 +207,7 @@ def _train(settings, run, strategy):
     if step < settings["train_steps"]:
         _require_whole_executions(settings, step)
         if chief:
+            run.lock()
             run.write(settings, facts, test.split, command, step)
         try:
             guard = _guard(gan, settings, run, train, extractor)
@@ -202,13 +216,13 @@ def _train(settings, run, strategy):
             folder = checkpoints.save()
             print(f"Stopped by {stop} at step {gan.step}; saved {folder}. Go on with:\n  {command}")
             return 128 + stop.signum
-        except LOST_WORKER as error:
-            if strategy.num_replicas_in_sync == 1:
-                raise
-            raise WorkerLost(
-                f"Another worker stopped after step {gan.step}. The same command, given to all of them, goes on from "
-                f"the last checkpoint. ({type(error).__name__})"
-            ) from error
+        except (tf.errors.OpError, MemoryError) as error:
+            if isinstance(error, LOST_WORKER) and replicas > 1:
+                raise WorkerLost(
+                    f"Another worker stopped after step {gan.step}. The same command, given to all of them, goes on "
+                    f"from the last checkpoint. ({type(error).__name__})"
+                ) from error
+            raise cli.Failure(_diagnosis(error, settings["batch_size"], replicas, checkpoints)) from error
     elif exported_step(run.directory / "saved_model" / "1") == step:
         print(f"{run.directory} is trained to step {step} already. Ask for more with --train_steps.")
         return 0
@@ -226,6 +240,26 @@ def _reason(settings, gan):
     return "the faster for this model here"
 
 
+def _diagnosis(error, batch_size, replicas, checkpoints):
+    """Returns what to make of an exception from within TensorFlow: memory, data, or else."""
+    import tensorflow as tf
+
+    from tfgan_app.files import reason
+
+    saved = next(iter(checkpoints.folders()), None)
+    rest = f" {saved} is as it was." if saved else " There is no checkpoint yet."
+    if isinstance(error, (tf.errors.ResourceExhaustedError, MemoryError)):
+        smaller = max(batch_size // 2 // replicas, 1) * replicas
+        advice = f"Try --batch_size={smaller} in another --run_dir" if smaller < batch_size else "Try smaller networks"
+        return f"Out of memory with --batch_size={batch_size}: {reason(error)}. {advice}.{rest}"
+    # Errors of the data cross TensorFlow as text.
+    found = re.search(r"DataError: (.*)", str(error))
+    if found:
+        return found[1] + rest
+    traceback.print_exception(error)
+    return f"TensorFlow failed: {reason(error)}.{rest}"
+
+
 def _fit(gan, settings, run, train, test, checkpoints, guard):
     """Trains to the last step, in epochs that end at multiples of `steps_per_epoch` and at the last step."""
     from tfgan_app import callbacks, pictures
@@ -236,6 +270,7 @@ def _fit(gan, settings, run, train, test, checkpoints, guard):
     # One generator step takes this many batches; `fit` groups them.
     batches = gan.n_critic
     stop = callbacks.StopOnSignal()
+    begun = [callbacks.ContinueEpoch(gan)] if gan.step % length else []
     writers = [
         callbacks.SampleGrid(
             run.directory / "samples", columns=pictures.columns(gan.num_classes), seed=settings["seed"]
@@ -247,7 +282,7 @@ def _fit(gan, settings, run, train, test, checkpoints, guard):
     ]
     # Of several workers one writes; all watch, and come to the same conclusions.
     chief = is_chief(gan.distribute_strategy)
-    parts = [callbacks.StopOnNonFinite(), *(writers if chief else []), *([guard] if guard else []), stop]
+    parts = [*begun, callbacks.StopOnNonFinite(), *(writers if chief else []), *([guard] if guard else []), stop]
     validation = test and _validation(settings, test)
     try:
         while gan.step < total:
@@ -341,6 +376,20 @@ def _require_whole_executions(settings, step):
 
 def _finish(gan, settings, run, train, test, extractor, command):
     """Exports the trained GAN with its score and its card."""
+    import tensorflow as tf
+
+    from tfgan_app.files import reason
+
+    try:
+        return _export(gan, settings, run, train, test, extractor, command)
+    except (OSError, tf.errors.OpError) as error:
+        raise cli.Failure(
+            f"Trained to step {gan.step} and saved, but its score and its export cannot be written: {reason(error)}. "
+            "The same command tries again."
+        ) from error
+
+
+def _export(gan, settings, run, train, test, extractor, command):
     from tfgan_app import pictures
     from tfgan_app.export import export_gan
     from tfgan_app.metrics.receipts import GANFakes, build_metrics, describe_score, score, write_receipt
@@ -410,18 +459,29 @@ def _extractor(settings, train):
     if name in (None, "none"):
         return None
     try:
-        return load_extractor(name)
+        return load_extractor(name, settings["trust_extractor"])
     except ValueError as error:
         raise cli.UsageError(f"--extractor: {error}") from error
 
 
+def _check_enough(extractor, test, settings):
+    """Refuses to score on one image, and warns of a score on too few."""
+    from tfgan_app.metrics.receipts import caution
+
+    num_images = min(test.num_images, settings["eval_images"])
+    if num_images < 2:
+        raise cli.UsageError(f"--eval_split={settings['eval_split']} has one image; scores compare 2 at least.")
+    if warning := caution(extractor.feature_dim, num_images):
+        print(warning)
+
+
 def _tensorboard(directory):
-    import keras
+    from tfgan_app.callbacks import TensorBoard
 
     if importlib.util.find_spec("tensorboard") is None:
-        logging.info("TensorBoard is not installed, so logs/ is left out: pip install tfgan_app[tensorboard].")
+        print("No TensorBoard logs: pip install 'tfgan_app[tensorboard]' for them.")
         return []
-    return [keras.callbacks.TensorBoard(str(directory), profile_batch=0)]
+    return [TensorBoard(str(directory), profile_batch=0)]
 
 
 run = functools.partial(cli.run, main)

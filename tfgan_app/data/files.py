@@ -27,6 +27,7 @@ from tfgan_app.data.records import Opened, decode_and_hold, fetch_with, fits_in_
 from tfgan_app.data.splits import split_indices, split_name
 
 _SPLITS = {"train", "test", "validation", "val"}
+_MAX_CLASSES = 100_000
 _LICENCE = "not stated: the user's own images"
 
 
@@ -108,6 +109,10 @@ def open_array(path: Path, split: str, image_size: int | None, channels: int | N
             raise DataError(
                 f"The labels of {where} are {labels.dtype} of shape {labels.shape}. Expected integers from "
                 f"0 up, one for each of the {len(images)} images."
+            )
+        if labels.max() >= _MAX_CLASSES:
+            raise DataError(
+                f"The labels of {where} go up to {labels.max()}. Number at most {_MAX_CLASSES} classes from 0."
             )
         class_names = tuple(str(label) for label in range(labels.max() + 1))
     labels = np.zeros(len(images), np.int32) if labels is None else labels.astype(np.int32)

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfgan_app.files import check_object, read_object, written_whole
 from tfgan_app.gan import draw_latents, slerp
 from tfgan_app.metrics.accuracy_score import ClassificationAccuracyScore
 from tfgan_app.metrics.base import Batch
@@ -28,8 +29,10 @@ __all__ = [
     "GANFakes",
     "applicable",
     "build_metrics",
+    "caution",
     "compare",
     "describe_score",
+    "read_receipt",
     "score",
     "titles",
     "versions",
@@ -239,9 +242,23 @@ def titles(receipt):
 
 
 def describe_score(receipt):
-    """Returns a receipt as lines: one a score, and one on what was compared."""
+    """Returns a receipt as lines: one a score, one on what was compared, and one of caution where that is due."""
     lines = [f"{title} {text}" for title, text in titles(receipt)]
-    return "\n".join([*lines, f"with {describe_protocol(receipt)}"])
+    lines.append(f"with {describe_protocol(receipt)}")
+    used = min(receipt["real"]["used"], receipt["fake"]["used"])
+    if "fd" in receipt["scores"] and (warning := caution(receipt["extractor"]["feature_dim"], used)):
+        lines.append(warning)
+    return "\n".join(lines)
+
+
+def caution(feature_dim, num_images):
+    """Returns a warning where so few images make a Frechet distance meaningless, else None."""
+    if num_images > feature_dim:
+        return None
+    return (
+        f"Caution: {num_images} images do not determine the covariance of {feature_dim} features. The Frechet distance "
+        "is far too high; compare it with no other number of images."
+    )
 
 
 def describe_protocol(receipt):
@@ -264,9 +281,28 @@ def _canonical(receipt):
 def write_receipt(path, receipt):
     """Writes a receipt as JSON and returns its path."""
     path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(receipt, indent=2) + "\n")
+    with written_whole(path) as partial:
+        partial.write_text(json.dumps(receipt, indent=2) + "\n")
     return path
+
+
+def read_receipt(path):
+    """Reads a receipt that `write_receipt` wrote.
+
+    Raises:
+        OSError: If there is no such file.
+        ValueError: If it holds no receipt.
+    """
+    try:
+        receipt = read_object(path, scores=dict, metrics=list, real=dict, fake=dict)
+        for metric in receipt["metrics"]:
+            check_object(metric, name=str)
+        check_object(receipt.get("extractor") or {})
+        if not all(isinstance(value, (int, float)) for value in receipt["scores"].values()):
+            raise ValueError("its scores are no numbers")
+    except ValueError as error:
+        raise ValueError(f"{path} is not a receipt: {error}") from error
+    return receipt
 
 
 # What two receipts must share for their numbers to be comparable, as paths into them.

@@ -1,0 +1,72 @@
+"""Files that are there whole or not at all, and JSON that may have been written by anyone."""
+
+import contextlib
+import json
+import pathlib
+import re
+
+__all__ = ["PARTIAL", "check_object", "read_object", "reason", "written_whole"]
+
+# Ending of what is not written to its end yet.
+PARTIAL = ".partial"
+
+
+@contextlib.contextmanager
+def written_whole(path):
+    """Yields a path beside `path` to write a file at; it takes the place of `path` at the end.
+
+    Whatever is raised meanwhile leaves `path` as it was.
+
+    Args:
+        path: The file's path; its folder is made.
+    """
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}{PARTIAL}")
+    try:
+        yield partial
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def read_object(path, **kinds):
+    """Reads a JSON object from a file.
+
+    Args:
+        path: The file's path.
+        **kinds: Names that it must have, each with the type or types of its value.
+
+    Returns:
+        A dict.
+
+    Raises:
+        OSError: If the file cannot be read.
+        ValueError: If it does not hold such an object.
+    """
+    try:
+        found = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    check_object(found, **kinds)
+    return found
+
+
+def check_object(found, **kinds):
+    """Raises `ValueError` unless `found` is a dict with such values; see `read_object`."""
+    if not isinstance(found, dict):
+        raise ValueError(f"it holds {type(found).__name__}, not an object")
+    for name, kind in kinds.items():
+        if name not in found:
+            raise ValueError(f"it has no '{name}'")
+        if not isinstance(found[name], kind):
+            raise ValueError(f"its '{name}' is {type(found[name]).__name__}")
+
+
+def reason(error):
+    """Returns what an exception of the system or of TensorFlow says, as one line."""
+    # TensorFlow puts the place before the matter, and Keras a heading before both.
+    place = re.compile(r"\s|Graph execution error|Detected at |<stack traces|$")
+    lines = [line for line in str(error).strip().splitlines() if not place.match(line)]
+    return re.sub(r"^\{\{.*?\}\} ", "", lines[0]) if lines else type(error).__name__
