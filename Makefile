@@ -3,16 +3,23 @@ PYTHON ?= python3
 BIN := .venv/bin
 FLAGFILE ?= mnist.flags
 
-.PHONY: train test test-slow lint lock clean
+.PHONY: train test test-slow test-nightly audit lint lock clean
 
 train: .venv
 	$(BIN)/python -m tfgan_app.train --flagfile=$(FLAGFILE)
 
 test: .venv lint
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow and not nightly"
 
 test-slow: .venv
 	$(BIN)/python -m pytest -m slow
+
+test-nightly: .venv
+	$(BIN)/python -m pytest -m nightly
+
+audit: .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit
+	$(BIN)/python -m pip_audit -r requirements.lock --no-deps --disable-pip
 
 lint: .venv
 	$(BIN)/ruff check .

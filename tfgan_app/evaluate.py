@@ -6,12 +6,11 @@ python -m tfgan_app.evaluate --compare=A.json,B.json
 """
 
 import functools
-import json
 import pathlib
 import sys
 from typing import Any
 
-from absl import flags
+from absl import flags, logging
 
 from tfgan_app import cli
 
@@ -25,12 +24,7 @@ cli.define_checkpoint_flag()
 flags.DEFINE_boolean("raw", False, "Score the run's generator itself rather than its moving average.")
 flags.DEFINE_list("compare", None, "Two receipts: print how their scores differ.")
 flags.DEFINE_list("metrics", ["fd", "kd", "precision", "density"], "What to measure; all for all that apply.")
-flags.DEFINE_string(
-    "extractor",
-    "auto",
-    "Whose features to compare: mnist_cnn, fashion_mnist_cnn, inception (that of FID), keras_inception_v3, a .keras "
-    "file, a SavedModel's folder; auto goes by the data set.",
-)
+cli.define_extractor_flags()
 flags.DEFINE_integer(
     "num_images", None, "Real and generated images to compare. Default: all of the split.", lower_bound=2
 )
@@ -124,7 +118,7 @@ def _compare(paths):
     if len(paths) != 2:
         raise cli.UsageError(f"--compare takes two receipts, A.json,B.json. Received: {len(paths)}")
     try:
-        first, second = (json.loads(pathlib.Path(path).read_text()) for path in paths)
+        first, second = map(receipts.read_receipt, paths)
         found = receipts.compare(first, second)
     except (OSError, ValueError) as error:
         raise cli.UsageError(f"--compare: {error}") from error
@@ -217,6 +211,7 @@ class _SavedModel(_Source):
     def __init__(self, folder):
         from tfgan_app.saved import SavedGAN
 
+        logging.warning(cli.PROGRAM, f"--saved_model={folder}")
         self.gan = SavedGAN(folder)
         self.facts = {"source": folder, "step": self.gan.facts["step"], "weights": "EMA", **_drawn()}
         self.receipt = pathlib.Path("scores") / ("_".join(pathlib.PurePath(folder).parts[-2:]) + ".json")
@@ -251,14 +246,14 @@ def _extractor(real):
     from tfgan_app.metrics.extractors import load_extractor, shipped_for
 
     name = flags.FLAGS.extractor
-    if name == "auto":
-        name = shipped_for(real.name)
+    if name in ("auto", "none"):
+        name = shipped_for(real.name) if name == "auto" else None
         if name is None:
             raise cli.UsageError(
                 f"no feature extractor is shipped for {real.name}: name one with --extractor, such as inception"
             )
     try:
-        return load_extractor(name)
+        return load_extractor(name, flags.FLAGS.trust_extractor)
     except ValueError as error:
         raise cli.UsageError(f"--extractor: {error}") from error
 

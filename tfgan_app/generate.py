@@ -7,7 +7,7 @@ import functools
 import pathlib
 import re
 
-from absl import flags
+from absl import flags, logging
 
 from tfgan_app import cli
 
@@ -83,6 +83,7 @@ def _open():
         raise cli.UsageError(f"give either --run or --saved_model. Received: {' and '.join(given) or 'neither'}")
     if flags.FLAGS.run:
         return runs.Run.existing(flags.FLAGS.run).restored_gan(flags.FLAGS.checkpoint)
+    logging.warning(cli.PROGRAM, f"--saved_model={flags.FLAGS.saved_model}")
     return SavedGAN(flags.FLAGS.saved_model)
 
 

@@ -1,12 +1,12 @@
 """An exported GAN, loaded to draw from."""
 
-import json
 import pathlib
 
 import numpy as np
 import tensorflow as tf
 
 from tfgan_app.cli import UsageError
+from tfgan_app.files import read_object, reason
 from tfgan_app.gan import check_labels, check_truncation, draw_latents
 
 __all__ = ["SavedGAN"]
@@ -35,12 +35,18 @@ class SavedGAN:
                 f"{folder} is not a GAN exported by this package: it lacks saved_model.pb or assets.extra/gan.json. "
                 "Name the version folder, such as saved_models/mnist/1."
             )
-        self.facts = json.loads(facts.read_text())
+        try:
+            self.facts = read_object(facts, num_classes=(int, type(None)), latent_dim=int, image_shape=list, step=int)
+        except (OSError, ValueError) as error:
+            raise UsageError(f"{facts} does not describe a GAN: {error}.") from error
         self.num_classes = self.facts["num_classes"]
         self.supervised = self.facts.get("supervised", True)
         self.latent_dim = self.facts["latent_dim"]
         self.image_shape = tuple(self.facts["image_shape"])
-        self._signatures = tf.saved_model.load(str(folder)).signatures
+        try:
+            self._signatures = tf.saved_model.load(str(folder)).signatures
+        except Exception as error:  # of many kinds: TensorFlow's, protobuf's, the system's
+            raise UsageError(f"{folder} cannot be loaded as a SavedModel: {reason(error)}.") from error
 
     def sample(self, num_images, seed=0, labels=None, truncation=None):
         """Returns float32 images `(num_images, height, width, channels)` in [0, 1]; see `tfgan_app.GAN.sample`."""

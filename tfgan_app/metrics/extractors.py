@@ -6,7 +6,10 @@ import pathlib
 
 import keras
 import tensorflow as tf
+from absl import logging
 
+from tfgan_app.cli import PROGRAM
+from tfgan_app.files import reason
 from tfgan_app.metrics import inception
 from tfgan_app.metrics.classifier import load_classifier
 
@@ -86,8 +89,10 @@ class FeatureExtractor:
         }
 
 
-def load_extractor(extractor):
+def load_extractor(extractor, trust_saved_model=False):
     """Loads a feature extractor.
+
+    A `.keras` file is data, and is loaded in Keras's safe mode always. A SavedModel is a program.
 
     Args:
         extractor: One of `NAMES`, the path of a `.keras` file or of a SavedModel's folder, a `keras.Model` or a
@@ -95,13 +100,15 @@ def load_extractor(extractor):
             score; see `tfgan_app.metrics.inception` for where it comes from. A model that has a layer called `features`
             gives that layer's output as features and its own as class logits, so a classifier serves as it is; so does
             a SavedModel whose default signature returns `features` and `logits`.
+        trust_saved_model: Whether to load a SavedModel. A metric takes the result in place of the path.
 
     Returns:
         A `FeatureExtractor`.
 
     Raises:
-        ValueError: For an unknown name, a missing file, a file whose SHA-256 is not the recorded one, or an Inception
-            network that is neither there nor can be downloaded.
+        ValueError: For an unknown name, a missing file, a file whose SHA-256 is not the recorded one, an Inception
+            network that is neither there nor can be downloaded, a `.keras` file that holds code or classes that are not
+            Keras's, or a SavedModel that is not trusted.
     """
     if isinstance(extractor, FeatureExtractor):
         return extractor
@@ -117,9 +124,14 @@ def load_extractor(extractor):
         return _keras_inception()
     path = pathlib.Path(extractor)
     if path.suffix == ".keras" and path.is_file():
-        network = keras.models.load_model(path, compile=False)
-        return _of_network(network, path.stem, str(path), inception.file_sha256([path]))
+        return _of_network(_safely_loaded(path), path.stem, str(path), inception.file_sha256([path]))
     if (path / "saved_model.pb").is_file():
+        if not trust_saved_model:
+            raise ValueError(
+                f"{path} is a SavedModel, a program that runs with your rights. If you trust where it is from, load it "
+                "with --trust_extractor, or in Python load_extractor(path, trust_saved_model=True)."
+            )
+        logging.warning(PROGRAM, path)
         return _of_saved_model(path)
     raise ValueError(
         f"Unknown feature extractor. Expected one of {sorted(NAMES)}, the path of a .keras file or the folder of a "
@@ -155,6 +167,16 @@ def _keras_inception():
     function, sha256 = inception.load_keras_network()
     name = "keras_inception_v3"
     return FeatureExtractor(function, name, name, (None, None, 3), sha256, resizer=inception.KERAS_RESIZER)
+
+
+def _safely_loaded(path):
+    try:
+        network = keras.models.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # of many kinds: Keras's, zipfile's, h5py's
+        raise ValueError(f"{path} cannot be loaded in Keras's safe mode: {reason(error)}") from error
+    if not isinstance(network, keras.Model) or len(network.inputs or ()) != 1:
+        raise ValueError(f"{path} is not a model of one input.")
+    return network
 
 
 def _of_network(network, name, reference, sha256=None, facts=None):
