@@ -154,6 +154,25 @@ def test_pictures_and_logs_that_cannot_be_written_do_not_stop_the_run(tmp_path, 
     assert f"{tmp_path / 'metrics.csv' / 'x' / 'y'} cannot be written: " in caplog.text
 
 
+def test_tensorboard_on_a_full_disk_does_not_stop_the_run(tmp_path, monkeypatch, caplog):
+    # TensorBoard itself need not be installed.
+    for name in ("set_model", "on_test_begin", "on_test_batch_end", "on_train_begin", "on_epoch_begin"):
+        monkeypatch.setattr(keras.callbacks.TensorBoard, name, lambda self, *arguments, **options: None, raising=False)
+    for name in ("on_train_batch_begin", "on_train_batch_end", "on_test_batch_begin"):
+        monkeypatch.setattr(keras.callbacks.TensorBoard, name, keras.callbacks.Callback.on_train_batch_begin)
+
+    def full(self, *arguments):
+        raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
+
+    for name in ("on_test_end", "on_epoch_end", "on_train_end"):
+        monkeypatch.setattr(keras.callbacks.TensorBoard, name, full)
+    gan = build()
+    with caplog.at_level("WARNING", logger="absl"):
+        train(gan, IMAGES, validation_data=(IMAGES,), callbacks=[callbacks.TensorBoard(str(tmp_path / "logs"))])
+    assert int(gan.iterations) == 3
+    assert caplog.text.count("logs cannot be written: No space left on device. Training goes on.") == 3
+
+
 def test_an_epoch_goes_on_with_its_averages(tmp_path):
     whole, first, second = build(), build(), build(init=9)
     expected = train(whole, IMAGES).history

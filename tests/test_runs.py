@@ -1,5 +1,8 @@
 """tfgan_app.runs: what flags make of a model."""
 
+import errno
+import fcntl
+
 import keras
 import numpy as np
 import pytest
@@ -99,6 +102,16 @@ def test_a_models_own_schedule_is_not_overwritten():
     for flag in ("--decay_learning_rates", "--g_learning_rate=0.1"):
         with pytest.raises(UsageError, match=f"{flag} cannot be set: R3GAN trains with a schedule"):
             runs.build_gan(parsed_settings(*narrow, flag), SHAPE, None)
+
+
+def test_a_file_system_without_locks_is_no_reason_not_to_train(tmp_path, monkeypatch, caplog):
+    def flock(file, operation):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with caplog.at_level("WARNING", logger="absl"):
+        runs.Run(tmp_path).lock()
+    assert f"{tmp_path} cannot be locked: [Errno {errno.ENOLCK}] No locks available." in caplog.text
 
 
 def test_help_names_every_part():

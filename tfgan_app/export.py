@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfgan_app.adversarial import apply, float32_copy
+from tfgan_app.files import written_whole
 from tfgan_app.gan import draw_latents, to_unit
 from tfgan_app.metrics.receipts import describe_score, versions
 
@@ -85,7 +86,8 @@ def export_gan(gan, filepath, **facts):
     tf.saved_model.save(module, str(folder), signatures)
     extra = folder / "assets.extra"
     extra.mkdir(exist_ok=True)
-    (extra / "gan.json").write_text(json.dumps(_facts(gan), indent=2) + "\n")
+    with written_whole(extra / "gan.json") as partial:
+        partial.write_text(json.dumps(_facts(gan), indent=2) + "\n")
     write_card(card, gan, **facts)
     return folder
 
@@ -162,7 +164,8 @@ def write_card(path, gan, *, data=None, command=None, batch_size=None, scores=()
     if command:
         lines += ["Trained by", "", "```", command, "```", ""]
     lines += [f"- {' '.join(describe_score(receipt).splitlines())}" for receipt in scores]
-    path.write_text("\n".join(lines).rstrip() + "\n")
+    with written_whole(path) as partial:
+        partial.write_text("\n".join(lines).rstrip() + "\n")
 
 
 def _average(gan):

@@ -11,6 +11,7 @@ import platform
 import shlex
 
 import keras
+from absl import logging
 
 from tfgan_app import augment, data, losses, models, penalties
 from tfgan_app.checkpoints import CheckpointError, Checkpoints
@@ -97,6 +98,8 @@ class Run:
                 f"--run_dir={self.directory} is in use by {path.read_text().strip() or 'another process'}. Wait for "
                 "it, or take another folder."
             ) from error
+        except OSError as error:  # of file systems that know no locks
+            logging.warning("%s cannot be locked: %s. Let no other process train in it.", self.directory, error)
         self._lock.truncate(0)
         self._lock.write(f"process {os.getpid()} of {platform.node()}\n")
         self._lock.flush()

@@ -15,6 +15,7 @@ import zlib
 import keras
 import tensorflow as tf
 
+from tfgan_app.files import written_whole
 from tfgan_app.precision import dtype_policy
 
 __all__ = [
@@ -164,8 +165,8 @@ def _home():
 
 def _keep(pin, sha256):
     try:
-        pin.parent.mkdir(parents=True, exist_ok=True)
-        pin.write_text(f"{sha256}\n")
+        with written_whole(pin) as partial:
+            partial.write_text(f"{sha256}\n")
     except OSError as error:
         raise ValueError(
             f"The SHA-256 of Inception cannot be kept: {error}. Set KERAS_HOME to another folder."
