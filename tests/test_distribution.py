@@ -16,7 +16,7 @@ from conftest import assert_all_close, random_images, random_labels, tiny_model,
 
 import tfgan_app as tg
 from tfgan_app import data, randomness, strategies
-from tfgan_app.callbacks import StopOnNonFinite
+from tfgan_app.callbacks import ContinueEpoch, StopOnNonFinite
 from tfgan_app.checkpoints import Checkpoints
 from tfgan_app.cli import UsageError
 from tfgan_app.layers.batch_norm import synchronize
@@ -184,6 +184,27 @@ def test_nan_on_one_of_two_devices_stops_both(two, tmp_path):
     checkpoints.restore()
     assert gan.step == 1
     assert all(np.isfinite(value).all() for value in values(gan.generator, gan.discriminator))
+
+
+def test_an_epoch_of_two_devices_goes_on_with_its_averages(two, tmp_path):
+    images = random_images(24)
+
+    def build():
+        keras.utils.set_random_seed(0)
+        with two.scope():
+            gan = tg.GAN(*tiny_networks())
+            gan.compile()
+        return gan
+
+    whole, first, second = build(), build(), build()
+    expected = train(whole, images, batch_size=8).history
+    train(first, images[:8], batch_size=8)
+    with two.scope():
+        Checkpoints(first, tmp_path).save()
+        Checkpoints(second, tmp_path).restore()
+    received = train(second, images[8:], batch_size=8, callbacks=[ContinueEpoch(second)]).history
+    for name, averages in expected.items():
+        assert received[name] == pytest.approx(averages, rel=1e-5), name
 
 
 def test_shares_of_a_step_hold_parts_of_each_batch():

@@ -36,7 +36,7 @@ __all__ = [
 
 
 @contextlib.contextmanager
-def _warned(what):
+def _writing(what):
     try:
         yield
     except (OSError, tf.errors.OpError) as error:
@@ -62,12 +62,12 @@ class SampleGrid(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         images = self.model.sample(self.rows * self.columns, self.seed)
         path = self.directory / f"step_{self.model.step:08d}.png"
-        with _warned(path):
+        with _writing(path):
             pictures.save_png(path, pictures.grid(images, self.columns))
 
     def on_train_end(self, logs=None):
         frames, film = [], self.directory / "samples.gif"
-        with _warned(film):
+        with _writing(film):
             for path in sorted(self.directory.glob("step_*.png")):
                 with Image.open(path) as picture:
                     frames.append(np.atleast_3d(np.asarray(picture)))
@@ -79,15 +79,15 @@ class TensorBoard(keras.callbacks.TensorBoard):
     """Keras's TensorBoard callback, for which a full disk is no reason to end training."""
 
     def on_test_end(self, logs=None):
-        with _warned(self.log_dir):
+        with _writing(self.log_dir):
             super().on_test_end(logs)
 
     def on_epoch_end(self, epoch, logs=None):
-        with _warned(self.log_dir):
+        with _writing(self.log_dir):
             super().on_epoch_end(epoch, logs)
 
     def on_train_end(self, logs=None):
-        with _warned(self.log_dir):
+        with _writing(self.log_dir):
             super().on_train_end(logs)
 
 
@@ -193,7 +193,7 @@ class MetricsCSV(keras.callbacks.Callback):
         row = {"step": self.model.step, "epoch": epoch + 1, "seconds": f"{seconds:.1f}"}
         self._rows.append({**row, **{name: f"{value:.6g}" for name, value in (logs or {}).items()}})
         columns = dict.fromkeys(name for row in self._rows for name in row)
-        with _warned(self.path), written_whole(self.path) as partial, partial.open("w", newline="") as file:
+        with _writing(self.path), written_whole(self.path) as partial, partial.open("w", newline="") as file:
             writer = csv.DictWriter(file, columns, restval="")
             writer.writeheader()
             writer.writerows(self._rows)
