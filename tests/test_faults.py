@@ -3,6 +3,7 @@
 import contextlib
 import json
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -11,7 +12,7 @@ import time
 import numpy as np
 import pytest
 from commands import TINY, outputs, read_csv, run, start, wait_for, weights
-from conftest import random_images
+from conftest import ROOT, random_images
 from PIL import Image
 
 from tfgan_app.runs import Run
@@ -40,6 +41,15 @@ def assert_same_run(folder, other, step):
         np.testing.assert_array_equal(received[name], value, err_msg=name)
     logs = [[{**row, "seconds": None} for row in read_csv(path / "metrics.csv")] for path in (folder, other)]
     assert logs[0] == logs[1]
+
+
+def test_readme_names_tests_that_there_are():
+    text = (ROOT / "README.md").read_text().split("## What it promises")[1].split("\n## ")[0]
+    named = re.findall(r"`(test_\w+\.py)`|`(\w+)`", text)
+    defined = {path.name: path.read_text() for path in (ROOT / "tests").glob("test_*.py")}
+    assert len(named) > 25
+    for file, test in named:
+        assert file in defined if file else any(f"def test_{test}" in code for code in defined.values()), file or test
 
 
 # Signals.
