@@ -31,12 +31,12 @@ def trained(tmp_path_factory):
 
 
 @pytest.mark.parametrize("command", ["train", "evaluate", "generate"])
-def test_help_and_wrong_flags_answer_before_tensorflow_loads(command):
+def test_help_and_wrong_flags_answer_before_tensorflow_loads(command, tmp_path):
+    for library in ("tensorflow", "keras"):
+        (tmp_path / f"{library}.py").write_text("raise SystemExit('loaded too early')")
     for flag, text in (("--help", "python -m tfgan_app"), ("--sed=1", "Did you mean: seed")):
-        began = time.monotonic()
-        process = start(command, flag)
+        process = start(command, flag, PYTHONPATH=str(tmp_path))
         out, error = process.communicate(timeout=60)
-        assert time.monotonic() - began < 2
         assert text in out + error
     assert process.returncode == 2
 

@@ -267,7 +267,7 @@ def test_workers_must_know_each_other(monkeypatch, config):
 
 RECIPE = [
     *("--model=DCGAN", "--model_arg=base_channels=2", "--dataset=mnist_5k", "--batch_size=8", "--steps_per_epoch=4"),
-    *("--mixed_precision=none", "--eval_images=20", "--sync_batch_norm", "--on_collapse=ignore"),
+    *("--mixed_precision=none", "--eval_images=130", "--sync_batch_norm", "--on_collapse=ignore"),
 ]
 
 

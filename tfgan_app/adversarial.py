@@ -217,7 +217,12 @@ class AdversarialModel(keras.Model):
 
     @property
     def loss_state(self):
-        """The variables of the losses' averages over an epoch, a list."""
+        """The variables of the losses' averages over an epoch, scalars.
+
+        Of several processes' none: all of them together would have to read one.
+        """
+        if isinstance(self.distribute_strategy, tf.distribute.MultiWorkerMirroredStrategy):
+            return []
         return [variable for tracker in self._loss_trackers for variable in tracker.variables]
 
     def save_own_variables(self, store):

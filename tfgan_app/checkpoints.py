@@ -87,7 +87,10 @@ class Checkpoints:
         folder.mkdir(parents=True)
         _state(self.gan).write(str(folder / "state"))
         sums = {path.name: _sha256(path) for path in sorted(folder.iterdir())}
-        (folder / _MANIFEST).write_text(json.dumps({"sha256": sums, "facts": facts}, indent=2))
+        # Not among the variables, as how many there are goes by the devices.
+        losses = [float(variable.numpy()) for variable in self.gan.loss_state]
+        manifest = {"sha256": sums, "facts": facts, "losses": losses}
+        (folder / _MANIFEST).write_text(json.dumps(manifest, indent=2))
         for path in (*folder.iterdir(), folder):
             _sync(path)
 
@@ -123,6 +126,8 @@ class Checkpoints:
             if damage is None:
                 try:
                     _state(self.gan).read(str(folder / "state")).assert_existing_objects_matched()
+                    for variable, value in zip(self.gan.loss_state, _manifest(folder)["losses"], strict=False):
+                        variable.assign(value)
                     return folder
                 except (tf.errors.OpError, AssertionError, ValueError) as error:
                     damage = f"it does not fit this model ({reason(error)})"
@@ -142,7 +147,6 @@ def _state(gan):
         "seeds": gan.random_state,
         "g_optimizer": gan.g_optimizer.variables,
         "d_optimizer": gan.d_optimizer.variables,
-        "losses": gan.loss_state,
     }
     return tf.train.Checkpoint(**{name: [v.value for v in group] for name, group in groups.items()})
 
@@ -170,9 +174,11 @@ def _manifest(folder):
         OSError: If it cannot be read.
         ValueError: If it is not one.
     """
-    manifest = read_object(folder / _MANIFEST, sha256=dict, facts=dict)
+    manifest = read_object(folder / _MANIFEST, sha256=dict, facts=dict, losses=list)
     if not all(map(_FILE.fullmatch, manifest["sha256"])) or "state.index" not in manifest["sha256"]:
         raise ValueError("it does not name the files of a checkpoint")
+    if not all(isinstance(value, float) for value in manifest["losses"]):
+        raise ValueError("its losses are not numbers")
     return manifest
 
 
