@@ -242,8 +242,9 @@ class StopOnSignal(keras.callbacks.Callback):
 
     def _receive(self, signum, frame):
         self._received = signum
-        print(f"\n{signal.Signals(signum).name}: finishing the step, then saving.", file=sys.stderr, flush=True)
+        # First, as a second signal may follow at once.
         self.restore_handlers()
+        print(f"\n{signal.Signals(signum).name}: finishing the step, then saving.", file=sys.stderr, flush=True)
 
     def _stop(self):
         if self._received is not None:
