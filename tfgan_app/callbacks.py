@@ -110,10 +110,12 @@ class StopOnNonFinite(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         for name, optimizer in self._scaled.items():
             scale = float(optimizer.dynamic_scale)
+            if scale >= 1.0:
+                continue
             message = f"The loss scale of {name} fell to {scale:.2g} at step {self.model.step}: its gradients overflow"
             if scale <= self._LEAST_SCALE:
                 raise FloatingPointError(f"{message}. {_ADVICE}")
-            if scale < 1.0 and not self._warned:
+            if not self._warned:
                 self._warned = True
                 logging.warning("%s.", message)
         for name, value in (logs or {}).items():
