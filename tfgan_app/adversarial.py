@@ -37,6 +37,10 @@ class AdversarialModel(keras.Model):
         **kwargs: `name` and `dtype`, as in `keras.Model`.
     """
 
+    # Whether the discriminator judges each image by itself: no layer of it normalises, packs or compares over the batch.
+    # Its update then passes real images and fakes together: as good, and fewer and larger operations.
+    joint_pass = False
+
     def __init__(self, generator, discriminator, seed=None, **kwargs):
         super().__init__(**{"dtype": "float32", **kwargs})
         self.generator = generator
@@ -256,8 +260,22 @@ class AdversarialModel(keras.Model):
         return self._outputs(images, condition, training)["logits"]
 
     def _outputs(self, images, condition, training):
-        if training and self.augment is not None:
-            images = self.augment(images)
+        """Returns the discriminator's float32 outputs by name."""
+        return self._discriminate(self._augmented(images, training), condition, training)
+
+    def _outputs_of_both(self, real, fake, condition, training):
+        """Returns `_outputs` for real images and for fakes."""
+        if not self.joint_pass:
+            return self._outputs(real, condition, training), self._outputs(fake, condition, training)
+        images = tf.concat([self._augmented(real, training), self._augmented(fake, training)], axis=0)
+        outputs = self._discriminate(images, [tf.concat([part, part], axis=0) for part in condition], training)
+        halves = {name: tf.split(value, 2) for name, value in outputs.items()}
+        return tuple({name: half[index] for name, half in halves.items()} for index in range(2))
+
+    def _augmented(self, images, training):
+        return self.augment(images) if training and self.augment is not None else images
+
+    def _discriminate(self, images, condition, training):
         # A discriminator without an input for the condition predicts it, if anything.
         outputs = apply(self.discriminator, [images, *condition][: len(self.discriminator.inputs)], training)
         outputs = outputs if isinstance(outputs, dict) else {"logits": outputs}
@@ -265,8 +283,7 @@ class AdversarialModel(keras.Model):
 
     def discriminator_loss(self, real, fake, condition, inputs, training=True):
         """Returns the discriminator's loss on a batch without penalties, and tracks it with D(x) and D(G(z))."""
-        real_outputs = self._outputs(real, condition, training)
-        fake_outputs = self._outputs(tf.stop_gradient(fake), condition, training)
+        real_outputs, fake_outputs = self._outputs_of_both(real, tf.stop_gradient(fake), condition, training)
         real_logits, fake_logits = real_outputs["logits"], fake_outputs["logits"]
         if training and self.augment is not None:
             self.augment.update(real_logits)

@@ -48,6 +48,8 @@ class BigGAN(GAN):
         ValueError: For another image shape, or latents that cannot be split.
     """
 
+    joint_pass = True
+
     def __init__(
         self,
         image_shape,

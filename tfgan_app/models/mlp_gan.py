@@ -31,6 +31,7 @@ class MLPGAN(GAN):
     """
 
     convolutional = False
+    joint_pass = True
 
     def __init__(
         self,

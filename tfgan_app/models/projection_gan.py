@@ -28,6 +28,8 @@ class ProjectionGAN(GAN):
         ValueError: For another image shape.
     """
 
+    joint_pass = True
+
     def __init__(self, image_shape, num_classes, latent_dim=128, g_channels=None, d_channels=None, **kwargs):
         super().__init__(
             resnet.build_generator(image_shape, latent_dim, g_channels, num_classes),

@@ -57,6 +57,8 @@ class R3GAN(GAN):
         ValueError: For another image shape, stages that do not fit it, or a first value without a last.
     """
 
+    joint_pass = True
+
     def __init__(
         self,
         image_shape,

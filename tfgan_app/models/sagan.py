@@ -28,6 +28,8 @@ class SAGAN(GAN):
         ValueError: For another image shape, or a side that no feature map has.
     """
 
+    joint_pass = True
+
     def __init__(
         self,
         image_shape,
