@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfgan_app.data.errors import DataError
-from tfgan_app.data.records import Records
+from tfgan_app.data.records import Records, prefetched
 
 
 def to_float(images) -> tf.Tensor:
@@ -129,4 +129,4 @@ class ImageSet:
         def finish(images, labels):
             return to_float(images) if self.class_names is None else (to_float(images), labels)
 
-        return batches.map(finish).prefetch(tf.data.AUTOTUNE)
+        return prefetched(batches.map(finish))

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfgan_app import data
+from tfgan_app.data.records import prefetched
 from tfgan_app.gan import GAN, draw_latents
 from tfgan_app.layers import Pack
 from tfgan_app.metrics import load_extractor
@@ -71,7 +72,7 @@ class StackedDigits:
             drawn = tf.random.stateless_uniform((setting.batch_size,), (seed, step), 0, _NUM_TRAIN, tf.int64)
             return tf.transpose(tf.gather(digits, tf.gather(stacks, drawn)), (0, 2, 3, 1))
 
-        batches = tf.data.Dataset.counter().map(batch).prefetch(tf.data.AUTOTUNE)
+        batches = prefetched(tf.data.Dataset.counter().map(batch))
         gan.fit(batches, steps_per_epoch=steps, verbose=0, shuffle=False)
         return self._draw(gan.ema_generator, seed)
 
