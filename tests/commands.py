@@ -15,6 +15,7 @@ TINY = (
     "--dataset=mnist_5k",
     "--split=train[:64]",
     "--eval_split=test[:64]",
+    "--score_every=1",
 )
 
 

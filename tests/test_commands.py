@@ -120,6 +120,15 @@ def test_scores_as_rare_as_asked_for(tmp_path):
     assert best.name == f"step_0000000{min(rows[1::2], key=lambda row: float(row['val_fd']))['step']}"
 
 
+def test_by_default_a_score_takes_a_fiftieth_of_the_images(tmp_path):
+    folder = tmp_path / "run"
+    given = [flag for flag in TINY if not flag.startswith("--score_every")]
+    output = run("train", *given, "--train_steps=600", "--steps_per_epoch=200", f"--run_dir={folder}")
+    # 50 times 64 images are two epochs of 200 steps of 8.
+    assert "scores on test[:64] every 2 epochs and at the end" in output
+    assert [row["step"] for row in read_csv(folder / "metrics.csv") if row["val_fd"]] == ["400"]
+
+
 def test_going_on_refuses_another_architecture_and_accepts_more_steps(tmp_path):
     folder = tmp_path / "run"
     base = [*TINY, "--extractor=none", "--steps_per_epoch=3", f"--run_dir={folder}"]

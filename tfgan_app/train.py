@@ -8,6 +8,7 @@ is its paper's.
 
 import functools
 import importlib.util
+import math
 import pathlib
 import re
 import sys
@@ -24,7 +25,12 @@ LOSSES = ("NonSaturating", "Minimax", "LeastSquares", "Hinge", "Wasserstein", "R
 cli.define_data_flags(dataset="mnist_5k", split="train")
 flags.DEFINE_string("eval_split", "test", "Split to score on; the training images where the data has no such split.")
 flags.DEFINE_integer("eval_images", 10_000, "Real images to score on, at most.", lower_bound=2)
-flags.DEFINE_integer("score_every", 1, "Epochs from one score of a training run to the next.", lower_bound=1)
+flags.DEFINE_integer(
+    "score_every",
+    None,
+    "Epochs from one score of a training run to the next. Default: those that see 50 times as many images as a score.",
+    lower_bound=1,
+)
 cli.define_extractor_flags()
 flags.DEFINE_enum("model", "DCGAN", models.__all__, "The GAN.", case_sensitive=False)
 flags.DEFINE_multi_string("model_arg", [], "NAME=VALUE, an argument of the model; repeat it for more.")
@@ -188,12 +194,15 @@ def _train(settings, run, strategy):
     extractor = _extractor(settings, train)
     if extractor:
         _check_enough(extractor, test, settings)
-    scored = f"; scores on {test.split}" if extractor else ""
-    print(f"{train.num_images} images of {train.name} ({train.split}), {train.image_shape}{scored}.")
-
     with strategy.scope():
         metrics = [FrechetDistance(extractor, reference=_validation(settings, test))] if extractor else []
         gan = runs.build_gan(settings, train.image_shape, train.num_classes, metrics=metrics)
+    scored = ""
+    if extractor:
+        settings["score_every"] = settings["score_every"] or _epochs_to_a_score(settings, gan.n_critic, test)
+        often = "epoch" if settings["score_every"] == 1 else f"{settings['score_every']} epochs"
+        scored = f"; scores on {test.split} every {often} and at the end"
+    print(f"{train.num_images} images of {train.name} ({train.split}), {train.image_shape}{scored}.")
     chief = is_chief(strategy)
     checkpoints = Checkpoints(gan, run.directory / "checkpoints", settings["keep_checkpoints"], writes=chief)
     restored = checkpoints.restore()
@@ -295,7 +304,7 @@ def _fit(gan, settings, run, train, test, checkpoints, guard):
                         epochs=last_epoch,
                         steps_per_epoch=steps,
                         validation_data=validation,
-                        validation_freq=settings["score_every"],
+                        validation_freq=settings["score_every"] or 1,
                         callbacks=parts,
                         shuffle=False,
                         verbose=0,
@@ -315,6 +324,12 @@ def _fit(gan, settings, run, train, test, checkpoints, guard):
 def _validation(settings, test):
     """Returns the batches of real images that epochs are scored on."""
     return test.in_order(250).take(-(-settings["eval_images"] // 250))
+
+
+def _epochs_to_a_score(settings, n_critic, test):
+    """Returns after how many epochs to score if no flag says so: a share of the run that is small and known before."""
+    images = settings["steps_per_epoch"] * settings["batch_size"] * n_critic
+    return math.ceil(50 * min(test.num_images, settings["eval_images"]) / images)
 
 
 def _batches(train, settings, start, index, parts):
