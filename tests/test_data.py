@@ -693,3 +693,12 @@ def test_peek_tells_shapes_without_preparing_anything(tmp_path):
     assert not list(tmp_path.iterdir())
     np.save(tmp_path / "mine.npy", np.zeros((4, 16, 16, 3), np.uint8))
     assert data.peek(str(tmp_path / "mine.npy"), channels=1) == ((16, 16, 1), None)
+
+
+def test_batches_end_at_once():
+    """tf.data's autotuning may let an iterator wait that is given up."""
+    for batches in (
+        data.open_images("mnist_5k").batches(8, seed=0),
+        *data.load("mnist_5k", batch_size=8),
+    ):
+        assert batches.options().autotune.enabled is False

@@ -7,11 +7,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import FAMILY, assert_all_close, random_images, random_labels, state, tiny_model, train, values
+from conftest import FAMILY, assert_all_close, random_images, random_labels, state, tiny_gan, tiny_model, train, values
 
 import tfgan_app as tg
 from tfgan_app.adversarial import apply
 from tfgan_app.checkpoints import Checkpoints
+from tfgan_app.precision import dtype_policy
 from tfgan_app.saved import SavedGAN
 
 # The harness: a model is covered as soon as it is exported; conftest.FAMILY must hold its row.
@@ -212,11 +213,51 @@ def test_mlp_gan_has_the_sizes_of_its_widths(g_units, batch_norm):
     assert count(gan.discriminator) == dense(784, 512, 256, 1)
 
 
+@pytest.mark.parametrize("name", [name for name in FAMILY if getattr(tg.models, name).joint_pass])
+def test_real_images_and_fakes_that_pass_d_together_are_judged_as_apart(name):
+    gan = tiny_model(name)
+    gan.compile(augment=False)
+    # Away from branches that begin at zero.
+    shaken = [weight + tf.random.stateless_normal(weight.shape, (1, 2)) for weight in gan.discriminator.get_weights()]
+    gan.discriminator.set_weights(shaken)
+    real, fake = (random_images(4, gan.image_shape, seed=seed) for seed in (1, 2))
+    condition = () if gan.num_classes is None else (tf.constant(random_labels(4)),)
+    inputs = gan.draw(real, condition, tf.constant([1, 2], tf.int64))
+
+    def loss():
+        return gan.discriminator_loss(real, fake, condition, inputs).numpy()
+
+    together = loss()
+    gan.joint_pass = False
+    np.testing.assert_allclose(together, loss(), rtol=1e-4)
+
+
+def test_a_discriminator_that_looks_at_the_batch_meets_real_images_alone():
+    gan = tiny_gan(d_batch_norm=True)
+    seen, call = [], gan.discriminator.call
+    gan.discriminator.call = lambda images, *rest, **kwargs: (
+        seen.append(images.shape[0]),
+        call(images, *rest, **kwargs),
+    )[1]
+    gan.discriminator_loss(random_images(4), random_images(4), (), None)
+    assert seen == [4, 4]
+    gan.joint_pass = True
+    gan.discriminator_loss(random_images(4), random_images(4), (), None)
+    assert seen == [4, 4, 8]
+
+
 def test_mlp_gan_compiles_with_xla_unless_told_otherwise():
     gan = tiny_model("MLPGAN")
     gan.compile()
     assert gan.jit_compile is True
     gan.compile(jit_compile=False)
+    assert gan.jit_compile is False
+
+
+def test_mlp_gan_leaves_xla_in_bfloat16_on_a_cpu():
+    with dtype_policy("mixed_bfloat16"):
+        gan = tiny_model("MLPGAN")
+    gan.compile()
     assert gan.jit_compile is False
 
 

@@ -29,9 +29,10 @@ def machine(monkeypatch, capability=None, flags=""):
         ((6, 1), "amx_bf16", "DCGAN", "none", "no 16-bit tensor cores"),
         ((), "", "DCGAN", "none", "no 16-bit tensor cores"),
         (None, "avx512_bf16", "DCGAN", "bfloat16", "multiplies in bfloat16"),
-        (None, "amx_bf16", "CGAN", "bfloat16", "multiplies in bfloat16"),
+        (None, "amx_bf16", "CGAN", "bfloat16", "multiplies matrices in bfloat16"),
         (None, "avx512f", "DCGAN", "none", "no bfloat16 instructions"),
-        (None, "avx512_bf16 amx_bf16", "MLPGAN", "none", "dense networks"),
+        (None, "avx512_bf16", "MLPGAN", "none", "dense networks"),
+        (None, "avx512_bf16 amx_bf16", "MLPGAN", "bfloat16", "multiplies matrices in bfloat16"),
     ],
 )
 def test_auto(monkeypatch, capability, flags, model, name, reason):

@@ -149,8 +149,9 @@ def test_tables_of_costs(costs):
     rounds = [{"held batch": 0.010, "memory": 0.0101, "TFRecords": 0.0105}] * 2
     assert "| mlp | 10.00 ms | +1.0% (+1.0% to +1.0%) | +5.0% (+5.0% to +5.0%) |" in costs.table_input({"mlp": rounds})
     seconds = {"training": 90.0, "batch": 1.0, "epoch": 2.0, "scoring": 7.0}
-    found = {"dcgan": {"steps": 9000, "seconds": seconds, "memory": {"1000": 800.0, "5000": 810.2, "10000": 811.0}}}
-    assert "| `dcgan.flags` | 10.0 ms | 1.0% | 2.0% | 7.0% | 800, 810, 811 MB |" in costs.table_loop(found)
+    memory = {"1000": 800.0, "5000": 810.2, "10000": 811.0}
+    row = costs.table_loop({"dcgan": {"steps": 9000, "seconds": seconds, "memory": memory}}).splitlines()[-1]
+    assert row == "| `dcgan.flags` | 10.0 ms | 1.0% | 2.0% | 7.0% | 1,000: 800 MB, 5,000: 810 MB, 10,000: 811 MB |"
     assert "| `mnist.flags` | 9.0 (8.5-12.0) |" in costs.table_start({"mnist": [9.0, 8.5, 12.0]})
     size = {"batch": 64, "side": 32, "width": 16, "seconds": [0.02, 0.02], "flops": 2e9}
     assert "| 64 | 32 | 16 | 20.0 ms | 3,200 | 2.0 | 100 |" in costs.table_size([size])

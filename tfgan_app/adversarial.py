@@ -37,8 +37,8 @@ class AdversarialModel(keras.Model):
         **kwargs: `name` and `dtype`, as in `keras.Model`.
     """
 
-    # Whether the discriminator judges each image by itself: no layer of it normalises, packs or compares over the batch.
-    # Its update then passes real images and fakes together: as good, and fewer and larger operations.
+    # Whether the discriminator judges each image by itself: no layer of it normalises, packs or compares over a batch.
+    # Its update then passes real images and fakes together: the same, in fewer and larger operations.
     joint_pass = False
 
     def __init__(self, generator, discriminator, seed=None, **kwargs):

@@ -30,7 +30,7 @@ def choose_precision(name, model):
     Returns:
         A `Precision`. `auto` takes a 16-bit one only where the hardware multiplies in it: bfloat16 on GPUs of compute
         capability 8.0 and on CPUs with AVX-512 BF16 or AMX, float16 on GPUs of 7.x; and float32 for dense
-        networks on a CPU, whose step XLA shortens more.
+        networks on a CPU without AMX, whose step XLA shortens more.
     """
     if name != "auto":
         return Precision(name, POLICIES[name], "as asked for")
@@ -58,9 +58,12 @@ def _automatic(model):
         if capability >= (7, 0):
             return "float16", f"the GPU has compute capability {capability[0]}.{capability[1]}: no bfloat16"
         return "none", "the GPU has no 16-bit tensor cores"
+    features = _cpu_features()
+    if "amx_bf16" in features:
+        return "bfloat16", "the processor multiplies matrices in bfloat16"
     if not model.convolutional:
-        return "none", "dense networks are faster in float32 with XLA on a CPU"
-    if {"avx512_bf16", "amx_bf16"} & _cpu_features():
+        return "none", "dense networks are faster in float32 with XLA on this processor"
+    if "avx512_bf16" in features:
         return "bfloat16", "the processor multiplies in bfloat16"
     return "none", "the processor has no bfloat16 instructions"
 
