@@ -220,7 +220,7 @@ def test_real_images_and_fakes_that_pass_d_together_are_judged_as_apart(name):
     # Away from branches that begin at zero.
     shaken = [weight + tf.random.stateless_normal(weight.shape, (1, 2)) for weight in gan.discriminator.get_weights()]
     gan.discriminator.set_weights(shaken)
-    real, fake = (random_images(4, gan.image_shape, seed=seed) for seed in (1, 2))
+    real, fake = (tf.constant(random_images(4, gan.image_shape, seed=seed)) for seed in (1, 2))
     condition = () if gan.num_classes is None else (tf.constant(random_labels(4)),)
     inputs = gan.draw(real, condition, tf.constant([1, 2], tf.int64))
 
