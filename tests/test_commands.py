@@ -131,7 +131,7 @@ def test_by_default_a_score_takes_a_fiftieth_of_the_images(tmp_path):
 
 def test_going_on_refuses_another_architecture_and_accepts_more_steps(tmp_path):
     folder = tmp_path / "run"
-    base = [*TINY, "--extractor=none", "--steps_per_epoch=3", f"--run_dir={folder}"]
+    base = [*TINY, "--mixed_precision=none", "--extractor=none", "--steps_per_epoch=3", f"--run_dir={folder}"]
     assert "XLA off, as asked for." in run("train", *base, "--train_steps=3")
     assert "is trained to step 3 already. Ask for more with --train_steps" in run("train", *base, "--train_steps=3")
     error = run("train", *base, "--train_steps=9", "--latent_dim=5", "--seed=1", "--split=train[:32]", code=2)
