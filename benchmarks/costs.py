@@ -20,6 +20,7 @@ docs/performance.md.
 
 import argparse
 import datetime
+import itertools
 import json
 import pathlib
 import statistics
@@ -214,16 +215,15 @@ def table_sampling(found):
 
 def measure_precision(args):
     """Returns the Frechet distances of three seeds in each precision."""
-    found: dict = {precision: [] for precision in PRECISIONS}
-    for seed in range(3):
-        for precision, values in found.items():
-            with tempfile.TemporaryDirectory() as folder:
-                flags = [f"--flagfile={FLAGFILES / 'dcgan'}.flags", "--train_steps=2000", "--steps_per_epoch=2000"]
-                flags += [f"--mixed_precision={precision}", f"--seed={seed}", f"--run_dir={folder}/run"]
-                call([sys.executable, "-m", "tfgan_app.train", *flags, *args.data])
-                receipt = json.loads(pathlib.Path(folder, "run", "scores", "step_00002000.json").read_text())
-            values.append(receipt["scores"]["fd"])
-    return {"`dcgan.flags`, 2 000 steps": found}
+    found: dict = {recipe: {precision: [] for precision in PRECISIONS} for recipe in LOOPS}
+    for recipe, precision, seed in itertools.product(LOOPS, PRECISIONS, range(3)):
+        with tempfile.TemporaryDirectory() as folder:
+            flags = [f"--flagfile={FLAGFILES / recipe}.flags", "--train_steps=2000", "--steps_per_epoch=2000"]
+            flags += [f"--mixed_precision={precision}", f"--seed={seed}", f"--run_dir={folder}/run"]
+            call([sys.executable, "-m", "tfgan_app.train", *flags, *args.data])
+            receipt = json.loads(pathlib.Path(folder, "run", "scores", "step_00002000.json").read_text())
+        found[recipe][precision].append(receipt["scores"]["fd"])
+    return {f"`{recipe}.flags`, 2 000 steps": values for recipe, values in found.items()}
 
 
 def table_precision(found):
@@ -284,7 +284,7 @@ def feed(gan, feed):
 
     row = SPEED_ROWS[gan]
     model = getattr(tg.models, row.model)
-    keras.config.set_dtype_policy(choose_precision("auto", model).policy)
+    keras.config.set_dtype_policy(choose_precision("auto").policy)
     with tempfile.TemporaryDirectory() as folder:
         write(folder, 5000, row.side)
         if feed == "TFRecords":
@@ -392,7 +392,7 @@ def size(batch, side, width, repeats):
     import tfgan_app as tg
     from tfgan_app.precision import choose_precision
 
-    keras.config.set_dtype_policy(choose_precision("auto", tg.models.DCGAN).policy)
+    keras.config.set_dtype_policy(choose_precision("auto").policy)
     gan = tg.models.DCGAN((side, side, 3), base_channels=width, seed=0)
     gan.compile()
     images = np.random.default_rng(0).uniform(-1, 1, (batch, side, side, 3)).astype(np.float32)

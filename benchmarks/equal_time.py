@@ -173,7 +173,7 @@ def train_ours(args):
 
     keras.utils.set_random_seed(seed)
     model = getattr(tg.models, name)
-    precision = choose_precision("auto", model)
+    precision = choose_precision("auto")
     keras.config.set_dtype_policy(precision.policy)
     train = tg.data.open_images(args.dataset, split="train", data_dir=args.data_dir)
     gan = model(train.image_shape, **arguments)

@@ -104,8 +104,7 @@ def train(args):
     given = [f"--flagfile={cli.RECIPES / recipe}.flags", f"--seed={seed}"]
     flags.FLAGS([__file__, *given, *([f"--data_dir={args.data_dir}"] if args.data_dir else [])])
     settings: dict = {name: flags.FLAGS[name].value for name in tfgan_app.train.SETTINGS}
-    model = getattr(tfgan_app.models, settings["model"])
-    settings["precision"] = choose_precision(settings["mixed_precision"], model).name
+    settings["precision"] = choose_precision(settings["mixed_precision"]).name
     keras.utils.set_random_seed(seed)
     images, test = (runs.open_split(settings, split) for split in ("train", "test"))
     gan = runs.build_gan(settings, images.image_shape, images.num_classes)

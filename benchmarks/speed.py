@@ -259,7 +259,7 @@ def serve_ours(row, path, precision, xla):
 
     settings = ROWS[row]
     model, shape = getattr(tg.models, settings.model), (settings.side, settings.side, settings.channels)
-    policy = choose_precision(precision, model).policy
+    policy = choose_precision(precision).policy
     keras.config.set_dtype_policy(policy)
     gan = model(shape, seed=0, **settings.arguments)
     gan.compile(

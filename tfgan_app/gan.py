@@ -76,8 +76,6 @@ class GAN(AdversarialModel):
         >>> gan.sample(16, seed=7)      # (16, height, width, channels) in [0, 1]
     """
 
-    # Whether convolutions take most of a step; `--mixed_precision=auto` goes by it.
-    convolutional = True
     # Whether labels are those of the data, rather than codes that the GAN gives a meaning itself.
     supervised = True
     # A subclass that builds its networks keeps what it built them from here, beside `image_shape`.

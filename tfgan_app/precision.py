@@ -1,4 +1,4 @@
-"""Which precision a machine trains a model fastest in."""
+"""Which precision a machine trains fastest in."""
 
 import contextlib
 import pathlib
@@ -20,21 +20,19 @@ class Precision(NamedTuple):
     reason: str
 
 
-def choose_precision(name, model):
+def choose_precision(name):
     """Resolves `--mixed_precision`.
 
     Args:
         name: `none`, `bfloat16`, `float16` or `auto`.
-        model: The model's class; its `convolutional` says whether convolutions take most of its step.
 
     Returns:
         A `Precision`. `auto` takes a 16-bit one only where the hardware multiplies in it: bfloat16 on GPUs of compute
-        capability 8.0 and on CPUs with AVX-512 BF16 or AMX, float16 on GPUs of 7.x; and float32 for dense
-        networks on a CPU without AMX, whose step XLA shortens more.
+        capability 8.0 and on CPUs with AVX-512 BF16 or AMX, float16 on GPUs of 7.x.
     """
     if name != "auto":
         return Precision(name, POLICIES[name], "as asked for")
-    chosen, reason = _automatic(model)
+    chosen, reason = _automatic()
     return Precision(chosen, POLICIES[chosen], reason)
 
 
@@ -49,7 +47,7 @@ def dtype_policy(name):
         keras.config.set_dtype_policy(policy)
 
 
-def _automatic(model):
+def _automatic():
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
         capability = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability", (0, 0))
@@ -58,12 +56,7 @@ def _automatic(model):
         if capability >= (7, 0):
             return "float16", f"the GPU has compute capability {capability[0]}.{capability[1]}: no bfloat16"
         return "none", "the GPU has no 16-bit tensor cores"
-    features = _cpu_features()
-    if "amx_bf16" in features:
-        return "bfloat16", "the processor multiplies matrices in bfloat16"
-    if not model.convolutional:
-        return "none", "dense networks are faster in float32 with XLA on this processor"
-    if "avx512_bf16" in features:
+    if {"avx512_bf16", "amx_bf16"} & _cpu_features():
         return "bfloat16", "the processor multiplies in bfloat16"
     return "none", "the processor has no bfloat16 instructions"
 

@@ -317,7 +317,7 @@ def build_model(settings, image_shape, num_classes):
                 "Put them in one sub-folder a class, or choose an unconditional model such as DCGAN."
             )
         given["num_classes"] = num_classes
-    keras.config.set_dtype_policy(choose_precision(settings["precision"], model).policy)
+    keras.config.set_dtype_policy(choose_precision(settings["precision"]).policy)
     try:
         gan = model(image_shape, seed=settings["seed"], **given)
     except ValueError as error:

@@ -162,8 +162,7 @@ def main(argv):
     # A new folder is made, and claimed, when all flags have proved right.
     if run.directory.exists() and is_chief(strategy) and not flags.FLAGS.dry_run:
         run.lock()
-    model = getattr(models, settings["model"])
-    precision = choose_precision(settings["mixed_precision"], model)
+    precision = choose_precision(settings["mixed_precision"])
     settings["precision"] = precision.name
     if run.record and settings["mixed_precision"] == "auto":
         # A run keeps the precision that it began with, on whatever machine it goes on.

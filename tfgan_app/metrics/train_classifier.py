@@ -29,7 +29,6 @@ def main(argv):
     import keras
 
     from tfgan_app import runs
-    from tfgan_app.gan import GAN
     from tfgan_app.metrics.classifier import build_classifier, save_classifier
     from tfgan_app.precision import choose_precision
 
@@ -37,7 +36,7 @@ def main(argv):
     train = runs.open_split(settings, flags.FLAGS.split)
     test = runs.open_split(settings, flags.FLAGS.test_split)
     keras.utils.set_random_seed(flags.FLAGS.seed)
-    keras.config.set_dtype_policy(choose_precision("auto", GAN).policy)
+    keras.config.set_dtype_policy(choose_precision("auto").policy)
     network = build_classifier(train.image_shape, train.require_labels())
     batch_size, epochs = flags.FLAGS.batch_size, flags.FLAGS.epochs
     steps = train.num_images // batch_size

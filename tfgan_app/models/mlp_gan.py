@@ -31,7 +31,6 @@ class MLPGAN(GAN):
         **kwargs: `seed` and `name`, as in `GAN`.
     """
 
-    convolutional = False
     joint_pass = True
 
     def __init__(

@@ -59,7 +59,7 @@ class StackedDigits:
 
     def _train(self, method, setting, seed):
         keras.utils.set_random_seed(seed)
-        with dtype_policy(choose_precision("auto", GAN).policy):
+        with dtype_policy(choose_precision("auto").policy):
             generator, discriminator = build_networks(
                 method.packing, method.batch_norm, setting.g_width, setting.d_width
             )
