@@ -556,8 +556,10 @@ def main():
         args.out.write_text(json.dumps(report, indent=1) + "\n")
     for row in args.rows:
         if row in report:
-            text = ROWS[row][1](report[row]["found"])
-            print(f"{row}, {report[row]['date']}\n\n{text}\n")
+            found = report[row]
+            where = f"{found['machine']['cores']} cores of {found['machine']['cpu']}, {found['date']}:"
+            text = f"{where}\n\n{ROWS[row][1](found['found'])}"
+            print(f"{row}. {text}\n")
             write_between(PAGE, marks(row), text)
     return 0
 

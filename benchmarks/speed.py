@@ -1,6 +1,6 @@
 """Measures how fast this package and PyTorch train the same GANs, side by side, and how near the machine's limit.
 
-    python benchmarks/speed.py --rows mlp dcgan28 dcgan64 --repeats=7 --torch_python=python --out=docs/performance.json
+    python benchmarks/speed.py --repeats=7 --torch_python=python --out=docs/performance/epyc.json
 
 Every system has a process of its own, which builds, warms up, and waits. Then they take turns: in each round every one
 trains for a number of steps while all others wait, so that a drift of the machine meets them all. Reported are medians
@@ -9,6 +9,8 @@ over rounds, and the medians of the ratios within a round.
 A row is one pair of networks with one loss, optimizer and batch. Three systems train it: `ours`, as
 `--mixed_precision=auto` and the model's own choice of XLA have it; `torch`, as published, in eager float32; and
 `torch_best`, what a careful PyTorch user would make of it (pytorch_gans.py, `--best`). All train on images in memory.
+
+docs/performance.md shows the reports of docs/performance/ between marks of their files' names.
 
 The floating-point operations of a step are counted from the layers; the machine's limit is its largest rate of matrix
 multiplication, measured in rounds of the same session.
@@ -197,9 +199,10 @@ def benchmark(args):
             report["rows"][row] = measure(row, args, data)
             args.out.write_text(json.dumps(report, indent=1) + "\n")
     print(table(report))
-    name = "gpu" if "gpu" in report["machine"] else "speed"
-    marks = f"<!-- {name}: made by benchmarks/speed.py -->", f"<!-- end of {name} -->"
-    write_between(PAGE, marks, f"{_facts(report)}\n\n{table(report)}")
+    if args.out.resolve().parent == PAGE.with_suffix(""):
+        name = args.out.stem
+        marks = f"<!-- {name}: made by benchmarks/speed.py -->", f"<!-- end of {name} -->"
+        write_between(PAGE, marks, f"{_facts(report)}\n\n{table(report)}")
     return 0
 
 
