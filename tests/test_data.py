@@ -4,6 +4,7 @@ import http.server
 import itertools
 import json
 import os
+import pathlib
 import threading
 import time
 import warnings
@@ -482,7 +483,7 @@ def test_fingerprint_follows_pixels_and_labels(tmp_path):
 # ---------------------------------------------------------------------------------------------- TFDS datasets
 
 
-def store(folder, name, features, records_):
+def store(folder, name, features, records_, **options):
     import tensorflow_datasets as tfds
 
     with warnings.catch_warnings():
@@ -493,7 +494,7 @@ def store(folder, name, features, records_):
             features=tfds.features.FeaturesDict(features),
             split_datasets={split: list(enumerate(rows)) for split, rows in records_.items()},
             data_dir=folder,
-            disable_shuffling=True,
+            **{"disable_shuffling": True, **options},
         )
     return str(folder / name / "1.0.0")
 
@@ -555,6 +556,28 @@ def test_stored_images_are_the_same_held_and_read(encoding, tmp_path, monkeypatc
     held = only(data.open_images(path))
     monkeypatch.setattr(records, "MEMORY_LIMIT", 0)
     np.testing.assert_array_equal(only(data.open_images(path)), held)
+
+
+def test_many_shards_are_read_in_the_order_of_tfds(tmp_path, streamed):
+    import tensorflow_datasets as tfds
+
+    features = {"image": tfds.features.Image(shape=(1, 1, 1)), "label": tfds.features.ClassLabel(num_classes=200)}
+    rows = examples(image=list(np.arange(200, dtype=np.uint8).reshape(200, 1, 1, 1)), label=list(range(200)))
+    config = tfds.download.DownloadConfig(num_shards=3)
+    path = store(tmp_path, "many", features, {"train": rows}, disable_shuffling=False, download_config=config)
+    for split in ("train", "train[15:-20]", "train[:30%]+train[50%:]"):
+        dataset = tfds.builder_from_directory(path).as_dataset(split=split)
+        expected = [int(row["label"]) for row in dataset.as_numpy_iterator()]
+        in_order, labels = levels(data.open_images(path, split=split).in_order(32))
+        assert flat(in_order) == labels == expected
+    assert len(list(pathlib.Path(path).glob("*.tfrecord*"))) == 3
+
+
+def test_a_file_format_without_tf_data(prepared):
+    info = pathlib.Path(prepared, "dataset_info.json")
+    info.write_text(info.read_text().replace('"tfrecord"', '"array_record"'))
+    with pytest.raises(data.DataError, match=r"'tiny' is stored as array_record, which .* prepare it as tfrecord\."):
+        data.open_images(prepared)
 
 
 def test_two_images_and_none_called_image(tmp_path):

@@ -227,7 +227,7 @@ def records(kind):
     if kind == "indexed":
         return held
     encoded = tf.data.Dataset.range(20)
-    return data.records.Streamed(encoded, lambda i: (tf.cast(tf.reshape(i, (1, 1, 1)), tf.uint8), i), 20, (1, 1, 1))
+    return data.records.Streamed(encoded, lambda i: (tf.cast(tf.reshape(i, (-1, 1, 1, 1)), tf.uint8), i), 20, (1, 1, 1))
 
 
 @pytest.mark.parametrize("kind", ["indexed", "streamed"])

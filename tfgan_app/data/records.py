@@ -102,10 +102,13 @@ def prefetched(batches: tf.data.Dataset) -> tf.data.Dataset:
 
 
 class Streamed:
-    """Images that come one after another, as (encoded image, label)."""
+    """Images that come one after another, as encoded records."""
 
     def __init__(self, encoded: tf.data.Dataset, decode: Callable, count: int, shape: Shape):
-        """Takes records in a fixed order, and `decode` from such a record to a uint8 image and its label."""
+        """Takes records in a fixed order, and `decode` from a batch of them to uint8 images and their labels.
+
+        Batches are decoded, of known size, as calls for each record would take longer than its decoding.
+        """
         self.encoded = encoded
         self.decode = decode
         self.count = count
@@ -129,19 +132,21 @@ class Streamed:
             numbered = encoded.enumerate()
             numbered = numbered.filter(lambda number, _: begin <= number % batch_size and number % batch_size < end)
             encoded = numbered.map(lambda _, record: record)
-        return self._decoded(encoded).batch(end - begin, drop_remainder=True)
+        return self._decoded(encoded, end - begin)
 
     def one_pass(self, batch_size: int, seed: int) -> tf.data.Dataset:
         """See `Records`."""
         shuffled = self.encoded.shuffle(SHUFFLE_BUFFER, seed, reshuffle_each_iteration=True)
-        return self._decoded(shuffled).batch(batch_size, drop_remainder=True)
+        return self._decoded(shuffled, batch_size)
 
     def in_order(self, batch_size: int) -> tf.data.Dataset:
         """See `Records`."""
-        return self._decoded(self.encoded).batch(batch_size)
+        rest = self.count % batch_size
+        batches = self._decoded(self.encoded, batch_size)
+        return batches.concatenate(self._decoded(self.encoded.skip(self.count - rest), rest)) if rest else batches
 
-    def _decoded(self, encoded: tf.data.Dataset) -> tf.data.Dataset:
-        return encoded.map(self.decode, num_parallel_calls=_PARALLEL_CALLS)
+    def _decoded(self, encoded: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:
+        return encoded.batch(batch_size, drop_remainder=True).map(self.decode, num_parallel_calls=_PARALLEL_CALLS)
 
 
 class Opened(NamedTuple):
