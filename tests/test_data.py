@@ -483,7 +483,7 @@ def test_fingerprint_follows_pixels_and_labels(tmp_path):
 # ---------------------------------------------------------------------------------------------- TFDS datasets
 
 
-def store(folder, name, features, records_, **options):
+def store(folder, name, features, records_, disable_shuffling=True, **options):
     import tensorflow_datasets as tfds
 
     with warnings.catch_warnings():
@@ -494,7 +494,8 @@ def store(folder, name, features, records_, **options):
             features=tfds.features.FeaturesDict(features),
             split_datasets={split: list(enumerate(rows)) for split, rows in records_.items()},
             data_dir=folder,
-            **{"disable_shuffling": True, **options},
+            disable_shuffling=disable_shuffling,
+            **options,
         )
     return str(folder / name / "1.0.0")
 
