@@ -280,7 +280,7 @@ def feed(gan, feed):
 
     import tfgan_app as tg
     from tfgan_app import data
-    from tfgan_app.precision import choose_precision
+    from tfgan_app.base.precision import choose_precision
 
     row = SPEED_ROWS[gan]
     model = getattr(tg.models, row.model)
@@ -390,7 +390,7 @@ def size(batch, side, width, repeats):
     from speed import step_flops
 
     import tfgan_app as tg
-    from tfgan_app.precision import choose_precision
+    from tfgan_app.base.precision import choose_precision
 
     keras.config.set_dtype_policy(choose_precision("auto").policy)
     gan = tg.models.DCGAN((side, side, 3), base_channels=width, seed=0)

@@ -159,8 +159,8 @@ def train_ours(args):
     import numpy as np
 
     import tfgan_app as tg
-    from tfgan_app.metrics.receipts import versions
-    from tfgan_app.precision import choose_precision
+    from tfgan_app.base.precision import choose_precision
+    from tfgan_app.base.versions import versions
 
     _, name, arguments = parse_system(args.systems[0])
     seed = args.seeds[0]

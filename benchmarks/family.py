@@ -96,9 +96,10 @@ def train(args):
 
     import tfgan_app.train
     from tfgan_app import cli, pictures, runs
+    from tfgan_app.base.precision import choose_precision
+    from tfgan_app.base.versions import versions
     from tfgan_app.metrics import FrechetDistance, load_extractor
-    from tfgan_app.metrics.receipts import GANFakes, score, versions
-    from tfgan_app.precision import choose_precision
+    from tfgan_app.study.receipts import GANFakes, score
 
     (recipe,), (seed,) = args.recipes, args.seeds
     given = [f"--flagfile={cli.RECIPES / recipe}.flags", f"--seed={seed}"]

@@ -257,8 +257,8 @@ def serve_ours(row, path, precision, xla):
 
     import tfgan_app as tg
     from tfgan_app import data
-    from tfgan_app.metrics.receipts import versions
-    from tfgan_app.precision import choose_precision
+    from tfgan_app.base.precision import choose_precision
+    from tfgan_app.base.versions import versions
 
     settings = ROWS[row]
     model, shape = getattr(tg.models, settings.model), (settings.side, settings.side, settings.channels)
@@ -267,8 +267,7 @@ def serve_ours(row, path, precision, xla):
     gan = model(shape, seed=0, **settings.arguments)
     gan.compile(
         # PyTorch's have none either.
-        penalties=[],
-        g_penalties=[],
+        terms=[],
         steps_per_execution=settings.steps_per_execution,
         jit_compile={"true": True, "false": False}.get(xla),
     )

@@ -176,6 +176,13 @@ def tiny_extractor():
     return keras.Sequential([keras.Input(SHAPE), layers.Flatten(), layers.Dense(3)], name="tiny_extractor")
 
 
+def play(judge=None, real=None, fake=None, seed=None, **facts):
+    """A record of a step as terms are called with, whose discriminator is a function `judge(samples, condition)`."""
+    blank = {"condition": (), "inputs": [], "outputs": fake, "generator": None}
+    discriminate = facts.pop("discriminate", lambda samples, condition: {"logits": judge(samples, condition)})
+    return tg.terms.Play(real, fake, discriminate=discriminate, seed=seed, **{**blank, **facts})
+
+
 def train(gan, images, labels=None, batch_size=4, **kwargs):
     return gan.fit(images, labels, batch_size=batch_size, shuffle=False, verbose=0, **kwargs)
 

@@ -19,8 +19,8 @@ from conftest import (
 )
 
 import tfgan_app as tg
-from tfgan_app.adversarial import float32_copy
-from tfgan_app.gan import draw_latents
+from tfgan_app.base.latents import draw_latents
+from tfgan_app.base.networks import float32_copy
 
 # A large epsilon: Adam would blow rounding errors of tiny gradients up to whole steps.
 ADAM = {"learning_rate": 1e-2, "beta_1": 0.5, "epsilon": 1e-3}
@@ -187,8 +187,6 @@ def test_a_subclass_must_define_the_data_contract():
         model.unpack(None)
     with pytest.raises(NotImplementedError, match="AdversarialModel must define `draw`"):
         model.draw(None, (), None)
-    with pytest.raises(NotImplementedError, match="AdversarialModel must define `auxiliary_loss`"):
-        model.auxiliary_loss({}, (), None)
 
 
 def test_seed_comes_from_keras_by_default():
@@ -470,9 +468,9 @@ def record_batches(gan):
     """Returns a list that fills with the real images of each update as the step runs eagerly."""
     seen, judged = [], gan.discriminator_loss
 
-    def discriminator_loss(real, *rest, **kwargs):
-        seen.append(np.array(real))
-        return judged(real, *rest, **kwargs)
+    def discriminator_loss(play):
+        seen.append(np.array(play.real))
+        return judged(play)
 
     gan.discriminator_loss = discriminator_loss
     return seen
@@ -655,10 +653,21 @@ def test_layers_begin_each_update_of_their_network():
 
 
 def test_what_a_discriminator_predicts_has_its_own_loss():
+    class Brightness(tg.terms.Term):
+        def __init__(self, player):
+            super().__init__()
+            self.player, self.name = player, f"{player[0]}_brightness"
+
+        def __call__(self, play):
+            assert set(play.fake_outputs) == {"logits", "brightness"}
+            of_fakes = tf.reduce_mean(play.fake_outputs["brightness"]) + 10.0
+            if self.player == "generator":
+                return of_fakes
+            return of_fakes + tf.reduce_mean(play.real_outputs["brightness"]) + 1.0
+
     class Predicting(tg.GAN):
-        def auxiliary_loss(self, outputs, condition, inputs):
-            assert set(outputs) == {"logits", "brightness"}
-            return tf.reduce_mean(outputs["brightness"]) + (1.0 if inputs is None else 10.0)
+        def inherent_terms(self):
+            return [Brightness("discriminator"), Brightness("generator")]
 
     generator, _ = tiny_networks()
     images = keras.Input(SHAPE)
@@ -670,5 +679,5 @@ def test_what_a_discriminator_predicts_has_its_own_loss():
     logs = train(gan, real).history
     fake = gan.generator(gan.draw(real, (), tf.constant([3, 0], tf.int64))[0], training=True)
     means = [float(tf.reduce_mean(gan.discriminator(x)["brightness"])) for x in (real, fake)]
-    np.testing.assert_allclose(logs["d_auxiliary"], sum(means) + 11, rtol=1e-5)
-    np.testing.assert_allclose(logs["g_auxiliary"], means[1] + 10, rtol=1e-5)
+    np.testing.assert_allclose(logs["d_brightness"], sum(means) + 11, rtol=1e-5)
+    np.testing.assert_allclose(logs["g_brightness"], means[1] + 10, rtol=1e-5)

@@ -17,7 +17,8 @@ from PIL import Image
 
 import tfgan_app as tg
 from tfgan_app import callbacks, pictures
-from tfgan_app.checkpoints import CheckpointError, Checkpoints
+from tfgan_app.base.errors import CheckpointError
+from tfgan_app.checkpoints import Checkpoints
 
 IMAGES = random_images(12)  # three steps an epoch
 

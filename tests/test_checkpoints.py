@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from conftest import assert_all_close, random_images, state, tiny_gan, train
 
-from tfgan_app.checkpoints import CheckpointError, Checkpoints
+from tfgan_app.base.errors import CheckpointError
+from tfgan_app.checkpoints import Checkpoints
 
 IMAGES = random_images(16)
 

@@ -1,4 +1,4 @@
-"""tfgan_app.collapse: each failure provoked by a GAN that is made to fail."""
+"""tfgan_app.study.collapse: each failure provoked by a GAN that is made to fail."""
 
 import io
 
@@ -8,8 +8,9 @@ import pytest
 from conftest import random_images, tiny_gan, train
 
 import tfgan_app as tg
+from tfgan_app.base.errors import TrainingCollapsed
 from tfgan_app.checkpoints import Checkpoints
-from tfgan_app.collapse import CollapseGuard, TrainingCollapsed
+from tfgan_app.study.collapse import CollapseGuard
 
 # Images with as many degrees of freedom as the GAN under test has latents.
 _FACTORS = np.random.default_rng(9)

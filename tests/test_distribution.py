@@ -15,13 +15,15 @@ import tensorflow as tf
 from conftest import assert_all_close, random_images, random_labels, tiny_model, tiny_networks, train, values
 
 import tfgan_app as tg
-from tfgan_app import data, randomness, strategies
+from tfgan_app import data
+from tfgan_app.base import randomness, strategies
+from tfgan_app.base.errors import UsageError
+from tfgan_app.base.replicas import mean_over_replicas, num_replicas, place
 from tfgan_app.callbacks import ContinueEpoch, StopOnNonFinite
 from tfgan_app.checkpoints import Checkpoints
-from tfgan_app.cli import UsageError
+from tfgan_app.data import steps
 from tfgan_app.layers.batch_norm import synchronize
 from tfgan_app.metrics import FrechetDistance
-from tfgan_app.replicas import mean_over_replicas, num_replicas, place
 from tfgan_app.runs import Run
 
 
@@ -208,14 +210,12 @@ def test_an_epoch_of_two_devices_goes_on_with_its_averages(two, tmp_path):
 
 
 def test_shares_of_a_step_hold_parts_of_each_batch():
-    gan = tiny_model("MLPGAN")
-    gan.compile(n_critic=2)
     batches = tf.data.Dataset.range(16).batch(4, drop_remainder=True)
-    assert [list(x.numpy()) for x in gan.by_replica(batches, 1)] == [list(range(8)), list(range(8, 16))]
-    assert next(list(x.numpy()) for x in gan.by_replica(batches, 2)) == [0, 1, 4, 5, 2, 3, 6, 7]
-    assert [list(x.numpy()) for x in gan.by_replica(batches, 2, split=True)][:2] == [[0, 1, 4, 5], [2, 3, 6, 7]]
+    assert [list(x.numpy()) for x in steps.by_replica(batches, 2, 1)] == [list(range(8)), list(range(8, 16))]
+    assert next(list(x.numpy()) for x in steps.by_replica(batches, 2, 2)) == [0, 1, 4, 5, 2, 3, 6, 7]
+    assert [list(x.numpy()) for x in steps.by_replica(batches, 2, 2, split=True)][:2] == [[0, 1, 4, 5], [2, 3, 6, 7]]
     with pytest.raises(ValueError, match="3 replicas cannot share batches of 4 images equally"):
-        gan.by_replica(batches, 3)
+        steps.by_replica(batches, 2, 3)
 
 
 # Data.

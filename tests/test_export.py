@@ -1,4 +1,4 @@
-"""tfgan_app.export and tfgan_app.saved: SavedModels that need TensorFlow alone, and their cards."""
+"""tfgan_app.export and tfgan_app.export.loaded: SavedModels that need TensorFlow alone, and their cards."""
 
 import json
 import subprocess
@@ -11,8 +11,8 @@ import tensorflow as tf
 from conftest import LATENT_DIM, SHAPE, random_images, random_labels, tiny_gan, train
 
 import tfgan_app as tg
-from tfgan_app.cli import UsageError
-from tfgan_app.saved import SavedGAN
+from tfgan_app.base.errors import UsageError
+from tfgan_app.export.loaded import SavedGAN
 
 DATA = {
     "name": "digits",
@@ -206,8 +206,7 @@ def test_card_tells_the_facts(case):
 
 def test_the_card_tells_how_a_model_with_schedules_was_trained(tmp_path):
     gan = tiny_gan(
-        penalties=[tg.penalties.R1(weight=tg.schedules.CosineRamp(2, 1, 10), interval=4)],
-        g_penalties=[tg.penalties.Penalty(weight=3.0)],
+        terms=[tg.terms.R1(weight=tg.schedules.CosineRamp(2, 1, 10), interval=4), tg.terms.Term(weight=3.0)],
         augment=tg.augment.DiffAugment(("translation",)),
         ema_half_life=tg.schedules.CosineRamp(100, 200, 10),
     )
@@ -216,8 +215,8 @@ def test_the_card_tells_how_a_model_with_schedules_was_trained(tmp_path):
     card = (tmp_path / "README.md").read_text()
     assert f"moving average ({saved.facts['average']})" in card
     assert "| Augmentation | DiffAugment {'seed': None, 'policy': ('translation',)} |" in card
-    (line,) = [line for line in card.splitlines() if line.startswith("| Penalties |")]
-    assert "R1 {'weight': " in line and "CosineRamp" in line and "'interval': 4}, Penalty {'weight': 3.0" in line
+    (line,) = [line for line in card.splitlines() if line.startswith("| Terms |")]
+    assert "R1 {'weight': " in line and "CosineRamp" in line and "'interval': 4}, Term {'weight': 3.0" in line
 
 
 def test_the_cards_example_runs(case, monkeypatch):

@@ -17,10 +17,12 @@ from PIL import Image
 
 from tfgan_app import cli, runs
 from tfgan_app import train as train_command  # defines the flags
-from tfgan_app.checkpoints import CheckpointError, Checkpoints
+from tfgan_app.base import errors
+from tfgan_app.base.errors import CheckpointError
+from tfgan_app.checkpoints import Checkpoints
 from tfgan_app.data import DataError, open_images
-from tfgan_app.metrics.receipts import compare, read_receipt, write_receipt
-from tfgan_app.saved import SavedGAN
+from tfgan_app.export.loaded import SavedGAN
+from tfgan_app.study.receipts import compare, read_receipt, write_receipt
 
 pytestmark = pytest.mark.parametrize("cases", [200, pytest.param(2000, marks=pytest.mark.nightly)])
 
@@ -169,7 +171,7 @@ def test_flagfiles(cases, tmp_path, monkeypatch):
         (tmp_path / "fuzz.flags").write_bytes(data)
         values = copy.deepcopy(flags.FLAGS)
         values.unparse_flags()
-        with contextlib.suppress(cli.UsageError, flags.Error):
+        with contextlib.suppress(errors.UsageError, flags.Error):
             values(cli._find_flagfiles(["train", "--flagfile=fuzz.flags"]))
 
 
@@ -180,13 +182,13 @@ def test_arguments_within_flags(cases):
     @fuzz(cases, PARTS)
     def holds(text):
         for read in (
-            lambda: runs._penalties([text]),
+            lambda: runs._terms([text], tiny_gan()),
             lambda: runs._augment(text),
             lambda: runs._model_arguments([text]),
         ):
-            with contextlib.suppress(cli.UsageError):
+            with contextlib.suppress(errors.UsageError):
                 read()
-        with contextlib.suppress(cli.UsageError):
+        with contextlib.suppress(errors.UsageError):
             runs._model_arguments([f"units={text}"])
 
 
@@ -239,7 +241,7 @@ def test_records_of_runs(cases, tmp_path):
     @fuzz(cases, documents(valid))
     def holds(data):
         path.write_bytes(data)
-        with contextlib.suppress(cli.Failure, cli.UsageError):
+        with contextlib.suppress(errors.Failure, errors.UsageError):
             found = runs.Run(tmp_path)
             found.check(valid["settings"], valid["data"])
 
@@ -270,5 +272,5 @@ def test_facts_of_saved_models(cases, tmp_path):
     def holds(data):
         (tmp_path / "assets.extra" / "gan.json").write_bytes(data)
         # The model itself is empty, so nothing is ever loaded.
-        with pytest.raises(cli.UsageError):
+        with pytest.raises(errors.UsageError):
             SavedGAN(tmp_path)

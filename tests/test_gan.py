@@ -22,7 +22,7 @@ from conftest import (
 from keras import layers
 
 import tfgan_app as tg
-from tfgan_app.gan import draw_latents, truncate_normal
+from tfgan_app.base.latents import draw_latents, truncate_normal
 
 # Drawing.
 

@@ -8,7 +8,7 @@ from conftest import random_images, tiny_gan, train, values
 from keras import layers
 
 import tfgan_app as tg
-from tfgan_app.adversarial import in_float32
+from tfgan_app.base.networks import in_float32
 
 SPECTRAL = {
     "dense": (lambda: tg.layers.SpectralDense(4), layers.Dense, (5, 6)),

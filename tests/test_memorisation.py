@@ -1,4 +1,4 @@
-"""tfgan_app.memorisation: a generator that copies is caught, one that does not is not."""
+"""tfgan_app.study.memorisation: a generator that copies is caught, one that does not is not."""
 
 import json
 import math
@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from tfgan_app.data import open_images
-from tfgan_app.memorisation import CopyingTest, Memorisation, SupportSize, copying_test, examine, support_size
 from tfgan_app.metrics import load_extractor
 from tfgan_app.metrics.manifold import nearest, pairs_within
+from tfgan_app.study.memorisation import CopyingTest, Memorisation, SupportSize, copying_test, examine, support_size
 
 
 def draws(num, seed, dim=6):

@@ -13,12 +13,13 @@ import tensorflow as tf
 from conftest import SHAPE, random_images, tiny_extractor
 
 from tfgan_app import metrics
+from tfgan_app.base.latents import slerp
 from tfgan_app.data import open_images
-from tfgan_app.gan import slerp
 from tfgan_app.metrics import FeatureExtractor, FrechetDistance, extractors, frechet_distance, load_extractor
-from tfgan_app.metrics.base import Batch
 from tfgan_app.metrics.classifier import load_classifier
-from tfgan_app.metrics.receipts import (
+from tfgan_app.models import CGAN, MLPGAN
+from tfgan_app.observation import Observation
+from tfgan_app.study.receipts import (
     METRICS,
     ArrayFakes,
     GANFakes,
@@ -28,7 +29,6 @@ from tfgan_app.metrics.receipts import (
     score,
     write_receipt,
 )
-from tfgan_app.models import CGAN, MLPGAN
 
 DIM = 4
 
@@ -112,7 +112,7 @@ def test_a_reference_gives_the_distance_and_is_looked_at_once(groups):
         for each in (expected, metric):
             each.reset_state()
             for batch, fake in zip((real[0], real[1][0]), fakes, strict=True):
-                each.observe(Batch(tf.constant(batch), tf.constant(fake)))
+                each.observe(Observation(tf.constant(batch), tf.constant(fake)))
         assert metric.results() == pytest.approx(expected.results(), rel=1e-6)
         # The fakes of each evaluation, and the real images once.
         assert looked_at == [20, 5, 20, 5, *[20, 5] * evaluation]
@@ -604,7 +604,7 @@ def test_metrics_that_do_not_apply_are_refused(digits, extractor):
 
 
 def test_metrics_say_what_they_need():
-    batch = metrics.Batch(np.zeros((2, 4)), np.zeros((2, 4)))
+    batch = metrics.Observation(np.zeros((2, 4)), np.zeros((2, 4)))
     with pytest.raises(ValueError, match="PerceptualPathLength needs a generator of latents"):
         metrics.PerceptualPathLength(identity()).observe(batch)
     for metric in (

@@ -1,5 +1,6 @@
 """tfgan_app.models: one harness that every exported model passes, and the numbers of the papers."""
 
+import functools
 import inspect
 import itertools
 
@@ -7,13 +8,24 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import FAMILY, assert_all_close, random_images, random_labels, state, tiny_gan, tiny_model, train, values
+from conftest import (
+    FAMILY,
+    assert_all_close,
+    play,
+    random_images,
+    random_labels,
+    state,
+    tiny_gan,
+    tiny_model,
+    train,
+    values,
+)
 
 import tfgan_app as tg
-from tfgan_app.adversarial import apply
+from tfgan_app.base.networks import apply
+from tfgan_app.base.precision import dtype_policy
 from tfgan_app.checkpoints import Checkpoints
-from tfgan_app.precision import dtype_policy
-from tfgan_app.saved import SavedGAN
+from tfgan_app.export.loaded import SavedGAN
 
 # The harness: a model is covered as soon as it is exported; conftest.FAMILY must hold its row.
 
@@ -225,7 +237,9 @@ def test_real_images_and_fakes_that_pass_d_together_are_judged_as_apart(name):
     inputs = gan.draw(real, condition, tf.constant([1, 2], tf.int64))
 
     def loss():
-        return gan.discriminator_loss(real, fake, condition, inputs).numpy()
+        discriminate = functools.partial(gan.discriminate, training=True)
+        step = play(real=real, fake=fake, condition=condition, inputs=inputs, discriminate=discriminate)
+        return gan.discriminator_loss(step).numpy()
 
     together = loss()
     gan.joint_pass = False
@@ -239,10 +253,10 @@ def test_a_discriminator_that_looks_at_the_batch_meets_real_images_alone():
         seen.append(images.shape[0]),
         call(images, *rest, **kwargs),
     )[1]
-    gan.discriminator_loss(random_images(4), random_images(4), (), None)
+    gan.discriminator_loss(play(real=random_images(4), fake=random_images(4), discriminate=gan.discriminate))
     assert seen == [4, 4]
     gan.joint_pass = True
-    gan.discriminator_loss(random_images(4), random_images(4), (), None)
+    gan.discriminator_loss(play(real=random_images(4), fake=random_images(4), discriminate=gan.discriminate))
     assert seen == [4, 4, 8]
 
 
@@ -280,5 +294,6 @@ def test_acgan_weighs_what_it_says_of_fakes():
     expected = -np.log([0.5, 0.7]).mean()
     for weight in (1.0, 0.1):
         gan = tiny_model("ACGAN", fake_weight=weight)
-        losses = [gan.auxiliary_loss(outputs, condition, inputs) for inputs in (None, [tf.zeros((2, 4))])]
-        np.testing.assert_allclose(losses, [expected, weight * expected], rtol=1e-6)
+        step = play(condition=condition, discriminate=lambda samples, condition: outputs)
+        losses = [term(step) for term in gan.inherent_terms()]
+        np.testing.assert_allclose(losses, [(1 + weight) * expected, weight * expected], rtol=1e-6)

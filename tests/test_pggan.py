@@ -6,11 +6,13 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import assert_all_close, random_images, state, train, values
+from conftest import assert_all_close, play, random_images, state, train, values
 
 from tfgan_app.checkpoints import Checkpoints
+from tfgan_app.losses import Wasserstein
 from tfgan_app.models import pggan
-from tfgan_app.models.pggan import PGGAN, ProgressiveDown, ProgressiveUp, WassersteinDrift
+from tfgan_app.models.pggan import PGGAN, Drift, ProgressiveDown, ProgressiveUp
+from tfgan_app.terms import GradientPenalty
 
 # Levels at which a network of three stages stands at each, and between each two.
 LEVELS = (0.0, 0.3, 1.0, 1.6, 2.0)
@@ -198,7 +200,7 @@ def test_discriminator_is_trained_on_the_blend():
     gan.compile(run_eagerly=True)
     images, seen = random_images(4), []
     loss = gan.discriminator_loss
-    gan.discriminator_loss = lambda real, *args, **kwargs: (seen.append(real), loss(real, *args, **kwargs))[1]
+    gan.discriminator_loss = lambda play: (seen.append(play.real), loss(play))[1]
     train(gan, images)
     np.testing.assert_allclose(seen[0], 0.75 * doubled(halved(images)) + 0.25 * images, atol=1e-6)
 
@@ -272,7 +274,7 @@ def test_saves_its_level_with_the_weights(tmp_path):
     assert loaded.level == gan.level == 0.375
     assert_all_close(values(loaded), values(gan))
     np.testing.assert_array_equal(loaded.sample(2), gan.sample(2))
-    assert isinstance(loaded.loss, WassersteinDrift)
+    assert [type(term) for term in loaded.terms] == [Drift, GradientPenalty]
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
@@ -297,7 +299,7 @@ def test_compiles_with_xla_and_keeps_its_results():
         keras.utils.set_random_seed(0)
         gan = tiny(stabilize_steps=1, fade_steps=1)
         # The penalty's random points differ under XLA.
-        gan.compile(penalties=[], **kwargs)
+        gan.compile(terms=[], **kwargs)
         train(gan, random_images(4), epochs=3)
         assert gan.level == 1
         return gan
@@ -330,20 +332,26 @@ def test_defaults_are_the_papers():
         config = optimizer.get_config()
         assert [config[name] for name in ("beta_1", "beta_2", "epsilon")] == [0, 0.99, 1e-8]
         assert config["learning_rate"] == pytest.approx(1e-3)
-    assert [(type(penalty).__name__, penalty.weight) for penalty in gan.penalties] == [("GradientPenalty", 10)]
-    assert (gan.loss.drift, gan.n_critic, gan.ema_decay, gan.jit_compile) == (0.001, 1, 0.999, False)
+    assert [(type(term).__name__, term.weight) for term in gan.terms] == [("Drift", 0.001), ("GradientPenalty", 10)]
+    assert (type(gan.loss), gan.n_critic, gan.ema_decay, gan.jit_compile) == (Wasserstein, 1, 0.999, False)
     assert (gan.stabilize_steps, gan.fade_steps) == ((0,), (1,))
     assert PGGAN((8, 8, 1), channel_max=2).stabilize_steps == (50_000,)
 
 
 def test_drift_holds_real_logits_near_zero():
+    gan = tiny()
     real, fake = tf.constant([[1.0], [3.0]]), tf.constant([[2.0], [6.0]])
-    assert float(WassersteinDrift().discriminator(real, fake)) == pytest.approx(4 - 2 + 0.001 * 5)
-    assert float(WassersteinDrift(0.5).discriminator(real, fake)) == pytest.approx(4 - 2 + 0.5 * 5)
-    assert float(WassersteinDrift().generator(fake)) == -4
-    assert WassersteinDrift.from_config(WassersteinDrift(0.5).get_config()).drift == 0.5
-    with pytest.raises(ValueError, match=r"at least 0. Received: drift=-1"):
-        WassersteinDrift(-1)
+    logits = {"real": real, "fake": fake}
+
+    def loss(**arguments):
+        gan.compile(**arguments)
+        step = play(real="real", fake="fake", discriminate=lambda samples, condition: {"logits": logits[samples]})
+        return float(gan.discriminator_loss(step)), float(gan.generator_loss(step))
+
+    assert loss() == pytest.approx((4 - 2 + 0.001 * 5, -4))
+    assert loss(terms=[Drift(0.5)]) == pytest.approx((4 - 2 + 0.5 * 5, -4))
+    assert loss(terms=[]) == (4 - 2, -4)
+    assert Drift.from_config(Drift(0.5).get_config()).weight == 0.5
 
 
 # The networks.

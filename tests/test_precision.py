@@ -1,4 +1,4 @@
-"""tfgan_app.precision: what `auto` takes on which machine."""
+"""tfgan_app.base.precision: what `auto` takes on which machine."""
 
 import pathlib
 
@@ -6,8 +6,8 @@ import keras
 import pytest
 import tensorflow as tf
 
-from tfgan_app import precision
-from tfgan_app.precision import choose_precision
+from tfgan_app.base import precision
+from tfgan_app.base.precision import choose_precision
 
 
 def machine(monkeypatch, capability=None, flags=""):

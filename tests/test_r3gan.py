@@ -310,8 +310,8 @@ def test_defaults_are_the_papers():
             optimizer.iterations.assign(step)
             assert float(optimizer.learning_rate) == pytest.approx(rate)
             assert float(optimizer.beta_2) == pytest.approx(beta_2)
-    assert [type(penalty).__name__ for penalty in defaults["penalties"]] == ["R1", "R2"]
-    for penalty in defaults["penalties"]:
+    assert [type(penalty).__name__ for penalty in defaults["terms"]] == ["R1", "R2"]
+    for penalty in defaults["terms"]:
         assert penalty.interval == 1
         assert [float(penalty.weight(step)) for step in (0, 10**6)] == pytest.approx([0.025, 0.0025])
     assert type(defaults["loss"]).__name__ == "Relativistic"
@@ -346,7 +346,7 @@ def test_configurations_keep_every_argument_and_schedule():
     copy.d_optimizer.iterations.assign(4)
     assert float(copy.d_optimizer.beta_2) == pytest.approx(0.99)
     assert float(copy.d_optimizer.learning_rate) == pytest.approx(1e-4)
-    assert [float(penalty.weight(4)) for penalty in copy.penalties] == pytest.approx([0.05, 0.05])
+    assert [float(penalty.weight(4)) for penalty in copy.terms] == pytest.approx([0.05, 0.05])
     assert float(copy.ema_half_life(2)) == pytest.approx(50.0)
     assert float(copy.augment.schedule(2)) == pytest.approx(0.15)
 

@@ -1,4 +1,4 @@
-"""tfgan_app.report: one page that needs nothing else."""
+"""tfgan_app.study.report: one page that needs nothing else."""
 
 import base64
 import dataclasses
@@ -12,9 +12,9 @@ from conftest import random_images, tiny_gan
 from PIL import Image
 
 from tfgan_app.data import open_images
-from tfgan_app.memorisation import SupportSize, examine
 from tfgan_app.metrics import load_extractor
-from tfgan_app.report import power_spectrum, write_report
+from tfgan_app.study.memorisation import SupportSize, examine
+from tfgan_app.study.report import power_spectrum, write_report
 
 RECEIPT = {
     "scores": {

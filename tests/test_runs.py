@@ -11,7 +11,7 @@ from conftest import parsed_settings, random_images
 
 import tfgan_app as tg
 from tfgan_app import runs
-from tfgan_app.cli import UsageError
+from tfgan_app.base.errors import UsageError
 
 SHAPE = (28, 28, 1)
 TINY = ("--model_arg=base_channels=2", "--latent_dim=4")
@@ -24,7 +24,7 @@ def build(*arguments, num_classes=3, model="DCGAN", **kwargs):
 def test_what_is_not_given_is_the_models_own():
     gan = build(model="WGAN")
     assert type(gan.loss) is tg.losses.Wasserstein
-    assert (gan.n_critic, gan.penalties, gan.augment, gan.ema_decay) == (5, [], None, 0.999)
+    assert (gan.n_critic, gan.terms, gan.augment, gan.ema_decay) == (5, [], None, 0.999)
 
 
 def test_flags_swap_every_part():
@@ -39,9 +39,9 @@ def test_flags_swap_every_part():
         model="WGAN",
     )
     assert type(gan.loss) is tg.losses.Hinge
-    assert [type(penalty) for penalty in gan.penalties] == [tg.penalties.R1, tg.penalties.GradientPenalty]
-    assert gan.penalties[0].get_config() == {"weight": 2, "interval": 16}
-    assert gan.penalties[1].weight == 10
+    assert [type(penalty) for penalty in gan.terms] == [tg.terms.R1, tg.terms.GradientPenalty]
+    assert gan.terms[0].get_config() == {"weight": 2, "interval": 16}
+    assert gan.terms[1].weight == 10
     assert type(gan.augment) is tg.augment.DiffAugment
     assert gan.augment.get_config()["policy"] == ("color",)
     assert (gan.n_critic, gan.ema_decay) == (2, 0.5)
@@ -51,8 +51,8 @@ def test_flags_swap_every_part():
 
 def test_none_takes_a_models_own_parts_away():
     settings = parsed_settings("--model=WGANGP", "--model_arg=g_channels=4", "--model_arg=d_channels=4")
-    assert len(runs.build_gan(settings, SHAPE, None).penalties) == 1
-    assert runs.build_gan({**settings, "penalty": ["none"], "augment": "none"}, SHAPE, None).penalties == []
+    assert len(runs.build_gan(settings, SHAPE, None).terms) == 1
+    assert runs.build_gan({**settings, "penalty": ["none"], "augment": "none"}, SHAPE, None).terms == []
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_none_takes_a_models_own_parts_away():
         ("--penalty=R1(speed=2)", "unexpected keyword argument 'speed'"),
         ("--penalty=R1(", "--penalty=R1[(] must be like"),
         ("--penalty=R1(weight=open)", "--penalty=R1[(]weight=open[)] must be like"),
-        ("--penalty=Penalty", "Penalty is not one of"),
+        ("--penalty=Term", "Term is not one of"),
         ("--augment=Flip", r"--augment=Flip must be like AdaptiveAugment or .*: Flip is not one of"),
         ("--augment=tf.image", "this is not one of"),
         ("--conditional", "--model=DCGAN takes no labels, so --conditional has no meaning for it"),
@@ -116,6 +116,6 @@ def test_a_file_system_without_locks_is_no_reason_not_to_train(tmp_path, monkeyp
 
 def test_help_names_every_part():
     text = flags.FLAGS["penalty"].help + flags.FLAGS["augment"].help
-    for name in {*tg.penalties.__all__, *tg.augment.__all__} - {"Penalty", "Augment"}:
+    for name in {*tg.terms.__all__, *tg.augment.__all__} - {"Augment", "Play", "Term"}:
         assert name in text, name
-    assert keras.saving.get_registered_object("tfgan_app>R1") is tg.penalties.R1
+    assert keras.saving.get_registered_object("tfgan_app>R1") is tg.terms.R1

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 import tfgan_app as tg
+from tfgan_app.export.loaded import SavedGAN
 from tfgan_app.metrics import FrechetDistance, receipts
-from tfgan_app.saved import SavedGAN
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = sorted(path.parent for path in (ROOT / "saved_models").glob("*/README.md"))

@@ -4,9 +4,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import play
 
-from tfgan_app import randomness
-from tfgan_app.adversarial import apply, float32_copy
+from tfgan_app.base import randomness
+from tfgan_app.base.networks import apply, float32_copy
 from tfgan_app.layers.equalized import EqualizedConv2D, EqualizedDense
 from tfgan_app.layers.fir import FIRDownsample, FIRFilter, FIRUpsample, fir_filter
 from tfgan_app.layers.minibatch_stddev import MinibatchStdDev
@@ -23,7 +24,7 @@ from tfgan_app.layers.style import (
 )
 from tfgan_app.losses import NonSaturating
 from tfgan_app.models.stylegan2 import PathLength, StyleGAN2, build_discriminator, build_generator
-from tfgan_app.penalties import R1
+from tfgan_app.terms import R1
 
 TINY = {
     "image_shape": (16, 16, 3),
@@ -483,13 +484,13 @@ def test_r1_has_the_gradient_of_finite_differences(gan):
     for index, variable in enumerate(variables):
         direction = normal(*variable.shape, seed=index)
         with tf.GradientTape() as tape:
-            value = R1()(judge, images, None, (), None)
+            value = R1()(play(judge, images))
         gradient = tape.gradient(value, variable.value)
         slope = 0.0 if gradient is None else float(np.sum(gradient * direction))  # None: the last bias has no part
         values = []
         for step in (1e-2, -1e-2):
             variable.assign(before[index] + step * direction)
-            values.append(float(R1()(judge, images, None, (), None)))
+            values.append(float(R1()(play(judge, images))))
         variable.assign(before[index])
         assert slope == pytest.approx((values[0] - values[1]) / 2e-2, rel=0.01, abs=1e-3 * float(value)), variable.path
 
@@ -516,7 +517,7 @@ def test_path_length_of_a_linear_generator():
     path_length = PathLength()
     average = 0.0
     for _ in range(3):
-        got = path_length(generator, [normal(5, 3)], seed)
+        got = path_length(play(generator=generator, inputs=[normal(5, 3)], seed=seed))
         assert float(got) == pytest.approx(np.mean((lengths - average) ** 2), rel=1e-4)
         average += 0.01 * (lengths.mean() - average)
     statistics = generator.get_layer("mapping").get_layer("statistics")
@@ -528,7 +529,7 @@ def test_path_length_moves_the_generator_towards_the_average():
     generator, kernel = linear_generator(scale=3.0)
     generator.get_layer("mapping").get_layer("statistics").path_length.assign(1.0)
     with tf.GradientTape() as tape:
-        value = PathLength()(generator, [normal(64, 3)], (0, 1))
+        value = PathLength()(play(generator=generator, inputs=[normal(64, 3)], seed=(0, 1)))
     gradient = tape.gradient(value, kernel.value)
     assert float(tf.reduce_sum(gradient * kernel)) > 0  # paths are too long, so shrinking the map helps
 
@@ -539,11 +540,11 @@ def test_path_lengths_average_is_saved_with_the_generator(gan, tmp_path):
     copy = keras.models.load_model(tmp_path / "gan.keras")
     assert float(copy.generator.get_layer("mapping").get_layer("statistics").path_length) == 0.75
     np.testing.assert_allclose(copy.sample(2, truncation=0.7), gan.sample(2, truncation=0.7), atol=1e-6)
-    assert [type(penalty) for penalty in (*copy.penalties, *copy.g_penalties)] == [R1, PathLength]
+    assert [type(term) for term in copy.terms] == [R1, PathLength]
 
 
 def test_compiles_with_the_papers_settings(gan):
-    (r1,), (path_length,) = gan.penalties, gan.g_penalties
+    r1, path_length = gan.terms
     assert (type(r1), r1.weight, r1.interval) == (R1, 5.0, 16)
     assert (path_length.weight, path_length.interval) == (2.0, 4)
     assert isinstance(gan.loss, NonSaturating) and gan.loss.real_label == 1

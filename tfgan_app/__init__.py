@@ -13,24 +13,23 @@
 import importlib
 import sys
 
-from tfgan_app.version import __version__
+from tfgan_app.base.versions import __version__
 
 _MODULES = (
     "augment",
     "callbacks",
     "checkpoints",
-    "collapse",
     "data",
     "export",
     "layers",
     "losses",
-    "memorisation",
     "metrics",
     "models",
     "optimizers",
-    "penalties",
     "pictures",
     "schedules",
+    "study",
+    "terms",
 )
 _CLASSES = {"AdversarialModel": "adversarial", "GAN": "gan"}
 

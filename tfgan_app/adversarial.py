@@ -1,44 +1,54 @@
 """The adversarial training step, shared by every GAN here."""
 
-import contextlib
+import dataclasses
 import functools
+import operator
 import random
 
 import keras
 import tensorflow as tf
 
 from tfgan_app import losses
-from tfgan_app.metrics.base import Batch
+from tfgan_app.base.networks import apply, call_hooks, float32_copy, in_float32
+from tfgan_app.base.replicas import num_replicas
+from tfgan_app.data import steps
+from tfgan_app.observation import Observation
 from tfgan_app.optimizers import Adam
-from tfgan_app.replicas import num_replicas
+from tfgan_app.schedules import value_at
+from tfgan_app.terms import Play
 
 __all__ = ["AdversarialModel"]
 
 
 class AdversarialModel(keras.Model):
-    """A generator and a discriminator trained against each other.
+    """Two players trained against each other: a generator and a discriminator.
 
     The step is Algorithm 1 of Goodfellow et al. 2014 (https://arxiv.org/abs/1406.2661): `n_critic` updates of the
-    discriminator, then the generator's, each network with its own optimizer. The last generated batch serves
+    discriminator, then the generator's, each player with its own optimizer. The last generated batch serves
     both, as the generator does not change in between. After them the EMA generator moves towards the generator.
 
-    Subclasses define what a batch is and what the generator is given, in `unpack` and `draw`, and their paper's
-    settings in `compile_defaults`. The step knows nothing else about them. A layer that changes once per update of its
-    network, such as spectral normalisation, has a method `begin_update()`, which the step calls, and a layer of the
-    generator that learns of several replicas may have one `end_update()`.
+    A player is one functional `keras.Model`, of as many networks as it likes: that of a generator and an encoder, or of
+    two discriminators whose logits are a dict. A sample is what the discriminator judges, any tree of tensors
+    `(batch, ...)`. What a player's loss holds beside the adversarial loss is a `tfgan_app.terms.Term`.
+
+    Subclasses define what a batch is, what the generator is given and what is judged, in `unpack`, `draw` and `judged`,
+    and their paper's settings in `compile_defaults`. The step knows nothing else about them. A layer that changes once
+    per update of its network, such as spectral normalisation, has a method `begin_update()`, which the step calls, and
+    a layer of the generator that learns of several replicas may have one `end_update()`.
 
     Args:
         generator: A built `keras.Model` whose images lie in [-1, 1].
         discriminator: A built `keras.Model` that returns logits (no sigmoid) of shape `(batch, ...)`, or a dict of
-            outputs with such `logits` among them, for those that predict something besides.
+            outputs with such `logits` among them, for those that predict something besides. Logits may themselves be a
+            tree, whose adversarial losses are added.
         seed: Seed of what the generator draws. That of step k depends on (seed, k) alone, so a resumed run draws
             what an uninterrupted one would have. By default from the generator that
             `keras.utils.set_random_seed` seeds.
         **kwargs: `name` and `dtype`, as in `keras.Model`.
     """
 
-    # Whether the discriminator judges each image by itself: no layer of it normalises, packs or compares over a batch.
-    # Its update then passes real images and fakes together: the same, in fewer and larger operations.
+    # Whether the discriminator judges each sample by itself: no layer of it normalises, packs or compares over a batch.
+    # Its update then passes real samples and fakes together: the same, in fewer and larger operations.
     joint_pass = False
 
     def __init__(self, generator, discriminator, seed=None, **kwargs):
@@ -60,48 +70,56 @@ class AdversarialModel(keras.Model):
         """Splits a batch as `fit` delivers it.
 
         Returns:
-            `(real, condition)`: images `(batch, height, width, channels)` in [-1, 1], and a tuple of what both
+            `(real, condition)`: what is real of the batch, a tensor or a tree of them, and a tuple of what both
             networks are conditioned on, empty where nothing is.
         """
         raise NotImplementedError(f"{type(self).__name__} must define `unpack`.")
 
     def draw(self, real, condition, seed):
-        """Returns the list of the generator's inputs for one fake beside each image of `real`.
+        """Returns the list of the generator's inputs for one fake beside each sample of `real`.
 
         Args:
-            real: The batch's images.
-            condition: What `unpack` returned beside them.
+            real: What `unpack` returned as such.
+            condition: What it returned beside.
             seed: An int64 tensor of two elements: the source of all randomness.
         """
         raise NotImplementedError(f"{type(self).__name__} must define `draw`.")
+
+    def judged(self, real, inputs, outputs):
+        """Returns the samples that the discriminator judges, `(real, fake)`: here what is real, and the outputs.
+
+        Called inside the generator's tape: what is real of a sample may depend on the generator, as the code of an
+        image does in a BiGAN.
+
+        Args:
+            real: What `unpack` returned as such.
+            inputs: What the generator drew from, a list.
+            outputs: What it returned.
+        """
+        return real, outputs
 
     def compile_defaults(self):
         """Returns the arguments of `compile` that this model's paper sets, by name; those left out are DCGAN's."""
         return {}
 
-    def auxiliary_loss(self, outputs, condition, inputs):
-        """Returns the loss of what a discriminator with a dict of outputs predicts besides its logits.
+    def inherent_terms(self):
+        """Returns the terms without which the networks make no sense, whatever is given to `compile`: a list.
 
-        Called with the outputs for real images in the discriminator's update, and for fakes in both.
-
-        Args:
-            outputs: The discriminator's outputs by name, float32.
-            condition: What `unpack` returned beside the real images; fakes share it.
-            inputs: What the generator drew the fakes from; None for real images.
+        Those of what a discriminator predicts besides its logits, for example.
         """
-        raise NotImplementedError(f"{type(self).__name__} must define `auxiliary_loss`.")
+        return []
 
     def observation(self, real, fake, condition, inputs, seed):
-        """Returns the `tfgan_app.metrics.Batch` that metrics see of a batch of `evaluate`.
+        """Returns the `tfgan_app.metrics.Observation` that metrics see of a batch of `evaluate`.
 
         Args:
-            real: The batch's images.
+            real: The real samples of the batch.
             fake: As many from the EMA generator.
-            condition: What `unpack` returned beside the real images.
+            condition: What `unpack` returned beside the real ones.
             inputs: What the fakes were drawn from.
             seed: An int64 tensor of two elements, of what else is drawn.
         """
-        return Batch(real, fake)
+        return Observation(real, fake)
 
     # Compilation.
 
@@ -110,8 +128,7 @@ class AdversarialModel(keras.Model):
         g_optimizer=None,
         d_optimizer=None,
         loss=None,
-        penalties=None,
-        g_penalties=None,
+        terms=None,
         augment=None,
         n_critic=None,
         ema_decay=None,
@@ -126,8 +143,8 @@ class AdversarialModel(keras.Model):
                 2e-4 and beta_1 0.5, DCGAN's choice (https://arxiv.org/abs/1511.06434).
             d_optimizer: The discriminator's, likewise.
             loss: A `tfgan_app.losses.AdversarialLoss`; by default `NonSaturating(real_label=0.9)`.
-            penalties: The discriminator's, a list of `tfgan_app.penalties.Penalty`. By default none.
-            g_penalties: The generator's, likewise.
+            terms: What the players minimise besides, a list of `tfgan_app.terms.Term`: `[tfgan_app.terms.R1(5.0)]`. By
+                default none. Those that the networks make no sense without, as ACGAN's, need not be given.
             augment: A layer `images -> images` between images and discriminator, `tfgan_app.augment.DiffAugment()` or
                 `AdaptiveAugment()` for example, or False for none. By default none.
             n_critic: Updates of the discriminator before each of the generator, all on fresh batches. By default 1.
@@ -147,8 +164,7 @@ class AdversarialModel(keras.Model):
             "g_optimizer": g_optimizer,
             "d_optimizer": d_optimizer,
             "loss": loss,
-            "penalties": penalties,
-            "g_penalties": g_penalties,
+            "terms": terms,
             "augment": augment,
             "n_critic": n_critic,
             "ema_decay": ema_decay,
@@ -175,8 +191,7 @@ class AdversarialModel(keras.Model):
             )
         super().compile(optimizer=None, **{name: value for name, value in chosen.items() if name not in defaults})
         self.loss = chosen["loss"]
-        self.penalties = list(chosen["penalties"])
-        self.g_penalties = list(chosen["g_penalties"])
+        self.terms = [*self.inherent_terms(), *chosen["terms"]]
         self.augment = chosen["augment"] or None
         self.n_critic = int(chosen["n_critic"])
         self.ema_decay = chosen["ema_decay"]
@@ -185,12 +200,15 @@ class AdversarialModel(keras.Model):
             self.augment.build((None, *self.generator.outputs[0].shape[1:]))
         self.g_optimizer = _prepared_optimizer(chosen["g_optimizer"], self.generator)
         self.d_optimizer = _prepared_optimizer(chosen["d_optimizer"], self.discriminator)
-        terms = ["d_loss", "g_loss", "d_real", "d_fake"]
-        terms += ["d_auxiliary", "g_auxiliary"] if predicts(self.discriminator) else []
-        terms += [penalty.name for penalty in (*self.penalties, *self.g_penalties)]
-        if len(set(terms)) < len(terms):
-            raise ValueError(f"Each penalty must have a `name` of its own. Received: {terms[4:]}")
-        self._loss_trackers = [keras.metrics.Mean(name=name) for name in terms]
+        names = ["d_loss", "g_loss", "d_real", "d_fake", *(term.name for term in self.terms)]
+        if len(set(names)) < len(names):
+            raise ValueError(f"Each term must have a `name` of its own. Received: {names[4:]}")
+        for term in self.terms:
+            if term.player not in ("generator", "discriminator"):
+                raise ValueError(
+                    f"A term's `player` is generator or discriminator. Received: {term.player} ({term.name})"
+                )
+        self._loss_trackers = [keras.metrics.Mean(name=name) for name in names]
         self._scores = list(metrics or ())
         self._compile_arguments = chosen
 
@@ -246,7 +264,9 @@ class AdversarialModel(keras.Model):
         Then `x` must be a `tf.data.Dataset` or arrays, and images that do not fill a step are left out.
         """
         if self.n_critic > 1 and not isinstance(x, tf.distribute.DistributedDataset):
-            x, y, batch_size = self._grouped(x, y, batch_size, kwargs.get("shuffle", True)), None, None
+            replicas = self.distribute_strategy.num_replicas_in_sync
+            x = steps.grouped(x, y, batch_size, kwargs.get("shuffle", True), self.n_critic, replicas)
+            y = batch_size = None
             kwargs["shuffle"] = False
         return super().fit(x, y, batch_size=batch_size, **kwargs)
 
@@ -255,107 +275,153 @@ class AdversarialModel(keras.Model):
 
     # The step.
 
-    def judge(self, images, condition, training=True):
-        """Returns the discriminator's float32 logits; in training it sees augmented images."""
-        return self._outputs(images, condition, training)["logits"]
-
-    def _outputs(self, images, condition, training):
-        """Returns the discriminator's float32 outputs by name."""
-        return self._discriminate(self._augmented(images, training), condition, training)
-
-    def _outputs_of_both(self, real, fake, condition, training):
-        """Returns `_outputs` for real images and for fakes."""
-        if not self.joint_pass:
-            return self._outputs(real, condition, training), self._outputs(fake, condition, training)
-        images = tf.concat([self._augmented(real, training), self._augmented(fake, training)], axis=0)
-        outputs = self._discriminate(images, [tf.concat([part, part], axis=0) for part in condition], training)
-        halves = {name: tf.split(value, 2) for name, value in outputs.items()}
-        return tuple({name: half[index] for name, half in halves.items()} for index in range(2))
-
-    def _augmented(self, images, training):
-        return self.augment(images) if training and self.augment is not None else images
-
-    def _discriminate(self, images, condition, training):
-        # A discriminator without an input for the condition predicts it, if anything.
-        outputs = apply(self.discriminator, [images, *condition][: len(self.discriminator.inputs)], training)
-        outputs = outputs if isinstance(outputs, dict) else {"logits": outputs}
-        return {name: tf.cast(value, tf.float32) for name, value in outputs.items()}
-
-    def discriminator_loss(self, real, fake, condition, inputs, training=True):
-        """Returns the discriminator's loss on a batch without penalties, and tracks it with D(x) and D(G(z))."""
-        real_outputs, fake_outputs = self._outputs_of_both(real, tf.stop_gradient(fake), condition, training)
-        real_logits, fake_logits = real_outputs["logits"], fake_outputs["logits"]
-        if training and self.augment is not None:
-            self.augment.update(real_logits)
-        loss = self.loss.discriminator(real_logits, fake_logits)
-        self._track(d_loss=loss, d_real=tf.sigmoid(real_logits), d_fake=tf.sigmoid(fake_logits))
-        if len(real_outputs) > 1:
-            auxiliary = self.auxiliary_loss(real_outputs, condition, None)
-            auxiliary += self.auxiliary_loss(fake_outputs, condition, inputs)
-            self._track(d_auxiliary=auxiliary)
-            loss += auxiliary
-        return loss
-
-    def generator_loss(self, fake, real, condition, inputs, training=True):
-        """Returns the generator's loss on a batch without penalties, and tracks it."""
-        real_logits = self.judge(real, condition, training) if self.loss.needs_real_logits else None
-        outputs = self._outputs(fake, condition, training)
-        loss = self.loss.generator(outputs["logits"], real_logits)
-        self._track(g_loss=loss)
-        if len(outputs) > 1:
-            auxiliary = self.auxiliary_loss(outputs, condition, inputs)
-            self._track(g_auxiliary=auxiliary)
-            loss += auxiliary
-        return loss
-
     def train_step(self, data):
         """Updates the discriminator `n_critic` times, then the generator, then the EMA generator."""
-        _call_hooks(self.generator, "begin_update")
+        call_hooks(self.generator, "begin_update")
         for index in range(self.n_critic):
             update = self.iterations * self.n_critic + index
-            real, condition = self.unpack(self._minibatch(data, index))
-            inputs = self.draw(real, condition, self._seeds(0, update))
+            real, condition = self.unpack(steps.minibatch(data, index, self.n_critic))
             with tf.GradientTape() as g_tape:
-                fake = apply(self.generator, inputs, training=True)
+                play = self.play(real, condition, self._seeds(0, update))
 
-            _call_hooks(self.discriminator, "begin_update")
+            call_hooks(self.discriminator, "begin_update")
+            constant = _detached(play)
             with tf.GradientTape() as d_tape:
-                d_loss = self.discriminator_loss(real, fake, condition, inputs) + sum(self.discriminator.losses)
+                d_loss = self.discriminator_loss(constant) + sum(self.discriminator.losses)
                 d_loss = _scaled(self.d_optimizer, d_loss)
-            judged = self.judge, real, tf.stop_gradient(fake), condition
-            more = self._penalty_gradients(self.penalties, self.d_optimizer, self.discriminator, update, *judged)
+            more = self._gradients_apart("discriminator", self.d_optimizer, constant, update)
             _minimize(self.d_optimizer, self.discriminator, d_tape, d_loss, more)
 
         with g_tape:
-            g_loss = self.generator_loss(fake, real, condition, inputs) + sum(self.generator.losses)
+            g_loss = self.generator_loss(play) + sum(self.generator.losses)
             g_loss = _scaled(self.g_optimizer, g_loss)
-        more = self._penalty_gradients(
-            self.g_penalties, self.g_optimizer, self.generator, self.iterations, self.generator, inputs
-        )
+        more = self._gradients_apart("generator", self.g_optimizer, play, self.iterations)
         _minimize(self.g_optimizer, self.generator, g_tape, g_loss, more)
 
-        _call_hooks(self.generator, "end_update")
+        call_hooks(self.generator, "end_update")
         self.iterations.assign_add(1)
-        self._update_ema(tf.shape(real)[0] * num_replicas())
+        self._update_ema(tf.shape(keras.tree.flatten(real)[0])[0] * num_replicas())
         return self.get_metrics_result()
 
+    def play(self, real, condition, seed, training=True):
+        """Generates one fake for each real sample; returns the `tfgan_app.terms.Play` of it.
+
+        Args:
+            real: What `unpack` returned as such.
+            condition: What it returned beside.
+            seed: An int64 tensor of two elements.
+            training: Whether to use the generator as in training; else the EMA generator.
+        """
+        generator = self.generator if training else self.ema_generator
+        inputs = self.draw(real, condition, seed)
+        outputs = apply(generator, inputs, training=training)
+        real, fake = self.judged(real, inputs, outputs)
+        discriminate = functools.partial(self.discriminate, training=training)
+        return Play(real, fake, condition, inputs, outputs, generator, discriminate, training)
+
+    def discriminator_loss(self, play):
+        """Returns the discriminator's loss but for terms with a tape of their own; tracks it with D(x) and D(G(z))."""
+        if self.joint_pass:
+            play.real_outputs, play.fake_outputs = self._discriminate_together(play)
+        real_logits, fake_logits = play.real_outputs["logits"], play.fake_outputs["logits"]
+        if play.training and self.augment is not None:
+            self.augment.update(real_logits)
+        loss = _added(self.loss.discriminator, real_logits, fake_logits)
+        self._track(d_loss=loss, d_real=_probability(real_logits), d_fake=_probability(fake_logits))
+        return self._with_terms("discriminator", loss, play)
+
+    def generator_loss(self, play):
+        """Returns the generator's loss but for terms with a tape of their own, and tracks it."""
+        real_logits = [play.real_outputs["logits"]] if self.loss.needs_real_logits else []
+        loss = _added(self.loss.generator, play.fake_outputs["logits"], *real_logits)
+        self._track(g_loss=loss)
+        return self._with_terms("generator", loss, play)
+
+    def discriminate(self, samples, condition, training=True):
+        """Returns the discriminator's float32 outputs by name; in training it sees augmented images."""
+        return self._outputs(self._augmented(samples, training), condition, training)
+
+    def judge(self, samples, condition, training=True):
+        """Returns the discriminator's logits, as `discriminate`."""
+        return self.discriminate(samples, condition, training)["logits"]
+
+    def _discriminate_together(self, play):
+        """Returns `discriminate` for real samples and for fakes, in one pass."""
+        sides = [self._augmented(samples, play.training) for samples in (play.real, play.fake)]
+        samples = keras.tree.map_structure(lambda *parts: tf.concat(parts, axis=0), *sides)
+        condition = [tf.concat([part, part], axis=0) for part in play.condition]
+        outputs = self._outputs(samples, condition, play.training)
+        return tuple(keras.tree.map_structure(lambda x, side=side: tf.split(x, 2)[side], outputs) for side in range(2))
+
+    def _augmented(self, samples, training):
+        return self.augment(samples) if training and self.augment is not None else samples
+
+    def _outputs(self, samples, condition, training):
+        # A discriminator without an input for the condition predicts it, if anything.
+        inputs = [*keras.tree.flatten(samples), *condition][: len(self.discriminator.inputs)]
+        outputs = apply(self.discriminator, inputs, training)
+        outputs = outputs if isinstance(outputs, dict) else {"logits": outputs}
+        return keras.tree.map_structure(lambda x: tf.cast(x, tf.float32), outputs)
+
+    def _terms_of(self, player, apart):
+        """Returns a player's terms: those with a tape of their own, or the others."""
+        return [term for term in self.terms if term.player == player and term.own_tape == apart]
+
+    def _with_terms(self, player, loss, play):
+        """Adds to a loss the player's terms that share its tape."""
+        for term in self._terms_of(player, apart=False):
+            value = value_at(term.weight, self.iterations) * term(play)
+            self._track(**{term.name: value})
+            loss += value
+        return loss
+
+    def _gradients_apart(self, player, optimizer, play, update):
+        """Tracks a player's terms with a tape of their own; returns for each the gradients of its scaled value."""
+        network = getattr(self, player)
+        variables = network.trainable_variables
+
+        def evaluate(term, play):
+            with in_float32(network), tf.GradientTape() as tape:
+                weight = term.interval * value_at(term.weight, self.iterations)
+                value = weight * term(play)
+                scaled_value = _scaled(optimizer, value)
+            gradients = tape.gradient(scaled_value, variables)
+            pairs = zip(gradients, zeros(), strict=True)
+            return value, [zero if gradient is None else tf.convert_to_tensor(gradient) for gradient, zero in pairs]
+
+        def zeros():
+            return [tf.zeros(variable.shape, variable.dtype) for variable in variables]
+
+        found = []
+        for index, term in enumerate(self._terms_of(player, apart=True)):
+            # A record without outputs: what the term asks for is computed on its own tape.
+            own = dataclasses.replace(play, seed=self._seeds(2 + index, update))
+            evaluated = functools.partial(evaluate, term, own)
+            # A term of every update needs no branch. The gradients are taken inside it, as XLA compiles anew at each
+            # step, or not at all, what a tape records across one.
+            due = update % term.interval == 0
+            value, gradients = evaluated() if term.interval == 1 else tf.cond(due, evaluated, lambda: (0.0, zeros()))
+            self._track(**{term.name: value})
+            found.append(gradients)
+        return found
+
     def test_step(self, data):
-        """Updates losses and metrics with a batch of real images and as many fakes from the EMA generator."""
+        """Updates losses and metrics with a batch of real samples and as many fakes from the EMA generator."""
         real, condition = self.unpack(data)
-        inputs = self.draw(real, condition, self._seeds(1, self._test_batches))
-        fake = apply(self.ema_generator, inputs, training=False)
-        self.discriminator_loss(real, fake, condition, inputs, training=False)
-        self.generator_loss(fake, real, condition, inputs, training=False)
-        observation = self.observation(real, fake, condition, inputs, self._seeds(2, self._test_batches))
+        play = self.play(real, condition, self._seeds(1, self._test_batches), training=False)
+        self.discriminator_loss(play)
+        self.generator_loss(play)
+        observation = self.observation(real, play.fake, condition, play.inputs, self._seeds(2, self._test_batches))
         for score in self._scores:
             score.observe(observation)
         self._test_batches.assign_add(1)
         return self.get_metrics_result()
 
     def evaluate(self, *args, return_dict=False, **kwargs):
-        """Returns the losses and metrics on `x`, as `keras.Model.evaluate`; penalties have no part in them.
+        """Returns the losses and metrics on `x`, as `keras.Model.evaluate`.
 
-        The metrics' results are computed once, here: those such as the Frechet distance cost more than a batch.
+        Terms with a tape of their own have no part in them. The metrics' results are computed once, here: those such as
+        the Frechet distance cost more than a batch.
         """
         logs = super().evaluate(*args, return_dict=True, **kwargs)
         logs = {name: float(value) for name, value in logs.items()}
@@ -391,95 +457,6 @@ class AdversarialModel(keras.Model):
             if tracker.name in values:
                 tracker.update_state(values[tracker.name])
 
-    def _grouped(self, x, y, batch_size, shuffle):
-        """Returns a dataset whose elements are `n_critic` batches of `x`, one after the other."""
-        if not isinstance(x, tf.data.Dataset):
-            if not hasattr(x, "shape"):
-                raise ValueError(
-                    f"With n_critic={self.n_critic}, `x` must be a tf.data.Dataset of batches or an array. "
-                    f"Received: {type(x).__name__}"
-                )
-            images = len(x)
-            x = tf.data.Dataset.from_tensor_slices(x if y is None else (x, y))
-            x = (x.shuffle(images) if shuffle else x).batch(batch_size or 32, drop_remainder=True)
-        size, batches = keras.tree.flatten(x.element_spec)[0].shape[0], int(x.cardinality())
-        if size is None:
-            size = len(keras.tree.flatten(next(iter(x)))[0])
-            x = x.rebatch(size, drop_remainder=True)
-            # The last batch may be smaller.
-            batches -= batches > 0
-        if 0 <= batches < self.n_critic:
-            raise ValueError(
-                f"A step takes n_critic * batch_size = {self.n_critic} * {size} images, and there are fewer. "
-                "Give more, or a smaller batch size."
-            )
-        groups = self.by_replica(x, self.distribute_strategy.num_replicas_in_sync)
-        if batches < 0:
-            return groups
-        # `rebatch` loses the count, which Keras needs to tell the end of an epoch.
-        steps = batches // self.n_critic
-        return groups.take(steps).apply(tf.data.experimental.assert_cardinality(steps))
-
-    def by_replica(self, batches, replicas, split=False):
-        """Joins the batches of each step, in such an order that a replica's share holds its part of every one.
-
-        Args:
-            batches: A `tf.data.Dataset` of batches whose type tells their size.
-            replicas: How many share a step, and divide that size.
-            split: Whether elements are to be shares rather than steps.
-        """
-        size = keras.tree.flatten(batches.element_spec)[0].shape[0]
-        if size % replicas:
-            raise ValueError(f"{replicas} replicas cannot share batches of {size} images equally.")
-
-        def reorder(x):
-            parts = tf.reshape(x, tf.concat([[self.n_critic, replicas, size // replicas], tf.shape(x)[1:]], axis=0))
-            order = [1, 0, *range(2, x.shape.rank + 2)]
-            return tf.ensure_shape(tf.reshape(tf.transpose(parts, order), tf.shape(x)), x.shape)
-
-        steps = batches.rebatch(size * self.n_critic, drop_remainder=True)
-        if replicas > 1:
-            steps = steps.map(lambda *data: keras.tree.map_structure(reorder, data if len(data) > 1 else data[0]))
-        return steps.rebatch(size * self.n_critic // replicas) if split else steps
-
-    def _minibatch(self, data, index):
-        """Returns the batch that the discriminator's update `index` of this step is made on."""
-        if self.n_critic == 1:
-            return data
-
-        def part(x):
-            size = tf.shape(x)[0] // self.n_critic
-            return x[index * size : (index + 1) * size]
-
-        return keras.tree.map_structure(part, data)
-
-    def _penalty_gradients(self, penalties, optimizer, network, update, *arguments):
-        """Tracks each penalty; returns for each the gradients of its weighted, scaled value."""
-        variables = network.trainable_variables
-
-        def evaluate(penalty, seed):
-            with in_float32(network), tf.GradientTape() as tape:
-                weight = penalty.interval * value_at(penalty.weight, self.iterations)
-                value = weight * penalty(*arguments, seed)
-                scaled_value = _scaled(optimizer, value)
-            gradients = tape.gradient(scaled_value, variables)
-            pairs = zip(gradients, zeros(), strict=True)
-            return value, [zero if gradient is None else tf.convert_to_tensor(gradient) for gradient, zero in pairs]
-
-        def zeros():
-            return [tf.zeros(variable.shape, variable.dtype) for variable in variables]
-
-        found = []
-        for index, penalty in enumerate(penalties):
-            term = functools.partial(evaluate, penalty, self._seeds(2 + index, update))
-            # A penalty of every update needs no branch. The gradients are taken inside it, as XLA compiles anew at each
-            # step, or not at all, what a tape records across one.
-            due = update % penalty.interval == 0
-            value, gradients = term() if penalty.interval == 1 else tf.cond(due, term, lambda: (0.0, zeros()))
-            self._track(**{penalty.name: value})
-            found.append(gradients)
-        return found
-
     def _update_ema(self, batch_size):
         step = tf.cast(self.iterations, tf.float32)
         if self.ema_half_life is None:
@@ -495,59 +472,12 @@ class AdversarialModel(keras.Model):
                 average.assign(current)
 
 
-def apply(network, inputs, training=False):
-    """Returns a functional model's outputs for a list of inputs."""
-    return network(inputs if len(inputs) > 1 else inputs[0], training=training)
-
-
-def predicts(discriminator):
-    """Returns whether a discriminator predicts something besides its logits."""
-    return isinstance(getattr(discriminator, "output", None), dict)
-
-
-def value_at(setting, step):
-    """Returns a number, or a schedule's value at a step, as float32."""
-    return tf.cast(setting(step) if callable(setting) else setting, tf.float32)
-
-
-@contextlib.contextmanager
-def in_float32(network):
-    """Lets a network's layers compute in float32 as long as the block lasts, whatever their policy."""
-    layers = list(network._flatten_layers())
-    policies = [layer.dtype_policy for layer in layers]
-    try:
-        for layer in layers:
-            layer.dtype_policy = "float32"
-        yield
-    finally:
-        for layer, policy in zip(layers, policies, strict=True):
-            layer.dtype_policy = policy
-
-
-def float32_copy(network):
-    """Returns a copy of a functional model, weights included, that computes in float32.
-
-    The EMA generator and exported networks are such copies: a score or an export must not depend on the precision
-    that training happened to use.
-    """
-
-    def convert(layer):
-        return layer.__class__.from_config({**layer.get_config(), "dtype": "float32"})
-
-    copy = keras.models.clone_model(network, clone_function=convert, recursive=True)
-    # Or the model as a whole would round its inputs.
-    copy.dtype_policy = "float32"
-    copy.set_weights(network.get_weights())
-    return copy
-
-
 def _defaults():
     return {
         "g_optimizer": Adam(2e-4, beta_1=0.5),
         "d_optimizer": Adam(2e-4, beta_1=0.5),
         "loss": losses.NonSaturating(),
-        "penalties": (),
-        "g_penalties": (),
+        "terms": (),
         "augment": None,
         "n_critic": 1,
         "ema_decay": 0.999,
@@ -564,8 +494,8 @@ def _prepared_optimizer(optimizer, network):
     if scaled and num_replicas() > 1:
         # Measured with Keras 3.15: an overflow on one replica alone is seen by none, and NaN reaches every weight.
         raise ValueError(
-            "float16 trains on one device: its loss scale does not hear of another replica's overflow. Take bfloat16 "
-            "(--mixed_precision=bfloat16) or float32 (--mixed_precision=none)."
+            "float16 trains on one device: its loss scale does not hear of another replica's overflow. Take "
+            "`mixed_precision=bfloat16` (the policy mixed_bfloat16), or `mixed_precision=none` (float32)."
         )
     # Unbuilt slots are left out when Keras saves the model.
     optimizer.build(network.trainable_variables)
@@ -577,10 +507,21 @@ def _scaled(optimizer, loss):
     return optimizer.scale_loss(loss / num_replicas())
 
 
-def _call_hooks(network, name):
-    for layer in network._flatten_layers():
-        if hasattr(layer, name):
-            getattr(layer, name)()
+def _detached(play):
+    """Returns a record of the same samples, through which no gradient reaches the generator."""
+    real, fake = keras.tree.map_structure(tf.stop_gradient, (play.real, play.fake))
+    return dataclasses.replace(play, real=real, fake=fake)
+
+
+def _added(loss, *logits):
+    """Returns the sum of a loss over the leaves of logits, which are one tensor or trees of equal structure."""
+    parts = zip(*map(keras.tree.flatten, logits), strict=True)
+    return functools.reduce(operator.add, [loss(*part) for part in parts])
+
+
+def _probability(logits):
+    parts = [tf.sigmoid(x) for x in keras.tree.flatten(logits)]
+    return parts[0] if len(parts) == 1 else tf.concat([tf.reshape(x, (-1,)) for x in parts], axis=0)
 
 
 def _minimize(optimizer, network, tape, scaled_loss, more):

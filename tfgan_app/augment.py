@@ -12,8 +12,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfgan_app.randomness import next_seed, uniform
-from tfgan_app.replicas import num_replicas
+from tfgan_app.base.randomness import next_seed, uniform
+from tfgan_app.base.replicas import num_replicas
 
 __all__ = ["AdaptiveAugment", "Augment", "DiffAugment"]
 

@@ -15,6 +15,7 @@ import sys
 from absl import flags
 
 from tfgan_app import cli
+from tfgan_app.base import errors
 
 __all__ = ["main", "run"]
 
@@ -36,20 +37,20 @@ flags.DEFINE_string("out", "modes", "Folder of the results: JSON, a table and a 
 def main(argv):
     """Carries out the command; returns its exit code."""
     from tfgan_app import modes
-    from tfgan_app.metrics.receipts import versions
+    from tfgan_app.base.versions import versions
 
     name, seeds = flags.FLAGS.task, list(range(flags.FLAGS.seeds))
     task, methods, setting = modes.TASKS[name], modes.methods(name, flags.FLAGS.setting), _setting(modes)
     unknown = [model for model in flags.FLAGS.model if model not in methods]
     if unknown or not flags.FLAGS.model:
-        raise cli.UsageError(f"--model={','.join(unknown)} is not among {', '.join(methods)}")
+        raise errors.UsageError(f"--model={','.join(unknown)} is not among {', '.join(methods)}")
     stem = f"{name}_small_discriminator" if flags.FLAGS.small_discriminator else name
     try:
         report = modes.Report(pathlib.Path(flags.FLAGS.out), stem, {"task": name, **dataclasses.asdict(setting)})
         for model in flags.FLAGS.model:
             report.begin(model, methods[model].facts())
     except ValueError as error:
-        raise cli.UsageError(f"--out: {error}") from error
+        raise errors.UsageError(f"--out: {error}") from error
     report.content |= {"setting": flags.FLAGS.setting, "date": f"{datetime.date.today()}", "versions": versions()}
     report.content["real"] = dataclasses.asdict(task.coverage(task.sample(task.num_samples, seed=0)))
     for start in range(0, len(seeds), setting.seeds_at_once):
@@ -75,7 +76,7 @@ def _setting(modes):
     if not flags.FLAGS.small_discriminator:
         return setting
     if flags.FLAGS.task != "stacked_mnist":
-        raise cli.UsageError(f"--small_discriminator is for --task=stacked_mnist, not {flags.FLAGS.task}")
+        raise errors.UsageError(f"--small_discriminator is for --task=stacked_mnist, not {flags.FLAGS.task}")
     return dataclasses.replace(setting, d_width=setting.g_width // 4)
 
 

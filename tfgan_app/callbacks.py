@@ -19,8 +19,8 @@ from absl import logging
 from PIL import Image
 
 from tfgan_app import pictures
-from tfgan_app.checkpoints import CheckpointError
-from tfgan_app.files import reason, written_whole
+from tfgan_app.base.errors import CheckpointError
+from tfgan_app.base.files import reason, written_whole
 
 __all__ = [
     "ContinueEpoch",

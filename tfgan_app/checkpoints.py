@@ -16,17 +16,14 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from tfgan_app.files import PARTIAL, read_object, reason
+from tfgan_app.base.errors import CheckpointError
+from tfgan_app.base.files import PARTIAL, read_object, reason
 
-__all__ = ["CheckpointError", "Checkpoints"]
+__all__ = ["Checkpoints"]
 
 _MANIFEST = "manifest.json"
 _NAME = re.compile(r"step_[0-9]{8,}")
 _FILE = re.compile(r"state[\w.-]*")
-
-
-class CheckpointError(Exception):
-    """No checkpoint could be read, or one could not be written."""
 
 
 class Checkpoints:

@@ -10,10 +10,11 @@ import sys
 
 from absl import app, flags, logging
 
+from tfgan_app.base import errors
+from tfgan_app.base.errors import UsageError
+
 __all__ = [
     "DATA_FLAGS",
-    "Failure",
-    "UsageError",
     "define_checkpoint_flag",
     "define_data_flags",
     "define_extractor_flags",
@@ -27,20 +28,9 @@ DATA_FLAGS = ("dataset", "split", "data_dir", "manual_dir", "image_size", "chann
 
 RECIPES = pathlib.Path(__file__).parent / "flags"
 
-# Said of what is loaded from a SavedModel.
-PROGRAM = "%s is a program and runs with your rights: load it only if you trust where it is from."
-
 EXIT_FAILURE = 1
-EXIT_USAGE = 2
+EXIT_USAGE = errors.UsageError.exit_code
 EXIT_INTERRUPTED = 130
-
-
-class UsageError(Exception):
-    """A command line that cannot be carried out."""
-
-
-class Failure(Exception):  # noqa: N818  # said like a diagnosis, as `Stopped` is
-    """What ended a command that could have been carried out."""
 
 
 def run(main, subcommands=()):
@@ -120,17 +110,13 @@ def _guarded(main, argv, subcommands):
     _import_tensorflow()
     import tensorflow as tf
 
-    from tfgan_app.checkpoints import CheckpointError
-    from tfgan_app.collapse import TrainingCollapsed
-    from tfgan_app.data import DataError, UnknownDataset
-    from tfgan_app.files import reason
-    from tfgan_app.strategies import WorkerLost
+    from tfgan_app.base.files import reason
 
     try:
         return main(argv)
-    except (UsageError, UnknownDataset) as error:
-        return _fail(error, EXIT_USAGE)
-    except (CheckpointError, DataError, Failure, FloatingPointError, OSError, TrainingCollapsed, WorkerLost) as error:
+    except errors.Error as error:
+        return _fail(error, error.exit_code)
+    except (FloatingPointError, OSError) as error:
         return _fail(error, EXIT_FAILURE)
     except (MemoryError, tf.errors.ResourceExhaustedError) as error:
         return _fail(f"out of memory or disk space: {reason(error)}", EXIT_FAILURE)
@@ -171,7 +157,8 @@ def _parse(argv):
 
 
 def _fail(error, code):
-    print(f"{pathlib.Path(sys.argv[0]).stem}: {error}", file=sys.stderr)
+    message = errors.with_flags(str(error), flags.FLAGS)
+    print(f"{pathlib.Path(sys.argv[0]).stem}: {message}", file=sys.stderr)
     return code
 
 

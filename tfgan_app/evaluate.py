@@ -13,6 +13,7 @@ from typing import Any
 from absl import flags, logging
 
 from tfgan_app import cli
+from tfgan_app.base import errors, files
 
 __all__ = ["main", "run"]
 
@@ -45,13 +46,13 @@ def main(argv):
     sources = {"run": _Run, "saved_model": _SavedModel, "images": _Images}
     given = [name for name in sources if flags.FLAGS[name].value is not None]
     if len(given) != 1:
-        raise cli.UsageError(f"give one of --run, --saved_model and --images. Received: {given or 'none'}")
+        raise errors.UsageError(f"give one of --run, --saved_model and --images. Received: {given or 'none'}")
     if given == ["images"] and flags.FLAGS.truncation is not None:
-        raise cli.UsageError("--truncation has no meaning for --images: they are drawn already")
+        raise errors.UsageError("--truncation has no meaning for --images: they are drawn already")
     if given != ["run"] and flags.FLAGS.dataset is None:
-        raise cli.UsageError(f"--{given[0]} needs --dataset, the real images to compare with")
+        raise errors.UsageError(f"--{given[0]} needs --dataset, the real images to compare with")
 
-    from tfgan_app.metrics import receipts
+    from tfgan_app.study import receipts
 
     source = sources[given[0]](flags.FLAGS[given[0]].value)
     real = source.open_real()
@@ -71,7 +72,7 @@ def main(argv):
             progress=_progress if sys.stderr.isatty() else None,
         )
     except ValueError as error:
-        raise cli.UsageError(str(error)) from error
+        raise errors.UsageError(str(error)) from error
     if flags.FLAGS.report:
         page = _report(source, fakes, real, extractor, receipt)
     path = receipts.write_receipt(flags.FLAGS.out or source.receipt, receipt)
@@ -90,8 +91,8 @@ def _report(source, fakes, real, extractor, receipt):
     """Writes the report's page and returns its path; the receipt gets what was found of memorised images."""
     import numpy as np
 
-    from tfgan_app.memorisation import examine
-    from tfgan_app.report import write_report
+    from tfgan_app.study.memorisation import examine
+    from tfgan_app.study.report import write_report
 
     images, labels = real.first(min(_REPORTED, receipt["fake"]["used"]))
     images, samples = (images + 1.0) / 2.0, np.asarray(fakes.batch(0, len(images), labels))
@@ -113,15 +114,15 @@ def _report(source, fakes, real, extractor, receipt):
 
 
 def _compare(paths):
-    from tfgan_app.metrics import receipts
+    from tfgan_app.study import receipts
 
     if len(paths) != 2:
-        raise cli.UsageError(f"--compare takes two receipts, A.json,B.json. Received: {len(paths)}")
+        raise errors.UsageError(f"--compare takes two receipts, A.json,B.json. Received: {len(paths)}")
     try:
         first, second = map(receipts.read_receipt, paths)
         found = receipts.compare(first, second)
     except (OSError, ValueError) as error:
-        raise cli.UsageError(f"--compare: {error}") from error
+        raise errors.UsageError(f"--compare: {error}") from error
     for name, (one, other, difference, uncertainty) in found.items():
         known = "" if uncertainty is None else f" ± {uncertainty:.2g}"
         print(f"{name:<10} {one:.4g} -> {other:.4g}: {difference:+.4g}{known}")
@@ -146,8 +147,8 @@ class _Source:
     num_images: int | None = None
 
     def fakes(self, num_images):
-        """Returns so many fakes as `tfgan_app.metrics.receipts.score` takes them."""
-        from tfgan_app.metrics.receipts import GANFakes
+        """Returns so many fakes as `tfgan_app.study.receipts.score` takes them."""
+        from tfgan_app.study.receipts import GANFakes
 
         return GANFakes(self.gan, num_images, flags.FLAGS.seed, flags.FLAGS.truncation)
 
@@ -209,9 +210,9 @@ class _Run(_Source):
 
 class _SavedModel(_Source):
     def __init__(self, folder):
-        from tfgan_app.saved import SavedGAN
+        from tfgan_app.export.loaded import SavedGAN
 
-        logging.warning(cli.PROGRAM, f"--saved_model={folder}")
+        logging.warning(files.PROGRAM, f"--saved_model={folder}")
         self.gan = SavedGAN(folder)
         self.facts = {"source": folder, "step": self.gan.facts["step"], "weights": "EMA", **_drawn()}
         self.receipt = pathlib.Path("scores") / ("_".join(pathlib.PurePath(folder).parts[-2:]) + ".json")
@@ -227,14 +228,14 @@ class _Images(_Source):
         self.receipt = pathlib.Path("scores") / f"{pathlib.PurePath(path).stem}.json"
 
     def fakes(self, num_images):
-        from tfgan_app.metrics.receipts import ArrayFakes
+        from tfgan_app.study.receipts import ArrayFakes
 
         return ArrayFakes(self.images)
 
     def open_real(self):
         real = super().open_real()
         if real.image_shape != self.images.image_shape:
-            raise cli.UsageError(f"--images are {self.images.image_shape}, those of {real.name} {real.image_shape}.")
+            raise errors.UsageError(f"--images are {self.images.image_shape}, those of {real.name} {real.image_shape}.")
         return real
 
 
@@ -249,13 +250,13 @@ def _extractor(real):
     if name in ("auto", "none"):
         name = shipped_for(real.name) if name == "auto" else None
         if name is None:
-            raise cli.UsageError(
+            raise errors.UsageError(
                 f"no feature extractor is shipped for {real.name}: name one with --extractor, such as inception"
             )
     try:
         return load_extractor(name, flags.FLAGS.trust_extractor)
     except ValueError as error:
-        raise cli.UsageError(f"--extractor: {error}") from error
+        raise errors.UsageError(f"--extractor: {error}") from error
 
 
 def _progress(line):

@@ -1,55 +1,20 @@
 """GANs that map latents, and labels where conditional, to images."""
 
+import inspect
 import math
-from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfgan_app.adversarial import AdversarialModel, apply, predicts
-from tfgan_app.metrics.base import Batch
-from tfgan_app.randomness import normal
+from tfgan_app.adversarial import AdversarialModel
+from tfgan_app.base.latents import draw_latents, slerp, truncate_normal
+from tfgan_app.base.networks import apply
+from tfgan_app.observation import Observation
 
-__all__ = ["GAN", "draw_latents", "slerp", "truncate_normal"]
+__all__ = ["GAN"]
 
 _SAMPLE_BATCH = 256
-
-
-def draw_latents(num, latent_dim, seed):
-    """Draws z ~ N(0, I) that depends on the seed alone.
-
-    Args:
-        num: Number of latents.
-        latent_dim: Their length.
-        seed: Two integers, or a tensor of them.
-
-    Returns:
-        A float32 tensor `(num, latent_dim)`, the same on every device, with and without XLA.
-    """
-    return normal((num, latent_dim), seed)
-
-
-def truncate_normal(latents, threshold):
-    """Maps z ~ N(0, 1) to the normal truncated to [-threshold, threshold], monotonically.
-
-    BigGAN draws anew what falls outside (Brock et al. 2018, https://arxiv.org/abs/1809.11096, section 3.1), which gives
-    the same distribution; the quantile transform keeps each image near the one that the same latents give untruncated.
-    """
-    root = math.sqrt(2.0)
-    truncated = root * tf.math.erfinv(tf.math.erf(latents / root) * tf.math.erf(threshold / root))
-    return tf.clip_by_value(truncated, -threshold, threshold)
-
-
-def slerp(start, end, part):
-    """Returns latents at `part` in [0, 1] of the way from `start` to `end`, each `(num, latent_dim)`.
-
-    The way is spherical, as straight lines pass where a Gaussian has almost no mass (White 2016,
-    https://arxiv.org/abs/1609.04468).
-    """
-    cosine = tf.reduce_sum(tf.math.l2_normalize(start, 1) * tf.math.l2_normalize(end, 1), axis=1, keepdims=True)
-    angle = tf.acos(tf.clip_by_value(cosine, -1.0, 1.0))
-    return (tf.sin((1.0 - part) * angle) * start + tf.sin(part * angle) * end) / tf.maximum(tf.sin(angle), 1e-6)
 
 
 @keras.saving.register_keras_serializable("tfgan_app")
@@ -78,8 +43,14 @@ class GAN(AdversarialModel):
 
     # Whether labels are those of the data, rather than codes that the GAN gives a meaning itself.
     supervised = True
-    # A subclass that builds its networks keeps what it built them from here, beside `image_shape`.
-    arguments: dict[str, Any] | None = None
+
+    def __new__(cls, *args, **kwargs):
+        # What it is built with is kept, so that a copy can be: no subclass lists its arguments again.
+        gan = super().__new__(cls, *args, **kwargs)
+        bound = inspect.signature(cls.__init__).bind(gan, *args, **kwargs)
+        bound.apply_defaults()
+        object.__setattr__(gan, "_bound", bound)
+        return gan
 
     def __init__(self, generator, discriminator, num_classes=None, seed=None, **kwargs):
         _check_networks(generator, discriminator, num_classes)
@@ -112,7 +83,7 @@ class GAN(AdversarialModel):
             return [tf.clip_by_value(images, -1.0, 1.0) for images in pair]
 
         classes = condition[0] if self.num_classes and self.supervised else None
-        return Batch(real, tf.clip_by_value(fake, -1.0, 1.0), classes, nearby)
+        return Observation(real, tf.clip_by_value(fake, -1.0, 1.0), classes, nearby)
 
     def truncate(self, generator, inputs, truncation):
         """Returns a generator's images at a truncation, which trades variety for quality.
@@ -169,28 +140,33 @@ class GAN(AdversarialModel):
 
     def export(self, filepath, **kwargs):
         """Writes the EMA generator as a SavedModel; see `tfgan_app.export.export_gan`."""
-        from tfgan_app.export import export_gan
+        from tfgan_app.export.saved_model import export_gan
 
         return export_gan(self, filepath, **kwargs)
 
+    @property
+    def arguments(self):
+        """What the model was built with, by name; the seed is that which was drawn where none was given."""
+        _, *names = self._bound.signature.parameters
+        arguments = {name: self._bound.arguments[name] for name in names}
+        kwargs = arguments.pop("kwargs", {})
+        return {**arguments, **kwargs, "seed": self.seed, "name": self.name}
+
     def get_config(self):
-        """Returns the networks, or of a subclass that builds its own the `arguments` that rebuild them."""
-        if self.arguments is not None:
-            return {"image_shape": self.image_shape, **self.arguments, "seed": self.seed, "name": self.name}
-        serialize = keras.saving.serialize_keras_object
-        return {
-            "generator": serialize(self.generator),
-            "discriminator": serialize(self.discriminator),
-            "num_classes": self.num_classes,
-            "seed": self.seed,
-            "name": self.name,
-        }
+        """Returns the arguments that rebuild the model; its networks are among them where they were given."""
+
+        def plain(value):
+            return keras.saving.serialize_keras_object(value) if hasattr(value, "get_config") else value
+
+        return {name: plain(value) for name, value in self.arguments.items()}
 
     @classmethod
     def from_config(cls, config):
-        deserialize = keras.saving.deserialize_keras_object
-        networks = {name: deserialize(config[name]) for name in ("generator", "discriminator") if name in config}
-        return cls(**{**config, **networks})
+        def restored(value):
+            is_object = isinstance(value, dict) and "class_name" in value
+            return keras.saving.deserialize_keras_object(value) if is_object else value
+
+        return cls(**{name: restored(value) for name, value in config.items()})
 
 
 def to_unit(images):
@@ -244,7 +220,8 @@ def _check_networks(generator, discriminator, num_classes):
         if not getattr(network, "inputs", None):
             raise ValueError(f"`{role}` must be a functional keras.Model with defined inputs. Received: {network}")
         expected = 1 if num_classes is None else 2
-        if len(network.inputs) != expected and not (role == "discriminator" and predicts(network)):
+        predicts = role == "discriminator" and isinstance(getattr(network, "output", None), dict)
+        if len(network.inputs) != expected and not predicts:
             raise ValueError(
                 f"`{role}` must take {expected} input(s) for num_classes={num_classes} "
                 f"(a conditional GAN's networks take labels as the second). Received: {len(network.inputs)} input(s)."

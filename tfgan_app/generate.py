@@ -10,6 +10,7 @@ import re
 from absl import flags, logging
 
 from tfgan_app import cli
+from tfgan_app.base import errors, files
 
 __all__ = ["main", "run"]
 
@@ -40,15 +41,17 @@ def main(argv):
 
     out = pathlib.Path(flags.FLAGS.out)
     if out.suffix not in _ENDINGS:
-        raise cli.UsageError(f"--out={out} must end in .png, .gif or .npz, or name a folder.")
+        raise errors.UsageError(f"--out={out} must end in .png, .gif or .npz, or name a folder.")
     match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", flags.FLAGS.grid)
     if not match:
-        raise cli.UsageError(f"--grid={flags.FLAGS.grid} must be ROWSxCOLUMNS, for example 8x8.")
+        raise errors.UsageError(f"--grid={flags.FLAGS.grid} must be ROWSxCOLUMNS, for example 8x8.")
     rows, columns = map(int, match.groups())
     single = out.suffix in ("", ".npz")
     num = flags.FLAGS.num_images or rows * columns
     if not single and flags.FLAGS.num_images:
-        raise cli.UsageError(f"--num_images goes with --out=NAME.npz or a folder. For {out} give --grid=ROWSxCOLUMNS.")
+        raise errors.UsageError(
+            f"--num_images goes with --out=NAME.npz or a folder. For {out} give --grid=ROWSxCOLUMNS."
+        )
     gan = _open()
     labels = _labels(gan, num)
     seed, scale, truncation = flags.FLAGS.seed, flags.FLAGS.scale, flags.FLAGS.truncation
@@ -69,21 +72,21 @@ def main(argv):
                 for index, image in enumerate(images):
                     pictures.save_png(out / f"{index:0{digits}d}.png", image)
     except ValueError as error:
-        raise cli.UsageError(str(error)) from error
+        raise errors.UsageError(str(error)) from error
     print(f"{num} images in {out}.")
     return 0
 
 
 def _open():
     from tfgan_app import runs
-    from tfgan_app.saved import SavedGAN
+    from tfgan_app.export.loaded import SavedGAN
 
     given = [name for name in ("run", "saved_model") if flags.FLAGS[name].value is not None]
     if len(given) != 1:
-        raise cli.UsageError(f"give either --run or --saved_model. Received: {' and '.join(given) or 'neither'}")
+        raise errors.UsageError(f"give either --run or --saved_model. Received: {' and '.join(given) or 'neither'}")
     if flags.FLAGS.run:
         return runs.Run.existing(flags.FLAGS.run).restored_gan(flags.FLAGS.checkpoint)
-    logging.warning(cli.PROGRAM, f"--saved_model={flags.FLAGS.saved_model}")
+    logging.warning(files.PROGRAM, f"--saved_model={flags.FLAGS.saved_model}")
     return SavedGAN(flags.FLAGS.saved_model)
 
 
@@ -94,9 +97,9 @@ def _labels(gan, num):
     if names is None:
         return None if gan.num_classes is None else np.arange(num) % gan.num_classes
     if gan.num_classes is None:
-        raise cli.UsageError(f"--labels={','.join(names)}: this GAN is unconditional.")
+        raise errors.UsageError(f"--labels={','.join(names)}: this GAN is unconditional.")
     if not all(name.isdecimal() for name in names):
-        raise cli.UsageError(f"--labels={','.join(names)} must be integers from 0 to {gan.num_classes - 1}.")
+        raise errors.UsageError(f"--labels={','.join(names)} must be integers from 0 to {gan.num_classes - 1}.")
     return np.resize(np.array(names, int), num)
 
 
@@ -104,7 +107,7 @@ def _walk(num, latent_dim, seed, frames):
     """Yields latents `(num, latent_dim)` along a closed path through three draws."""
     import numpy as np
 
-    from tfgan_app.gan import draw_latents, slerp
+    from tfgan_app.base.latents import draw_latents, slerp
 
     stops = [draw_latents(num, latent_dim, (seed, stop)) for stop in range(3)]
     for position in np.linspace(0, len(stops), frames, endpoint=False):

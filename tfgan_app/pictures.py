@@ -5,7 +5,7 @@ import math
 import numpy as np
 from PIL import Image
 
-from tfgan_app.files import written_whole
+from tfgan_app.base.files import written_whole
 
 __all__ = ["columns", "grid", "save_gif", "save_png"]
 

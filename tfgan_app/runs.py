@@ -13,13 +13,14 @@ import shlex
 import keras
 from absl import logging
 
-from tfgan_app import augment, data, losses, models, penalties
-from tfgan_app.checkpoints import CheckpointError, Checkpoints
-from tfgan_app.cli import Failure, UsageError, flagfile
-from tfgan_app.files import check_object, read_object, written_whole
+from tfgan_app import augment, data, losses, models, terms
+from tfgan_app.base.errors import CheckpointError, Failure, UsageError
+from tfgan_app.base.files import check_object, read_object, written_whole
+from tfgan_app.base.precision import choose_precision
+from tfgan_app.base.versions import versions
+from tfgan_app.checkpoints import Checkpoints
+from tfgan_app.cli import flagfile
 from tfgan_app.layers.batch_norm import synchronize
-from tfgan_app.metrics.receipts import versions
-from tfgan_app.precision import choose_precision
 from tfgan_app.schedules import has_schedule
 
 __all__ = ["Run", "build_gan", "open_split"]
@@ -282,7 +283,7 @@ def build_gan(settings, image_shape, num_classes, **compile_arguments):
     try:
         gan.compile(
             loss=_loss(settings),
-            penalties=_penalties(settings["penalty"]),
+            terms=_terms(settings["penalty"], gan),
             augment=_augment(settings["augment"]),
             **{name: settings[name] for name in ("n_critic", "ema_decay", "steps_per_execution")},
             jit_compile={"auto": None, "true": True, "false": False}[settings["jit_compile"]],
@@ -365,10 +366,13 @@ def _loss(settings):
     return loss(real_label=real_label)
 
 
-def _penalties(texts):
-    if texts is None or texts == ["none"]:
-        return texts and []
-    return [_part("penalty", text, penalties) for text in texts]
+def _terms(penalties, gan):
+    """Returns the terms to compile with: penalties on D, if there are any given, in the place of the model's own."""
+    if penalties is None:
+        return None
+    given = [] if penalties == ["none"] else [_part("penalty", text, terms) for text in penalties]
+    own = gan.compile_defaults().get("terms", ())
+    return [*given, *(term for term in own if term.player == "generator" or not term.own_tape)]
 
 
 def _augment(text):
@@ -379,7 +383,7 @@ def _augment(text):
 
 def _part(flag, text, module):
     """Builds the object of a module that NAME or NAME(argument=value, ...) describes; values are literals."""
-    names = [name for name in module.__all__ if name not in ("Penalty", "Augment")]
+    names = [name for name in module.__all__ if name not in ("Augment", "Play", "Term")]
     try:
         call = ast.parse(text, mode="eval").body
         arguments: dict = {}

@@ -7,7 +7,12 @@ import tensorflow as tf
 
 from tfgan_app.augment import AdaptiveAugment
 
-__all__ = ["CosineRamp", "ScheduledAugment", "has_schedule"]
+__all__ = ["CosineRamp", "ScheduledAugment", "has_schedule", "value_at"]
+
+
+def value_at(setting, step):
+    """Returns a number, or a schedule's value at a step, as float32."""
+    return tf.cast(setting(step) if callable(setting) else setting, tf.float32)
 
 
 def has_schedule(optimizer):

@@ -17,6 +17,7 @@ import traceback
 from absl import flags
 
 from tfgan_app import cli, models
+from tfgan_app.base import errors
 
 __all__ = ["main", "run"]
 
@@ -145,13 +146,13 @@ def main(argv):
     import keras
     import tensorflow as tf
 
-    from tfgan_app.precision import choose_precision
+    from tfgan_app.base.precision import choose_precision
+    from tfgan_app.base.strategies import build_strategy, is_chief
     from tfgan_app.runs import Run
-    from tfgan_app.strategies import build_strategy, is_chief
 
     strategy = build_strategy(settings["strategy"])
     if settings["batch_size"] % strategy.num_replicas_in_sync:
-        raise cli.UsageError(
+        raise errors.UsageError(
             f"--batch_size={settings['batch_size']} must be a multiple of the {strategy.num_replicas_in_sync} devices "
             "that share it."
         )
@@ -178,12 +179,13 @@ def _train(settings, run, strategy):
     import tensorflow as tf
 
     from tfgan_app import runs
+    from tfgan_app.base.errors import WorkerLost
+    from tfgan_app.base.strategies import LOST_WORKER, is_chief
     from tfgan_app.callbacks import Stopped
     from tfgan_app.checkpoints import Checkpoints
-    from tfgan_app.collapse import ROLLBACK_FACTOR
-    from tfgan_app.export import exported_step
+    from tfgan_app.export.saved_model import exported_step
     from tfgan_app.metrics import FrechetDistance
-    from tfgan_app.strategies import LOST_WORKER, WorkerLost, is_chief
+    from tfgan_app.study.collapse import ROLLBACK_FACTOR
 
     replicas = strategy.num_replicas_in_sync
     train = runs.open_split(settings, settings["split"])
@@ -230,7 +232,7 @@ def _train(settings, run, strategy):
                     f"Another worker stopped after step {gan.step}. The same command, given to all of them, goes on "
                     f"from the last checkpoint. ({type(error).__name__})"
                 ) from error
-            raise cli.Failure(_diagnosis(error, settings["batch_size"], replicas, checkpoints)) from error
+            raise errors.Failure(_diagnosis(error, settings["batch_size"], replicas, checkpoints)) from error
     elif exported_step(run.directory / "saved_model" / "1") == step:
         print(f"{run.directory} is trained to step {step} already. Ask for more with --train_steps.")
         return 0
@@ -252,7 +254,7 @@ def _diagnosis(error, batch_size, replicas, checkpoints):
     """Returns what to make of an exception from within TensorFlow: memory, data, or else."""
     import tensorflow as tf
 
-    from tfgan_app.files import reason
+    from tfgan_app.base.files import reason
 
     saved = next(iter(checkpoints.folders()), None)
     rest = f" {saved} is as it was." if saved else " There is no checkpoint yet."
@@ -271,8 +273,9 @@ def _diagnosis(error, batch_size, replicas, checkpoints):
 def _fit(gan, settings, run, train, test, checkpoints, guard):
     """Trains to the last step, in epochs that end at multiples of `steps_per_epoch` and at the last step."""
     from tfgan_app import callbacks, pictures
-    from tfgan_app.collapse import TrainingCollapsed
-    from tfgan_app.strategies import is_chief, share_batches
+    from tfgan_app.base.errors import TrainingCollapsed
+    from tfgan_app.base.strategies import is_chief
+    from tfgan_app.data.steps import share_batches
 
     size, total, length = settings["batch_size"], settings["train_steps"], settings["steps_per_epoch"]
     # One generator step takes this many batches; `fit` groups them.
@@ -298,7 +301,7 @@ def _fit(gan, settings, run, train, test, checkpoints, guard):
                 for first_epoch, last_epoch, steps in _segments(gan.step, total, length):
                     images = functools.partial(_batches, train, settings, gan.step * batches)
                     gan.fit(
-                        share_batches(gan, images),
+                        share_batches(images, gan.n_critic, gan.distribute_strategy),
                         initial_epoch=first_epoch,
                         epochs=last_epoch,
                         steps_per_epoch=steps,
@@ -332,7 +335,7 @@ def _epochs_to_a_score(settings, n_critic, test):
 
 
 def _batches(train, settings, start, index, parts):
-    """Returns a part of the batches from number `start` on; see `share_batches`."""
+    """Returns a part of the batches from number `start` on; see `data.steps.share_batches`."""
     return train.batches(settings["batch_size"], seed=settings["seed"], start_step=start, part=(index, parts))
 
 
@@ -342,17 +345,17 @@ _GUARD_IMAGES = 500
 
 def _guard(gan, settings, run, train, extractor):
     """Returns what watches for collapse, None where nothing is to."""
+    from tfgan_app.base.strategies import is_chief
     from tfgan_app.checkpoints import Checkpoints
-    from tfgan_app.collapse import CollapseGuard
     from tfgan_app.runs import BEST
     from tfgan_app.schedules import has_schedule
-    from tfgan_app.strategies import is_chief
+    from tfgan_app.study.collapse import CollapseGuard
 
     action = settings["on_collapse"]
     if action == "ignore":
         return None
     if action == "rollback" and (has_schedule(gan.g_optimizer) or has_schedule(gan.d_optimizer)):
-        raise cli.UsageError("--on_collapse=rollback lowers constant learning rates; this run's follow a schedule.")
+        raise errors.UsageError("--on_collapse=rollback lowers constant learning rates; this run's follow a schedule.")
     guard = CollapseGuard(
         train.first(_GUARD_IMAGES)[0],
         extractor,
@@ -385,19 +388,19 @@ def _require_whole_executions(settings, step):
     steps = {"--train_steps": settings["train_steps"], "--steps_per_epoch": settings["steps_per_epoch"], "step": step}
     for name, value in steps.items():
         if value % unit:
-            raise cli.UsageError(f"{name}={value} must be a multiple of --steps_per_execution={unit}.")
+            raise errors.UsageError(f"{name}={value} must be a multiple of --steps_per_execution={unit}.")
 
 
 def _finish(gan, settings, run, train, test, extractor, command):
     """Exports the trained GAN with its score and its card."""
     import tensorflow as tf
 
-    from tfgan_app.files import reason
+    from tfgan_app.base.files import reason
 
     try:
         return _export(gan, settings, run, train, test, extractor, command)
     except (OSError, tf.errors.OpError) as error:
-        raise cli.Failure(
+        raise errors.Failure(
             f"Trained to step {gan.step} and saved, but its score and its export cannot be written: {reason(error)}. "
             "The same command tries again."
         ) from error
@@ -405,8 +408,8 @@ def _finish(gan, settings, run, train, test, extractor, command):
 
 def _export(gan, settings, run, train, test, extractor, command):
     from tfgan_app import pictures
-    from tfgan_app.export import export_gan
-    from tfgan_app.metrics.receipts import GANFakes, build_metrics, describe_score, score, write_receipt
+    from tfgan_app.export.saved_model import export_gan
+    from tfgan_app.study.receipts import GANFakes, build_metrics, describe_score, score, write_receipt
 
     receipts = []
     if extractor:
@@ -475,16 +478,16 @@ def _extractor(settings, train):
     try:
         return load_extractor(name, settings["trust_extractor"])
     except ValueError as error:
-        raise cli.UsageError(f"--extractor: {error}") from error
+        raise errors.UsageError(f"--extractor: {error}") from error
 
 
 def _check_enough(extractor, test, settings):
     """Refuses to score on one image, and warns of a score on too few."""
-    from tfgan_app.metrics.receipts import caution
+    from tfgan_app.study.receipts import caution
 
     num_images = min(test.num_images, settings["eval_images"])
     if num_images < 2:
-        raise cli.UsageError(f"--eval_split={settings['eval_split']} has one image; scores compare 2 at least.")
+        raise errors.UsageError(f"--eval_split={settings['eval_split']} has one image; scores compare 2 at least.")
     if warning := caution(extractor.feature_dim, num_images):
         print(warning)
 

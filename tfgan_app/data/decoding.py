@@ -12,7 +12,7 @@ import numpy as np
 from absl import logging
 from PIL import ExifTags, Image, ImageOps
 
-from tfgan_app.data.errors import DataError
+from tfgan_app.base.errors import DataError
 
 ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 MAX_PIXELS = 64_000_000  # a file of a few kilobytes can declare gigabytes of pixels

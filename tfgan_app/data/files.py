@@ -10,6 +10,7 @@ import numpy as np
 from absl import logging
 from PIL import Image
 
+from tfgan_app.base.errors import DataError
 from tfgan_app.data.decoding import (
     ENDINGS,
     Header,
@@ -21,7 +22,6 @@ from tfgan_app.data.decoding import (
     read_image,
     report_skipped,
 )
-from tfgan_app.data.errors import DataError
 from tfgan_app.data.image_set import ImageSet
 from tfgan_app.data.records import Opened, decode_and_hold, fetch_with, fits_in_memory, hold
 from tfgan_app.data.splits import split_indices, split_name

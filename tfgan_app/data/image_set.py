@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfgan_app.data.errors import DataError
+from tfgan_app.base.errors import DataError
 from tfgan_app.data.records import Records, prefetched
 
 

@@ -18,8 +18,8 @@ import numpy as np
 import requests
 import tensorflow as tf
 
+from tfgan_app.base.errors import DataError, NotDownloadable, UnknownDataset, UnknownSplit
 from tfgan_app.data.decoding import Header, Item, common_size, read_all, read_header, read_image
-from tfgan_app.data.errors import DataError, NotDownloadable, UnknownDataset, UnknownSplit
 from tfgan_app.data.image_set import ImageSet
 from tfgan_app.data.records import Opened, Streamed, decode_and_hold, fits_in_memory
 

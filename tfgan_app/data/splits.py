@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from tfgan_app.data.errors import DataError, UnknownSplit
+from tfgan_app.base.errors import DataError, UnknownSplit
 
 _SPLIT = re.compile(r"(?P<name>\w+)(?:\[(?P<start>-?\d+%?)?:(?P<stop>-?\d+%?)?\])?")
 

@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from tfgan_app.replicas import mean_over_replicas, num_replicas
+from tfgan_app.base.replicas import mean_over_replicas, num_replicas
 
 __all__ = ["BatchNormalization"]
 

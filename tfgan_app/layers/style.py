@@ -5,10 +5,10 @@ import math
 import keras
 import tensorflow as tf
 
+from tfgan_app.base.randomness import next_seed, normal, uniform
+from tfgan_app.base.replicas import mean_over_replicas
 from tfgan_app.layers.equalized import EqualizedDense
 from tfgan_app.layers.fir import fir_filter
-from tfgan_app.randomness import next_seed, normal, uniform
-from tfgan_app.replicas import mean_over_replicas
 
 __all__ = [
     "LearnedConstant",

@@ -1,7 +1,7 @@
 """Metrics of generated images, as `keras.metrics.Metric` objects fed with features of real and fake images."""
 
 from tfgan_app.metrics.accuracy_score import ClassificationAccuracyScore
-from tfgan_app.metrics.base import Batch, ImageMetric
+from tfgan_app.metrics.base import ImageMetric
 from tfgan_app.metrics.classifier_score import ClassifierScore, classifier_score
 from tfgan_app.metrics.extractors import FeatureExtractor, load_extractor
 from tfgan_app.metrics.frechet import FrechetDistance, IntraClassFrechetDistance, frechet_distance
@@ -9,9 +9,9 @@ from tfgan_app.metrics.kernel import KernelDistance, kernel_distance
 from tfgan_app.metrics.manifold import DensityCoverage, PrecisionRecall, density_coverage, precision_recall
 from tfgan_app.metrics.path_length import PerceptualPathLength, path_length
 from tfgan_app.metrics.sliced import SlicedWasserstein, sliced_wasserstein
+from tfgan_app.observation import Observation
 
 __all__ = [
-    "Batch",
     "ClassificationAccuracyScore",
     "ClassifierScore",
     "DensityCoverage",
@@ -20,6 +20,7 @@ __all__ = [
     "ImageMetric",
     "IntraClassFrechetDistance",
     "KernelDistance",
+    "Observation",
     "PerceptualPathLength",
     "PrecisionRecall",
     "SlicedWasserstein",

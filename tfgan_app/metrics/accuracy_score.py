@@ -7,8 +7,8 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
+from tfgan_app.base.precision import dtype_policy
 from tfgan_app.metrics.base import Buffer, ImageMetric
-from tfgan_app.precision import dtype_policy
 
 __all__ = ["ClassificationAccuracyScore"]
 
@@ -41,7 +41,7 @@ class ClassificationAccuracyScore(ImageMetric):
         self._labels = Buffer(self, "labels", (num_images,), "int32")
 
     def observe(self, batch):
-        """Adds a `Batch`.
+        """Adds an `Observation`.
 
         Raises:
             ValueError: If it has no labels.

@@ -1,4 +1,4 @@
-"""What metrics of generated images share: the batch they see, and features kept for later."""
+"""What metrics of generated images share: an extractor, and features kept for later."""
 
 from typing import Any
 
@@ -8,37 +8,7 @@ import tensorflow as tf
 
 from tfgan_app.metrics.extractors import load_extractor
 
-__all__ = ["Batch", "Buffer", "ImageMetric", "StoredFeatures"]
-
-
-class Batch:
-    """Real images and fakes, with what several metrics want of them computed once.
-
-    Args:
-        real: Images `(batch, height, width, channels)` in [-1, 1].
-        fake: As many fakes.
-        labels: Their classes `(batch,)`, the same for both; None where there are none.
-        nearby: `nearby(epsilon)` returns two batches of fakes whose latents lie `epsilon` apart on a path; None where
-            the fakes do not come from latents.
-    """
-
-    def __init__(self, real, fake, labels=None, nearby=None):
-        self.real, self.fake, self.labels, self.nearby = real, fake, labels, nearby
-        self._outputs = {}
-
-    def real_outputs(self, extractor):
-        """Returns an extractor's outputs by name for the real images."""
-        return self._computed("real", self.real, extractor)
-
-    def fake_outputs(self, extractor):
-        """Returns an extractor's outputs by name for the fakes."""
-        return self._computed("fake", self.fake, extractor)
-
-    def _computed(self, side, images, extractor):
-        key = side, id(extractor)
-        if key not in self._outputs:
-            self._outputs[key] = extractor.outputs(images)
-        return self._outputs[key]
+__all__ = ["Buffer", "ImageMetric", "StoredFeatures"]
 
 
 class Buffer:
@@ -92,7 +62,7 @@ class ImageMetric(keras.metrics.Metric):
         self.extractor: Any = None if extractor is None else load_extractor(extractor)
 
     def observe(self, batch):
-        """Adds a `Batch`."""
+        """Adds an `Observation`."""
         real, fake = batch.real_outputs(self.extractor), batch.fake_outputs(self.extractor)
         self.update_state(real["features"], fake["features"])
 

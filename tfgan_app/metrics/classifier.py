@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from tfgan_app.precision import dtype_policy
+from tfgan_app.base.precision import dtype_policy
 
 __all__ = ["build_classifier", "load_classifier", "save_classifier"]
 

@@ -8,8 +8,7 @@ import keras
 import tensorflow as tf
 from absl import logging
 
-from tfgan_app.cli import PROGRAM
-from tfgan_app.files import reason
+from tfgan_app.base.files import PROGRAM, reason
 from tfgan_app.metrics import inception
 from tfgan_app.metrics.classifier import load_classifier
 

@@ -132,7 +132,7 @@ class IntraClassFrechetDistance(ImageMetric):
         self._classes = [FrechetDistance(self.extractor, f"{name}_{index}") for index in range(num_classes)]
 
     def observe(self, batch):
-        """Adds a `Batch`.
+        """Adds an `Observation`.
 
         Raises:
             ValueError: If it has no labels.

@@ -15,8 +15,8 @@ import zlib
 import keras
 import tensorflow as tf
 
-from tfgan_app.files import written_whole
-from tfgan_app.precision import dtype_policy
+from tfgan_app.base.files import written_whole
+from tfgan_app.base.precision import dtype_policy
 
 __all__ = [
     "KERAS_RESIZER",

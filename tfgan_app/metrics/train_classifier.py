@@ -29,8 +29,8 @@ def main(argv):
     import keras
 
     from tfgan_app import runs
+    from tfgan_app.base.precision import choose_precision
     from tfgan_app.metrics.classifier import build_classifier, save_classifier
-    from tfgan_app.precision import choose_precision
 
     settings = {name: flags.FLAGS[name].value for name in cli.DATA_FLAGS}
     train = runs.open_split(settings, flags.FLAGS.split)

@@ -6,8 +6,9 @@ from keras import layers
 
 from tfgan_app.gan import GAN
 from tfgan_app.models import cgan, dcgan
+from tfgan_app.terms import Term
 
-__all__ = ["ACGAN", "build_discriminator"]
+__all__ = ["ACGAN", "ClassLikelihood", "build_discriminator"]
 
 
 @keras.saving.register_keras_serializable("tfgan_app")
@@ -29,7 +30,7 @@ class ACGAN(GAN):
         ValueError: For another image shape.
     """
 
-    def __init__(self, image_shape, num_classes, latent_dim=100, base_channels=64, fake_weight=1.0, **kwargs):
+    def __init__(self, image_shape, *, num_classes, latent_dim=100, base_channels=64, fake_weight=1.0, **kwargs):
         super().__init__(
             cgan.build_generator(image_shape, num_classes, latent_dim, base_channels),
             build_discriminator(image_shape, num_classes, base_channels),
@@ -37,17 +38,33 @@ class ACGAN(GAN):
             **kwargs,
         )
         self.fake_weight = fake_weight
-        self.arguments = {
-            "num_classes": num_classes,
-            "latent_dim": latent_dim,
-            "base_channels": base_channels,
-            "fake_weight": fake_weight,
-        }
 
-    def auxiliary_loss(self, outputs, condition, inputs):
-        (labels,) = condition
-        log_losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=outputs["class_logits"])
-        return tf.reduce_mean(log_losses) * (1.0 if inputs is None else self.fake_weight)
+    def inherent_terms(self):
+        return [ClassLikelihood("discriminator", self.fake_weight), ClassLikelihood("generator", self.fake_weight)]
+
+
+class ClassLikelihood(Term):
+    """-L_C, the cross-entropy of the classes that the discriminator names: equation 3.
+
+    Args:
+        player: Whose: the generator is told of fakes alone.
+        fake_weight: Factor on that of fakes.
+    """
+
+    def __init__(self, player, fake_weight=1.0):
+        super().__init__()
+        self.player, self.fake_weight = player, fake_weight
+        self.name = f"{player[0]}_class"
+
+    def __call__(self, play):
+        (labels,) = play.condition
+
+        def cross_entropy(outputs):
+            logits = outputs["class_logits"]
+            return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits))
+
+        of_fakes = self.fake_weight * cross_entropy(play.fake_outputs)
+        return of_fakes if self.player == "generator" else cross_entropy(play.real_outputs) + of_fakes
 
 
 def build_discriminator(image_shape, num_classes, base_channels):

@@ -53,6 +53,7 @@ class BigGAN(GAN):
     def __init__(
         self,
         image_shape,
+        *,
         num_classes,
         latent_dim=120,
         base_channels=96,
@@ -69,14 +70,6 @@ class BigGAN(GAN):
             num_classes=num_classes,
             **kwargs,
         )
-        self.arguments = {
-            "num_classes": num_classes,
-            "latent_dim": latent_dim,
-            "base_channels": base_channels,
-            "embedding_dim": embedding_dim,
-            "attention_at": attention_at,
-            "orthogonal": orthogonal,
-        }
 
     def compile_defaults(self):
         return {

@@ -25,14 +25,13 @@ class CGAN(GAN):
         **kwargs: `seed` and `name`, as in `GAN`.
     """
 
-    def __init__(self, image_shape, num_classes, latent_dim=100, base_channels=64, **kwargs):
+    def __init__(self, image_shape, *, num_classes, latent_dim=100, base_channels=64, **kwargs):
         super().__init__(
             build_generator(image_shape, num_classes, latent_dim, base_channels),
             build_discriminator(image_shape, num_classes, base_channels),
             num_classes=num_classes,
             **kwargs,
         )
-        self.arguments = {"num_classes": num_classes, "latent_dim": latent_dim, "base_channels": base_channels}
 
 
 def build_generator(image_shape, num_classes, latent_dim, base_channels):

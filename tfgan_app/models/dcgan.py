@@ -31,13 +31,12 @@ class DCGAN(GAN):
         ValueError: For another image shape.
     """
 
-    def __init__(self, image_shape, latent_dim=100, base_channels=64, **kwargs):
+    def __init__(self, image_shape, *, latent_dim=100, base_channels=64, **kwargs):
         super().__init__(
             build_generator(image_shape, latent_dim, base_channels),
             build_discriminator(image_shape, base_channels),
             **kwargs,
         )
-        self.arguments = {"latent_dim": latent_dim, "base_channels": base_channels}
 
 
 def build_generator(image_shape, latent_dim, base_channels):

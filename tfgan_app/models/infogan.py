@@ -4,13 +4,14 @@ import keras
 import tensorflow as tf
 from keras import layers
 
+from tfgan_app.base.randomness import integers
 from tfgan_app.gan import GAN, check_images
 from tfgan_app.layers import BatchNormalization
 from tfgan_app.models import dcgan
 from tfgan_app.optimizers import Adam
-from tfgan_app.randomness import integers
+from tfgan_app.terms import Term
 
-__all__ = ["InfoGAN", "build_discriminator", "build_generator"]
+__all__ = ["InfoGAN", "Information", "build_discriminator", "build_generator"]
 
 
 @keras.saving.register_keras_serializable("tfgan_app")
@@ -42,9 +43,10 @@ class InfoGAN(GAN):
     def __init__(
         self,
         image_shape,
+        *,
+        latent_dim=64,
         categories=10,
         codes=2,
-        latent_dim=64,
         base_channels=64,
         information=1.0,
         continuous_information=0.1,
@@ -61,14 +63,6 @@ class InfoGAN(GAN):
             num_classes=categories,
             **kwargs,
         )
-        self.arguments = {
-            "categories": categories,
-            "codes": codes,
-            "latent_dim": latent_dim,
-            "base_channels": base_channels,
-            "information": information,
-            "continuous_information": continuous_information,
-        }
         self.codes = codes
         self.information = information
         self.continuous_information = continuous_information
@@ -88,10 +82,31 @@ class InfoGAN(GAN):
         shape = (tf.shape(real)[0],)
         return [*inputs, integers(shape, seed, self.num_classes)]
 
-    def auxiliary_loss(self, outputs, condition, inputs):
-        if inputs is None:
-            return 0.0  # What a real image's codes are nobody knows.
-        latents, categories = inputs
+    def inherent_terms(self):
+        weights = self.information, self.continuous_information
+        return [Information(player, self.codes, *weights) for player in ("discriminator", "generator")]
+
+
+class Information(Term):
+    """-L_I, how badly Q tells from a fake the codes that it was drawn from: equation 5.
+
+    What a real image's codes are nobody knows.
+
+    Args:
+        player: Whose.
+        codes: Number of continuous codes.
+        categorical: Weight of the categorical code's.
+        continuous: Weight of the continuous codes'.
+    """
+
+    def __init__(self, player, codes, categorical, continuous):
+        super().__init__()
+        self.player, self.codes, self.categorical, self.continuous = player, codes, categorical, continuous
+        self.name = f"{player[0]}_information"
+
+    def __call__(self, play):
+        outputs = play.fake_outputs
+        latents, categories = play.inputs
         categorical = tf.nn.sparse_softmax_cross_entropy_with_logits(
             labels=categories, logits=outputs["category_logits"]
         )
@@ -100,7 +115,7 @@ class InfoGAN(GAN):
         codes = tf.math.erf(latents[:, -self.codes :] / 2.0**0.5)
         error = (codes - outputs["code_mean"]) * tf.exp(-log_std)
         gaussian = tf.reduce_sum(log_std + 0.5 * tf.square(error), axis=1)
-        return self.information * tf.reduce_mean(categorical) + self.continuous_information * tf.reduce_mean(gaussian)
+        return self.categorical * tf.reduce_mean(categorical) + self.continuous * tf.reduce_mean(gaussian)
 
 
 def build_generator(image_shape, categories, latent_dim, base_channels):

@@ -36,6 +36,7 @@ class MLPGAN(GAN):
     def __init__(
         self,
         image_shape,
+        *,
         latent_dim=100,
         g_units=(256, 512, 1024),
         d_units=(512, 256),
@@ -47,12 +48,6 @@ class MLPGAN(GAN):
             build_discriminator(image_shape, d_units),
             **kwargs,
         )
-        self.arguments = {
-            "latent_dim": latent_dim,
-            "g_units": tuple(g_units),
-            "d_units": tuple(d_units),
-            "batch_norm": batch_norm,
-        }
 
     def compile_defaults(self):
         # XLA fuses small dense layers with Adam's updates, but on a CPU it multiplies bfloat16 no faster than float32.

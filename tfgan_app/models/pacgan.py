@@ -26,13 +26,12 @@ class PacGAN(GAN):
         ValueError: For another image shape, or a packing below 1.
     """
 
-    def __init__(self, image_shape, packing=2, latent_dim=100, base_channels=64, **kwargs):
+    def __init__(self, image_shape, *, latent_dim=100, packing=2, base_channels=64, **kwargs):
         super().__init__(
             dcgan.build_generator(image_shape, latent_dim, base_channels),
             build_discriminator(image_shape, packing, base_channels),
             **kwargs,
         )
-        self.arguments = {"packing": packing, "latent_dim": latent_dim, "base_channels": base_channels}
 
 
 def build_discriminator(image_shape, packing, base_channels):

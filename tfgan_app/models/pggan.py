@@ -17,14 +17,14 @@ from tfgan_app.layers.pixel_norm import PixelNorm
 from tfgan_app.losses import Wasserstein
 from tfgan_app.models.sides import start_and_doublings
 from tfgan_app.optimizers import Adam
-from tfgan_app.penalties import GradientPenalty
+from tfgan_app.terms import GradientPenalty, Term
 
 __all__ = [
     "PGGAN",
     "ChannelBias",
+    "Drift",
     "ProgressiveDown",
     "ProgressiveUp",
-    "WassersteinDrift",
     "build_discriminator",
     "build_generator",
 ]
@@ -70,6 +70,7 @@ class PGGAN(GAN):
     def __init__(
         self,
         image_shape,
+        *,
         latent_dim=512,
         channel_base=8192,
         channel_max=512,
@@ -85,21 +86,14 @@ class PGGAN(GAN):
         _, last = start_and_doublings("PGGAN", image_shape, 8)
         self.stabilize_steps = _each_fade("stabilize_steps", stabilize_steps, 0, last, image_shape)
         self.fade_steps = _each_fade("fade_steps", fade_steps, 1, last, image_shape)
-        self.arguments = {
-            "latent_dim": latent_dim,
-            "channel_base": channel_base,
-            "channel_max": channel_max,
-            "stabilize_steps": self.stabilize_steps,
-            "fade_steps": self.fade_steps,
-        }
         self._grow()
 
     def compile_defaults(self):
         return {
             "g_optimizer": Adam(1e-3, beta_1=0.0, beta_2=0.99, epsilon=1e-8),
             "d_optimizer": Adam(1e-3, beta_1=0.0, beta_2=0.99, epsilon=1e-8),
-            "loss": WassersteinDrift(),
-            "penalties": [GradientPenalty(10.0)],
+            "loss": Wasserstein(),
+            "terms": [Drift(), GradientPenalty(10.0)],
             "ema_decay": 0.999,
             # XLA would compile a program for each stage.
             "jit_compile": False,
@@ -148,28 +142,19 @@ class PGGAN(GAN):
 
 
 @keras.saving.register_keras_serializable("tfgan_app")
-class WassersteinDrift(Wasserstein):
-    """The Wasserstein loss with `drift` * E[D(x)^2] in the discriminator's, which keeps its outputs near 0.
+class Drift(Term):
+    """E[D(x)^2] of real images, which keeps the critic's outputs near 0.
 
-    Karras et al. 2017, https://arxiv.org/abs/1710.10196, appendix A.1. A penalty would judge the real images again.
-
-    Args:
-        drift: The term's weight, epsilon_drift in the paper; at least 0.
-
-    Raises:
-        ValueError: If it is negative.
+    Karras et al. 2017, https://arxiv.org/abs/1710.10196, appendix A.1, where the weight is epsilon_drift.
     """
 
-    def __init__(self, drift=0.001):
-        if not drift >= 0:
-            raise ValueError(f"`drift` must be at least 0. Received: drift={drift}")
-        self.drift = float(drift)
+    name = "drift"
 
-    def discriminator(self, real_logits, fake_logits):
-        return super().discriminator(real_logits, fake_logits) + self.drift * tf.reduce_mean(tf.square(real_logits))
+    def __init__(self, weight=0.001, interval=1):
+        super().__init__(weight, interval)
 
-    def get_config(self):
-        return {"drift": self.drift}
+    def __call__(self, play):
+        return tf.reduce_mean(tf.square(play.real_outputs["logits"]))
 
 
 def build_generator(image_shape, latent_dim, channel_base, channel_max):

@@ -30,19 +30,13 @@ class ProjectionGAN(GAN):
 
     joint_pass = True
 
-    def __init__(self, image_shape, num_classes, latent_dim=128, g_channels=None, d_channels=None, **kwargs):
+    def __init__(self, image_shape, *, num_classes, latent_dim=128, g_channels=None, d_channels=None, **kwargs):
         super().__init__(
             resnet.build_generator(image_shape, latent_dim, g_channels, num_classes),
             resnet.build_discriminator(image_shape, d_channels, num_classes, spectral=True),
             num_classes=num_classes,
             **kwargs,
         )
-        self.arguments = {
-            "num_classes": num_classes,
-            "latent_dim": latent_dim,
-            "g_channels": g_channels,
-            "d_channels": d_channels,
-        }
 
     def compile_defaults(self):
         return {

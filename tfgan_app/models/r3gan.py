@@ -11,8 +11,8 @@ from tfgan_app.layers.grouped import GroupedConv2D
 from tfgan_app.losses import Relativistic
 from tfgan_app.models.sides import start_and_doublings
 from tfgan_app.optimizers import Adam
-from tfgan_app.penalties import R1, R2
 from tfgan_app.schedules import CosineRamp, ScheduledAugment
+from tfgan_app.terms import R1, R2
 
 __all__ = ["R3GAN", "build_discriminator", "build_generator"]
 
@@ -62,8 +62,9 @@ class R3GAN(GAN):
     def __init__(
         self,
         image_shape,
-        latent_dim=64,
+        *,
         num_classes=None,
+        latent_dim=64,
         widths=None,
         cardinalities=None,
         blocks_per_stage=2,
@@ -92,16 +93,6 @@ class R3GAN(GAN):
         self.final_half_life = float(ema_half_life)
         self.augment_p = float(augment_p)
         self.ramp_steps = ramp_steps
-        self.arguments = {
-            "latent_dim": latent_dim,
-            "num_classes": num_classes,
-            **{name: tuple(value) if isinstance(value, list) else value for name, value in stages.items()},
-            "learning_rate": self.learning_rate,
-            "gamma": self.gamma,
-            "ema_half_life": self.final_half_life,
-            "augment_p": self.augment_p,
-            "ramp_steps": ramp_steps,
-        }
 
     def compile_defaults(self):
         def ramp(start, end):
@@ -115,7 +106,7 @@ class R3GAN(GAN):
             "g_optimizer": adam(),
             "d_optimizer": adam(),
             "loss": Relativistic(),
-            "penalties": [R1(ramp(*weight)), R2(ramp(*weight))],
+            "terms": [R1(ramp(*weight)), R2(ramp(*weight))],
             "augment": ScheduledAugment(ramp(0.0, self.augment_p)) if self.augment_p else None,
             "ema_half_life": ramp(0.0, self.final_half_life),
         }

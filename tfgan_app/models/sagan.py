@@ -33,6 +33,7 @@ class SAGAN(GAN):
     def __init__(
         self,
         image_shape,
+        *,
         num_classes=None,
         latent_dim=128,
         g_channels=None,
@@ -52,13 +53,6 @@ class SAGAN(GAN):
             num_classes=num_classes,
             **kwargs,
         )
-        self.arguments = {
-            "num_classes": num_classes,
-            "latent_dim": latent_dim,
-            "g_channels": g_channels,
-            "d_channels": d_channels,
-            "attention_at": attention_at,
-        }
 
     def compile_defaults(self):
         return {

@@ -27,13 +27,12 @@ class SNGAN(GAN):
 
     joint_pass = True
 
-    def __init__(self, image_shape, latent_dim=128, g_channels=None, d_channels=None, **kwargs):
+    def __init__(self, image_shape, *, latent_dim=128, g_channels=None, d_channels=None, **kwargs):
         super().__init__(
             resnet.build_generator(image_shape, latent_dim, g_channels),
             resnet.build_discriminator(image_shape, d_channels, spectral=True),
             **kwargs,
         )
-        self.arguments = {"latent_dim": latent_dim, "g_channels": g_channels, "d_channels": d_channels}
 
     def compile_defaults(self):
         return {

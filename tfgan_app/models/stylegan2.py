@@ -7,7 +7,8 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-from tfgan_app.adversarial import apply
+from tfgan_app.base.networks import apply
+from tfgan_app.base.randomness import normal
 from tfgan_app.gan import GAN
 from tfgan_app.layers.equalized import EqualizedConv2D, EqualizedDense
 from tfgan_app.layers.fir import FIRDownsample, FIRFilter, FIRUpsample
@@ -26,8 +27,7 @@ from tfgan_app.layers.style import (
 from tfgan_app.losses import NonSaturating
 from tfgan_app.models.sides import start_and_doublings
 from tfgan_app.optimizers import Adam
-from tfgan_app.penalties import R1, Penalty
-from tfgan_app.randomness import normal
+from tfgan_app.terms import R1, Term
 
 __all__ = ["PathLength", "StyleGAN2", "build_discriminator", "build_generator"]
 
@@ -65,8 +65,9 @@ class StyleGAN2(GAN):
     def __init__(
         self,
         image_shape,
-        latent_dim=512,
+        *,
         num_classes=None,
+        latent_dim=512,
         style_dim=512,
         mapping_layers=8,
         channel_base=32768,
@@ -80,14 +81,6 @@ class StyleGAN2(GAN):
             num_classes=num_classes,
             **kwargs,
         )
-        self.arguments = {
-            "latent_dim": latent_dim,
-            "num_classes": num_classes,
-            "style_dim": style_dim,
-            "mapping_layers": mapping_layers,
-            "channel_base": channel_base,
-            "channel_max": channel_max,
-        }
 
     def compile_defaults(self):
         """Returns the settings of section 3 and appendix B, R1 with gamma = 10."""
@@ -96,8 +89,7 @@ class StyleGAN2(GAN):
             "g_optimizer": _adam(path_length.interval),
             "d_optimizer": _adam(r1.interval),
             "loss": NonSaturating(real_label=1.0),
-            "penalties": [r1],
-            "g_penalties": [path_length],
+            "terms": [r1, path_length],
             "ema_half_life": 10_000,
         }
 
@@ -107,7 +99,7 @@ class StyleGAN2(GAN):
 
 
 @keras.saving.register_keras_serializable("tfgan_app")
-class PathLength(Penalty):
+class PathLength(Term):
     """E[(|J^T y| - a)^2]: a step in w should change the image by the same amount everywhere. Equation 4.
 
     J is the Jacobian of the synthesis network with regard to the styles of all its layers, y ~ N(0, I) an image of
@@ -116,22 +108,23 @@ class PathLength(Penalty):
 
     Args:
         weight: The factor in the loss.
-        interval: Generator updates from one evaluation to the next, as in `Penalty`.
+        interval: Generator updates from one evaluation to the next, as in `Term`.
     """
 
-    name = "path_length"
+    name, player, own_tape = "path_length", "generator", True
 
     def __init__(self, weight=2.0, interval=4):
         super().__init__(weight, interval)
 
-    def __call__(self, generator, inputs, seed):
+    def __call__(self, play):
+        generator = play.generator
         # Every other image, so that the parts of several replicas make up that of the whole batch.
-        inputs = [x[::2] for x in inputs]
+        inputs = [x[::2] for x in play.inputs]
         styles = apply(generator.get_layer("mapping"), inputs, training=True)
         with tf.GradientTape() as tape:
             tape.watch(styles)
             images = generator.get_layer("synthesis")(styles, training=True)
-            noise = normal((tf.shape(images)[0], *images.shape[1:]), seed)
+            noise = normal((tf.shape(images)[0], *images.shape[1:]), play.seed)
             projection = tf.reduce_sum(images * noise) / math.sqrt(images.shape[1] * images.shape[2])
         gradient = tape.gradient(projection, styles)
         # The mean over layers. The square root has no gradient at 0.

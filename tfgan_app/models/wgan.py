@@ -25,7 +25,7 @@ class WGAN(GAN):
         ValueError: For another image shape.
     """
 
-    def __init__(self, image_shape, latent_dim=100, base_channels=64, clip=0.01, **kwargs):
+    def __init__(self, image_shape, *, latent_dim=100, base_channels=64, clip=0.01, **kwargs):
         super().__init__(
             dcgan.build_generator(image_shape, latent_dim, base_channels),
             dcgan.build_discriminator(image_shape, base_channels),
@@ -33,7 +33,6 @@ class WGAN(GAN):
         )
         for variable in self.discriminator.trainable_variables:
             variable.constraint = ClipWeights(clip)
-        self.arguments = {"latent_dim": latent_dim, "base_channels": base_channels, "clip": clip}
 
     def compile_defaults(self):
         # The clipped critic's gradients are far below Keras's epsilon, which stands under the root.

@@ -6,7 +6,7 @@ from tfgan_app.gan import GAN
 from tfgan_app.losses import Wasserstein
 from tfgan_app.models import resnet
 from tfgan_app.optimizers import Adam
-from tfgan_app.penalties import GradientPenalty
+from tfgan_app.terms import GradientPenalty
 
 __all__ = ["WGANGP"]
 
@@ -32,19 +32,18 @@ class WGANGP(GAN):
 
     joint_pass = True
 
-    def __init__(self, image_shape, latent_dim=128, g_channels=None, d_channels=None, **kwargs):
+    def __init__(self, image_shape, *, latent_dim=128, g_channels=None, d_channels=None, **kwargs):
         super().__init__(
             resnet.build_generator(image_shape, latent_dim, g_channels),
             resnet.build_discriminator(image_shape, d_channels),
             **kwargs,
         )
-        self.arguments = {"latent_dim": latent_dim, "g_channels": g_channels, "d_channels": d_channels}
 
     def compile_defaults(self):
         return {
             "g_optimizer": Adam(1e-4, beta_1=0.0, beta_2=0.9),
             "d_optimizer": Adam(1e-4, beta_1=0.0, beta_2=0.9),
             "loss": Wasserstein(),
-            "penalties": [GradientPenalty(10.0)],
+            "terms": [GradientPenalty(10.0)],
             "n_critic": 5,
         }

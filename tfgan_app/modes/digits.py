@@ -8,13 +8,14 @@ import numpy as np
 import tensorflow as tf
 
 from tfgan_app import data
+from tfgan_app.base.latents import draw_latents
+from tfgan_app.base.precision import choose_precision, dtype_policy
 from tfgan_app.data.records import prefetched
-from tfgan_app.gan import GAN, draw_latents
+from tfgan_app.gan import GAN
 from tfgan_app.layers import Pack
 from tfgan_app.metrics import load_extractor
 from tfgan_app.models import dcgan
 from tfgan_app.modes.coverage import Coverage, kl_to_uniform
-from tfgan_app.precision import choose_precision, dtype_policy
 
 __all__ = ["StackedDigits", "build_networks", "classes_of"]
 

@@ -8,8 +8,8 @@ from typing import Any
 import keras
 
 from tfgan_app.losses import NonSaturating, Relativistic, Wasserstein
-from tfgan_app.penalties import R1, R2, GradientPenalty
 from tfgan_app.schedules import CosineRamp
+from tfgan_app.terms import R1, R2, GradientPenalty
 
 __all__ = ["METHODS", "Adam", "Method", "Setting", "relativistic"]
 
@@ -90,7 +90,7 @@ class Method:
             self.adam.build(steps, copies),
             self.adam.build(steps, copies),
             loss=self.loss(),
-            penalties=self.penalties(),
+            terms=self.penalties(),
             n_critic=self.n_critic,
             ema_decay=self.adam.ema_decay,
             steps_per_execution=math.gcd(steps, _STEPS_PER_EXECUTION),

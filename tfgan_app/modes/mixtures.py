@@ -7,7 +7,8 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from tfgan_app.gan import GAN, draw_latents
+from tfgan_app.base.latents import draw_latents
+from tfgan_app.gan import GAN
 from tfgan_app.layers import Pack, StackedBatchNormalization, StackedDense
 from tfgan_app.modes.coverage import Coverage, kl_to_uniform
 

@@ -4,24 +4,22 @@ import datetime
 import json
 import math
 import pathlib
-import platform
 from collections.abc import Iterator
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-from tfgan_app.files import check_object, read_object, written_whole
-from tfgan_app.gan import draw_latents, slerp
+from tfgan_app.base.files import check_object, read_object, written_whole
+from tfgan_app.base.latents import draw_latents, slerp
+from tfgan_app.base.versions import versions
 from tfgan_app.metrics.accuracy_score import ClassificationAccuracyScore
-from tfgan_app.metrics.base import Batch
 from tfgan_app.metrics.classifier_score import ClassifierScore
 from tfgan_app.metrics.frechet import FrechetDistance, IntraClassFrechetDistance
 from tfgan_app.metrics.kernel import KernelDistance
 from tfgan_app.metrics.manifold import DensityCoverage, PrecisionRecall
 from tfgan_app.metrics.path_length import PerceptualPathLength
 from tfgan_app.metrics.sliced import SlicedWasserstein
-from tfgan_app.version import __version__
+from tfgan_app.observation import Observation
 
 __all__ = [
     "METRICS",
@@ -35,7 +33,6 @@ __all__ = [
     "read_receipt",
     "score",
     "titles",
-    "versions",
     "write_receipt",
 ]
 
@@ -165,7 +162,7 @@ def score(fakes, images, metrics, *, batch_size=250, num_images=None, facts=None
         real, begin = tf.constant(real[: total - done]), done
         done += len(real)
         labels = None if labels is None else labels[: len(real)]
-        observation = Batch(
+        observation = Observation(
             real,
             _to_range(fakes.batch(begin, done, labels)),
             labels if fakes.labelled else None,
@@ -200,17 +197,6 @@ def _nearby(fakes, start, stop, labels):
 
 def _to_range(images):
     return tf.constant(np.asarray(images, np.float32) * 2.0 - 1.0)
-
-
-def versions():
-    """Returns the versions that a number may depend on."""
-    return {
-        "tfgan_app": __version__,
-        "tensorflow": tf.__version__,
-        "keras": keras.__version__,
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-    }
 
 
 # What scores are called where they are printed.

@@ -7,7 +7,7 @@ import math
 
 import tensorflow as tf
 
-from tfgan_app import replicas
+from tfgan_app.base import replicas
 
 __all__ = ["integers", "next_seed", "normal", "uniform"]
 

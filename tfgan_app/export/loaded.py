@@ -5,9 +5,10 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
-from tfgan_app.cli import UsageError
-from tfgan_app.files import read_object, reason
-from tfgan_app.gan import check_labels, check_truncation, draw_latents
+from tfgan_app.base.errors import UsageError
+from tfgan_app.base.files import read_object, reason
+from tfgan_app.base.latents import draw_latents
+from tfgan_app.gan import check_labels, check_truncation
 
 __all__ = ["SavedGAN"]
 

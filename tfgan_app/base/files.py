@@ -5,10 +5,13 @@ import json
 import pathlib
 import re
 
-__all__ = ["PARTIAL", "check_object", "read_object", "reason", "written_whole"]
+__all__ = ["PARTIAL", "PROGRAM", "check_object", "read_object", "reason", "written_whole"]
 
 # Ending of what is not written to its end yet.
 PARTIAL = ".partial"
+
+# Said of what is loaded from a SavedModel.
+PROGRAM = "%s is a program and runs with your rights: load it only if you trust where it is from."
 
 
 @contextlib.contextmanager

@@ -8,8 +8,8 @@ import pathlib
 import numpy as np
 
 from tfgan_app import pictures
-from tfgan_app.gan import draw_latents, slerp
-from tfgan_app.metrics.receipts import describe_protocol, titles
+from tfgan_app.base.latents import draw_latents, slerp
+from tfgan_app.study.receipts import describe_protocol, titles
 
 __all__ = ["power_spectrum", "write_report"]
 
@@ -29,11 +29,11 @@ def write_report(folder, *, title, receipt, samples, real, extractor=None, memor
     Args:
         folder: Where to; made if missing.
         title: The page's heading.
-        receipt: Of `tfgan_app.metrics.receipts.score`.
+        receipt: Of `tfgan_app.study.receipts.score`.
         samples: Generated images `(num, height, width, channels)` in [0, 1].
         real: As many held-out real images.
         extractor: A `FeatureExtractor`; where it is a classifier there is a table by class.
-        memorisation: What `tfgan_app.memorisation.examine` found of the samples, for the nearest training images.
+        memorisation: What `tfgan_app.study.memorisation.examine` found of the samples, for the nearest training images.
         gan: A `GAN` or `SavedGAN`, for interpolation.
         history: Path of a run's `metrics.csv`, for curves.
 

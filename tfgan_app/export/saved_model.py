@@ -6,10 +6,12 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
-from tfgan_app.adversarial import apply, float32_copy
-from tfgan_app.files import written_whole
-from tfgan_app.gan import draw_latents, to_unit
-from tfgan_app.metrics.receipts import describe_score, versions
+from tfgan_app.base.files import written_whole
+from tfgan_app.base.latents import draw_latents
+from tfgan_app.base.networks import apply, float32_copy
+from tfgan_app.base.versions import versions
+from tfgan_app.gan import to_unit
+from tfgan_app.study.receipts import describe_score
 
 __all__ = ["export_gan", "exported_step", "write_card"]
 
@@ -111,12 +113,12 @@ def write_card(path, gan, *, data=None, command=None, batch_size=None, scores=()
         data: `ImageSet.describe()` of the training images.
         command: The command line that trained it.
         batch_size: Images a step, from which the images seen follow.
-        scores: Receipts of `tfgan_app.metrics.receipts.score`.
+        scores: Receipts of `tfgan_app.study.receipts.score`.
         picture: Name of a sample grid beside the card.
     """
     data = data or {"name": "not recorded", "licence": "not recorded", "origin": "not recorded"}
     steps = gan.step
-    penalties = [*gan.penalties, *gan.g_penalties]
+    terms = gan.terms
     kind = "unconditional" if gan.num_classes is None else f"conditional on {gan.num_classes} classes"
     stand_in = f" (standing in for {data['fallback_for']})" if data.get("fallback_for") else ""
     seen = "not recorded" if batch_size is None else f"{steps * batch_size:,} ({steps:,} steps of {batch_size})"
@@ -154,7 +156,7 @@ def write_card(path, gan, *, data=None, command=None, batch_size=None, scores=()
         f"| Images seen | {seen} |",
         f"| Seed | {gan.seed} |",
         f"| Loss | {_describe(gan.loss)} |",
-        *([f"| Penalties | {', '.join(_describe(penalty) for penalty in penalties)} |"] if penalties else []),
+        *([f"| Terms | {', '.join(_describe(term) for term in terms)} |"] if terms else []),
         *([f"| Augmentation | {_describe(gan.augment)} |"] if gan.augment else []),
         f"| Weights | generator {_parameters(gan.generator):,}, discriminator {_parameters(gan.discriminator):,}; "
         f"the generator's moving average ({_average(gan)}) is exported |",

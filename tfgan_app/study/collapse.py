@@ -7,19 +7,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfgan_app.checkpoints import CheckpointError
+from tfgan_app.base.errors import CheckpointError, TrainingCollapsed
 from tfgan_app.losses import Minimax, NonSaturating
 from tfgan_app.metrics.extractors import load_extractor
 from tfgan_app.schedules import has_schedule
 
-__all__ = ["ROLLBACK_FACTOR", "CollapseGuard", "TrainingCollapsed"]
+__all__ = ["ROLLBACK_FACTOR", "CollapseGuard"]
 
 # Of the learning rates, at each rollback.
 ROLLBACK_FACTOR = 0.5
-
-
-class TrainingCollapsed(Exception):  # noqa: N818  # said like a diagnosis, as `Stopped` is
-    """Training failed in a way that the guard was told to stop at."""
 
 
 class CollapseGuard(keras.callbacks.Callback):

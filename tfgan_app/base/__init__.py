@@ -1,0 +1,1 @@
+"""What everything stands on, and which imports none of the rest."""

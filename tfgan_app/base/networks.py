@@ -1,0 +1,52 @@
+"""What is done with any Keras network: called with a list of inputs, copied to float32, told of an update."""
+
+import contextlib
+
+import keras
+
+__all__ = ["apply", "call_hooks", "float32_copy", "in_float32"]
+
+
+def apply(network, inputs, training=False):
+    """Returns a functional model's outputs for a list of tensors, one for each of its inputs in their order."""
+    # A Sequential model has no structure of inputs.
+    structure = network.inputs[0] if isinstance(network, keras.Sequential) else network.input
+    return network(keras.tree.pack_sequence_as(structure, inputs), training=training)
+
+
+def call_hooks(network, name):
+    """Calls the method `name()` of every layer of a network that has one."""
+    for layer in network._flatten_layers():
+        if hasattr(layer, name):
+            getattr(layer, name)()
+
+
+@contextlib.contextmanager
+def in_float32(network):
+    """Lets a network's layers compute in float32 as long as the block lasts, whatever their policy."""
+    layers = list(network._flatten_layers())
+    policies = [layer.dtype_policy for layer in layers]
+    try:
+        for layer in layers:
+            layer.dtype_policy = "float32"
+        yield
+    finally:
+        for layer, policy in zip(layers, policies, strict=True):
+            layer.dtype_policy = policy
+
+
+def float32_copy(network):
+    """Returns a copy of a functional model, weights included, that computes in float32.
+
+    The EMA generator and exported networks are such copies: a score or an export must not depend on the precision
+    that training happened to use.
+    """
+
+    def convert(layer):
+        return layer.__class__.from_config({**layer.get_config(), "dtype": "float32"})
+
+    copy = keras.models.clone_model(network, clone_function=convert, recursive=True)
+    # Or the model as a whole would round its inputs.
+    copy.dtype_policy = "float32"
+    copy.set_weights(network.get_weights())
+    return copy
