@@ -27,6 +27,7 @@ _MODULES = (
     "models",
     "optimizers",
     "pictures",
+    "runs",
     "schedules",
     "study",
     "terms",
