@@ -35,7 +35,7 @@ from tfgan_app.data.steps import share_batches
 from tfgan_app.export.saved_model import export_gan, exported_step
 from tfgan_app.metrics import FrechetDistance
 from tfgan_app.metrics.extractors import FeatureExtractor, load_extractor, shipped_for
-from tfgan_app.runs.build import build_gan, open_split, open_split_like, peek, set_learning_rates
+from tfgan_app.runs.build import ImageShape, build_gan, open_split, open_split_like, peek, set_learning_rates
 from tfgan_app.runs.record import BEST, Run
 from tfgan_app.runs.settings import Settings
 from tfgan_app.schedules import has_schedule
@@ -72,7 +72,7 @@ class Trained:
 @takes(Settings)
 def train(
     *,
-    say: Callable[[str], object] = lambda text: None,
+    say: Callable[[str], object] | None = None,
     stream: TextIO | None = None,
     command: str | None = None,
     **settings: Any,
@@ -140,20 +140,20 @@ class Session:
     def __init__(
         self,
         settings: Settings,
-        say: Callable[[str], object] = lambda text: None,
+        say: Callable[[str], object] | None = None,
         stream: TextIO | None = None,
         command: str | None = None,
     ) -> None:
-        self.say, self.stream = say, stream
+        self.say: Callable[[str], object] = say or (lambda text: None)
+        self.stream = stream
         self.command = command or _call(settings)
-        self.strategy = build_strategy(settings.strategy, say)
+        self.strategy = build_strategy(settings.strategy, self.say)
         self.chief = is_chief(self.strategy)
         replicas = self.strategy.num_replicas_in_sync
         if settings.batch_size % replicas:
             raise UsageError(
                 f"`batch_size={settings.batch_size}` must be a multiple of the {replicas} devices that share it."
             )
-        keras.utils.set_random_seed(settings.seed)
         if settings.deterministic:
             tf.config.experimental.enable_op_determinism()
         self.run = Run(settings.run_dir)
@@ -223,7 +223,7 @@ class Session:
             self._check_enough(self.extractor)
         with self.strategy.scope():
             metrics = [FrechetDistance(self.extractor, reference=self._validation())] if self.extractor else []
-            self.gan = build_gan(settings, self.images.image_shape, self.images.num_classes, metrics=metrics)
+            self.gan = self._build(self.images.image_shape, self.images.num_classes, metrics=metrics)
         scored = ""
         if self.extractor:
             every = settings.score_every or self._epochs_to_a_score()
@@ -240,6 +240,11 @@ class Session:
             # Constant learning rates are part of the optimizers' state; those asked for now take its place.
             set_learning_rates(self.gan, settings, ROLLBACK_FACTOR ** len(self.run.rollbacks))
             self.say(f"Going on from step {self.gan.step} ({restored}).")
+
+    def _build(self, image_shape: ImageShape, num_classes: int | None, **compile_arguments: Any) -> AdversarialModel:
+        # Not before, so that the first weights are those of the seed, whatever has been loaded.
+        keras.utils.set_random_seed(self.settings.seed)
+        return build_gan(self.settings, image_shape, num_classes, **compile_arguments)
 
     def _open_test(self) -> ImageSet:
         try:
@@ -495,7 +500,7 @@ class Session:
         """
         settings = self.settings
         image_shape, num_classes = peek(settings)
-        gan = build_gan(settings, image_shape, num_classes)
+        gan = self._build(image_shape, num_classes)
         self.say(flagfile(settings).rstrip("\n"))
         for network in (gan.generator, gan.discriminator):
             network.summary(print_fn=lambda text: self.say(text.rstrip("\n")))

@@ -97,13 +97,6 @@ class Settings(Table):
     mixed_precision: str = row(
         "auto", "Precision; auto goes by the hardware.", one_of=("auto", "none", "bfloat16", "float16")
     )
-    precision: str | None = row(
-        None,
-        "What `mixed_precision` came to on the machine that the run began on.",
-        one_of=("none", "bfloat16", "float16"),
-        fixed=True,
-        flag=False,
-    )
     jit_compile: str = row(
         "auto", "Compile with XLA; auto: where it makes this model faster.", one_of=("auto", "true", "false")
     )
@@ -130,6 +123,13 @@ class Settings(Table):
         one_of=("ignore", "warn", "stop", "rollback"),
     )
     run_dir: str = row(None, "The run's folder. Default: runs/MODEL_DATASET.")
+    precision: str | None = row(
+        None,
+        "What `mixed_precision` came to on the machine that the run began on.",
+        one_of=("none", "bfloat16", "float16"),
+        fixed=True,
+        flag=False,
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

