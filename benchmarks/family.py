@@ -99,7 +99,7 @@ def train(args):
     from tfgan_app.base.precision import choose_precision
     from tfgan_app.base.versions import versions
     from tfgan_app.metrics import FrechetDistance, load_extractor
-    from tfgan_app.study.receipts import GANFakes, score
+    from tfgan_app.study import SampledFakes, score
 
     (recipe,), (seed,) = args.recipes, args.seeds
     given = [f"--flagfile={cli.RECIPES / recipe}.flags", f"--seed={seed}"]
@@ -125,7 +125,7 @@ def train(args):
     batches = images.batches(settings["batch_size"], seed=seed)
     gan.fit(batches, steps_per_epoch=steps, callbacks=[clock], verbose=0, shuffle=False)
     extractor = load_extractor("fashion_mnist_cnn")
-    receipt = score(GANFakes(gan, 10_000, seed=0), test, [FrechetDistance(extractor)])
+    receipt = score(SampledFakes(gan, 10_000), test, [FrechetDistance(extractor)])
     if seed == 0:
         classes = gan.num_classes
         columns = classes if classes else 10

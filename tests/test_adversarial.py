@@ -223,7 +223,7 @@ def test_mixed_precision_trains_and_averages_in_float32(policy):
     exact.set_weights(gan.ema_generator.get_weights())
     latents = draw_latents(4, LATENT_DIM, (1, 2))
     expected = exact(latents)
-    for drawn in (gan.ema_generator(latents), gan(latents), gan.images_from(latents) * 2 - 1):
+    for drawn in (gan.ema_generator(latents), gan(latents), gan.generate(latents) * 2 - 1):
         np.testing.assert_allclose(drawn, expected, atol=1e-6)
 
 

@@ -24,6 +24,7 @@ _MODULES = (
     "layers",
     "losses",
     "metrics",
+    "modalities",
     "models",
     "optimizers",
     "pictures",

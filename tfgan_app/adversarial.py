@@ -205,9 +205,7 @@ class AdversarialModel(keras.Model):
             raise ValueError(f"Each term must have a `name` of its own. Received: {names[4:]}")
         for term in self.terms:
             if term.player not in ("generator", "discriminator"):
-                raise ValueError(
-                    f"A term's `player` is generator or discriminator. Received: {term.player} ({term.name})"
-                )
+                raise ValueError(f"`player` of {term.name} must be generator or discriminator. Received: {term.player}")
         self._loss_trackers = [keras.metrics.Mean(name=name) for name in names]
         self._scores = list(metrics or ())
         self._compile_arguments = chosen

@@ -18,7 +18,7 @@ import tensorflow as tf
 from absl import logging
 from PIL import Image
 
-from tfgan_app import pictures
+from tfgan_app.base import pictures
 from tfgan_app.base.errors import CheckpointError
 from tfgan_app.base.files import reason, written_whole
 
@@ -60,10 +60,10 @@ class SampleGrid(keras.callbacks.Callback):
         self.rows, self.columns, self.seed = rows, columns, seed
 
     def on_epoch_end(self, epoch, logs=None):
-        images = self.model.sample(self.rows * self.columns, self.seed)
+        picture = self.model.picture(self.rows * self.columns, self.columns, self.seed)
         path = self.directory / f"step_{self.model.step:08d}.png"
         with _writing(path):
-            pictures.save_png(path, pictures.grid(images, self.columns))
+            pictures.save_png(path, picture)
 
     def on_train_end(self, logs=None):
         frames, film = [], self.directory / "samples.gif"

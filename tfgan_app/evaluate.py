@@ -95,7 +95,7 @@ def _report(source, fakes, real, extractor, receipt):
     from tfgan_app.study.report import write_report
 
     images, labels = real.first(min(_REPORTED, receipt["fake"]["used"]))
-    images, samples = (images + 1.0) / 2.0, np.asarray(fakes.batch(0, len(images), labels))
+    samples = np.asarray(fakes.batch(0, len(images), labels))
     train, memorisation = source.open_train(), None
     if train is not None:
         memorisation = examine(samples, images, train, extractor)
@@ -106,9 +106,10 @@ def _report(source, fakes, real, extractor, receipt):
         receipt=receipt,
         samples=samples,
         real=images,
+        modality=real.modality,
         extractor=extractor,
         memorisation=memorisation,
-        gan=source.gan,
+        sampler=source.gan,
         history=source.history,
     )
 
@@ -148,9 +149,9 @@ class _Source:
 
     def fakes(self, num_images):
         """Returns so many fakes as `tfgan_app.study.receipts.score` takes them."""
-        from tfgan_app.study.receipts import GANFakes
+        from tfgan_app.study import SampledFakes
 
-        return GANFakes(self.gan, num_images, flags.FLAGS.seed, flags.FLAGS.truncation)
+        return SampledFakes(self.gan, num_images, flags.FLAGS.seed, flags.FLAGS.truncation)
 
     def open_train(self):
         """Opens the images that the GAN was trained on, None where nothing tells which."""
@@ -228,7 +229,7 @@ class _Images(_Source):
         self.receipt = pathlib.Path("scores") / f"{pathlib.PurePath(path).stem}.json"
 
     def fakes(self, num_images):
-        from tfgan_app.study.receipts import ArrayFakes
+        from tfgan_app.study import ArrayFakes
 
         return ArrayFakes(self.images)
 

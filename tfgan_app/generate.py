@@ -37,7 +37,7 @@ def main(argv):
     """Carries out the command; returns its exit code."""
     import numpy as np
 
-    from tfgan_app import pictures
+    from tfgan_app.base import pictures
 
     out = pathlib.Path(flags.FLAGS.out)
     if out.suffix not in _ENDINGS:
@@ -58,12 +58,12 @@ def main(argv):
     try:
         if out.suffix == ".gif":
             walk = _walk(num, gan.latent_dim, seed, flags.FLAGS.frames)
-            frames = (gan.images_from(z, labels, truncation) for z in walk)
-            pictures.save_gif(out, [pictures.grid(frame, columns) for frame in frames], 12, scale)
+            frames = (gan.outputs(z, labels, truncation) for z in walk)
+            pictures.save_gif(out, [gan.modality.show(frame, columns) for frame in frames], 12, scale)
         elif out.suffix == ".png":
-            pictures.save_png(out, pictures.grid(gan.sample(num, seed, labels, truncation), columns), scale)
+            pictures.save_png(out, gan.picture(num, columns, seed, labels, truncation), scale)
         else:
-            images = np.round(255 * gan.sample(num, seed, labels, truncation)).astype(np.uint8)
+            images = gan.modality.store(gan.outputs(gan.latents(num, seed), labels, truncation)).numpy()
             if out.suffix == ".npz":
                 out.parent.mkdir(parents=True, exist_ok=True)
                 np.savez_compressed(out, images=images, **({} if labels is None else {"labels": labels}))

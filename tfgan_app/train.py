@@ -272,7 +272,8 @@ def _diagnosis(error, batch_size, replicas, checkpoints):
 
 def _fit(gan, settings, run, train, test, checkpoints, guard):
     """Trains to the last step, in epochs that end at multiples of `steps_per_epoch` and at the last step."""
-    from tfgan_app import callbacks, pictures
+    from tfgan_app import callbacks
+    from tfgan_app.base import pictures
     from tfgan_app.base.errors import TrainingCollapsed
     from tfgan_app.base.strategies import is_chief
     from tfgan_app.data.steps import share_batches
@@ -407,27 +408,25 @@ def _finish(gan, settings, run, train, test, extractor, command):
 
 
 def _export(gan, settings, run, train, test, extractor, command):
-    from tfgan_app import pictures
-    from tfgan_app.export.saved_model import export_gan
-    from tfgan_app.study.receipts import GANFakes, build_metrics, describe_score, score, write_receipt
+    from tfgan_app.base import pictures
+    from tfgan_app.study import SampledFakes, build_metrics, describe_score, score, summary, write_receipt
 
     receipts = []
     if extractor:
         step = gan.step
         facts = {"source": str(run.directory), "step": step, "checkpoint": "last", "weights": "EMA", "seed": 0}
-        fakes = GANFakes(gan, test.num_images, seed=0)
+        fakes = SampledFakes(gan, test.num_images)
         metrics = build_metrics(["fd"], extractor, test, fakes, test.num_images)
         receipts = [score(fakes, test, metrics, facts=facts)]
         write_receipt(run.directory / "scores" / f"step_{step:08d}.json", receipts[0])
     columns = pictures.columns(gan.num_classes)
-    pictures.save_png(run.directory / "saved_model" / "samples.png", pictures.grid(gan.sample(8 * columns), columns), 2)
-    folder = export_gan(
-        gan,
+    pictures.save_png(run.directory / "saved_model" / "samples.png", gan.picture(8 * columns, columns), 2)
+    folder = gan.export(
         run.directory / "saved_model" / "1",
         data=train.describe(),
         command=command,
         batch_size=settings["batch_size"] * gan.n_critic,
-        scores=receipts,
+        scores=[summary(receipt) for receipt in receipts],
         picture="samples.png",
     )
     for receipt in receipts:

@@ -1,7 +1,7 @@
 """What can go wrong, said in words for the person who asked.
 
-Messages name arguments as Python does, in backticks: `batch_size=64`. A command shows those that it has as flags, as
-`--batch_size=64`.
+Messages name arguments as Python does, in backticks: `batch_size=64`. A command shows those that it has as flags, with
+two dashes in front.
 """
 
 import re
@@ -39,7 +39,7 @@ class Error(Exception):
 
 
 def with_flags(message: str, flags) -> str:
-    """Returns a message whose arguments are written as flags, `--name=value`, where `flags` holds their names."""
+    """Returns a message whose arguments are written as flags, with dashes, where `flags` holds their names."""
 
     def written(found: re.Match) -> str:
         return f"--{found['name']}{found['rest']}" if found["name"] in flags else found[0]

@@ -21,7 +21,7 @@ class Precision(NamedTuple):
 
 
 def choose_precision(name):
-    """Resolves `--mixed_precision`.
+    """Resolves the name of a precision.
 
     Args:
         name: `none`, `bfloat16`, `float16` or `auto`.

@@ -11,8 +11,9 @@ from absl import logging
 
 from tfgan_app.base.errors import DataError, NotDownloadable, UnknownDataset, UnknownSplit
 from tfgan_app.data.files import open_array, open_folder
-from tfgan_app.data.image_set import ImageSet, to_float, to_uint8
+from tfgan_app.data.image_set import ImageSet
 from tfgan_app.data.named import open_named, open_prepared, peek_named
+from tfgan_app.modalities.images import to_float, to_uint8
 
 __all__ = [
     "DataError",

@@ -19,9 +19,10 @@ import requests
 import tensorflow as tf
 
 from tfgan_app.base.errors import DataError, NotDownloadable, UnknownDataset, UnknownSplit
-from tfgan_app.data.decoding import Header, Item, common_size, read_all, read_header, read_image
+from tfgan_app.data.decoding import Item, common_size, read_all
 from tfgan_app.data.image_set import ImageSet
-from tfgan_app.data.records import Opened, Streamed, decode_and_hold, fits_in_memory
+from tfgan_app.data.records import Opened, Streamed, decode_and_hold, fits_in_memory, labelled_images
+from tfgan_app.modalities.image_files import Header, read_header, read_image
 
 _LICENCES = {  # of datasets for which TFDS states none
     "celeb_a": "non-commercial research purposes only",
@@ -116,7 +117,7 @@ def _open_builder(builder: Any, name: str, split: str, image_size: int | None, c
             images, labels = parse(examples)
             return tf.ensure_shape(decode(images), (None, *shape)), labels
 
-        records = Streamed(serialized, parse_and_decode, count, shape)
+        records = Streamed(serialized, parse_and_decode, count, labelled_images(shape))
         opened = Opened(records, hashlib.sha256(repr(facts).encode()).hexdigest())
     return ImageSet(
         name=name,

@@ -9,6 +9,7 @@ from keras import layers
 
 from tfgan_app.base.precision import dtype_policy
 from tfgan_app.metrics.base import Buffer, ImageMetric
+from tfgan_app.modalities import Images
 
 __all__ = ["ClassificationAccuracyScore"]
 
@@ -36,6 +37,7 @@ class ClassificationAccuracyScore(ImageMetric):
         super().__init__(None, name, **kwargs)
         self.image_shape, self.num_classes = tuple(image_shape), num_classes
         self.num_images, self.steps, self.seed = num_images, steps, seed
+        self._images = Images(image_shape)
         shape = (num_images, *self.image_shape)
         self._real, self._fake = (Buffer(self, side, shape, "uint8") for side in ("real", "fake"))
         self._labels = Buffer(self, "labels", (num_images,), "int32")
@@ -53,7 +55,7 @@ class ClassificationAccuracyScore(ImageMetric):
     def update_state(self, real, fake, labels, sample_weight=None):
         """Adds images in [-1, 1] whose classes are `labels` `(batch,)`, of either side."""
         for kept, images in ((self._real, real), (self._fake, fake)):
-            kept.add(tf.round((tf.clip_by_value(images, -1.0, 1.0) + 1.0) * 127.5))
+            kept.add(self._images.store(images))
         self._labels.add(labels)
 
     def result(self):
@@ -65,7 +67,7 @@ class ClassificationAccuracyScore(ImageMetric):
         count, size = len(self._labels), 100
         if count < size:
             raise ValueError(f"{type(self).__name__} needs at least {size} images of each side. Received: {count}")
-        real, fake = (kept.array(np.float32) / 127.5 - 1.0 for kept in (self._real, self._fake))
+        real, fake = (self._images.encode(kept.array(np.uint8)).numpy() for kept in (self._real, self._fake))
         labels = self._labels.array(np.int32)
         with dtype_policy("float32"):
             network = _build_network(self.image_shape, self.num_classes, self.seed)

@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from tfgan_app.base.files import written_whole
 from tfgan_app.base.precision import dtype_policy
+from tfgan_app.modalities.images import to_levels
 
 __all__ = [
     "KERAS_RESIZER",
@@ -54,7 +55,7 @@ def module_inputs(images):
     which resizes no further what has its size. Nothing is rounded: generated images keep the precision that they were
     drawn in, as in TF-GAN.
     """
-    pixels = (images + 1.0) * 127.5
+    pixels = to_levels(images)
     resized = tf.raw_ops.ResizeBilinear(images=pixels, size=(SIZE, SIZE), align_corners=False, half_pixel_centers=False)
     return (resized - 128.0) / 128.0
 

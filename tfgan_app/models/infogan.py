@@ -5,7 +5,7 @@ import tensorflow as tf
 from keras import layers
 
 from tfgan_app.base.randomness import integers
-from tfgan_app.gan import GAN, check_images
+from tfgan_app.gan import GAN, check_samples
 from tfgan_app.layers import BatchNormalization
 from tfgan_app.models import dcgan
 from tfgan_app.optimizers import Adam
@@ -73,7 +73,8 @@ class InfoGAN(GAN):
 
     def unpack(self, data):
         images, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        return check_images(images), ()
+        check_samples(images)
+        return images, ()
 
     def draw(self, real, condition, seed):
         inputs = super().draw(real, condition, seed)

@@ -72,7 +72,7 @@ class Mixture:
         )
         gan = _Stacked(generator, discriminator, seeds)
         steps = method.compile(gan, setting, len(seeds))
-        points = tf.constant(self.sample(_NUM_TRAIN, 0).reshape(-1, 1, 1, 2))
+        points = tf.constant(self.sample(_NUM_TRAIN, 0))
 
         def batch(step):
             draws = [
@@ -98,7 +98,7 @@ class Mixture:
 
 
 def build_networks(seeds, packing=1, batch_norm=True, g_units=400, d_units=200):
-    """Returns stacked generators and discriminators, one of each for a seed: points are images `(1, 1, 2)`.
+    """Returns stacked generators and discriminators of points in the plane, one of each for a seed.
 
     A generator has four layers of `g_units` rectified units, a discriminator three of `d_units` maxout units, each the
     largest of five.
@@ -109,15 +109,15 @@ def build_networks(seeds, packing=1, batch_norm=True, g_units=400, d_units=200):
     for _ in range(4):
         x = StackedDense(g_units, next(layer_seeds), use_bias=not batch_norm)(x)
         x = layers.ReLU()(StackedBatchNormalization(len(seeds))(x) if batch_norm else x)
-    points = layers.Reshape((1, 1, 2))(StackedDense(2, next(layer_seeds))(x))
+    points = StackedDense(2, next(layer_seeds))(x)
     generator = keras.Model(latents, points, name="generator")
-    images = keras.Input((1, 1, 2), name="images")
-    x = layers.Flatten()(Pack(packing)(images))
+    points = keras.Input((2,), name="points")
+    x = Pack(packing)(points)
     for _ in range(3):
         x = layers.Reshape((d_units, 5))(StackedDense(5 * d_units, next(layer_seeds))(x))
         x = Maximum()(x)
     logits = StackedDense(1, next(layer_seeds))(x)
-    return generator, keras.Model(images, logits, name="discriminator")
+    return generator, keras.Model(points, logits, name="discriminator")
 
 
 class Maximum(layers.Layer):
@@ -148,7 +148,7 @@ class _Stacked(GAN):
         """Returns points `(seeds, num, 2)` of the generators' moving averages."""
         # Training counts its steps from 0.
         latents = self._latents(num, tf.constant([0, -1], tf.int64))
-        return np.asarray(self.ema_generator(latents, training=False)).reshape(len(self.seeds), num, 2)
+        return np.asarray(self.forward([latents])).reshape(len(self.seeds), num, 2)
 
     def _latents(self, num, seed):
         # Far from each other: a GAN's penalties draw by the seeds that follow its own.

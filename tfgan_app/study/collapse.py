@@ -155,7 +155,7 @@ class CollapseGuard(keras.callbacks.Callback):
         average = gan.ema_generator.get_weights()
         try:
             gan.ema_generator.set_weights(gan.generator.get_weights())
-            return gan.sample(self.num_samples, self.seed) * 2.0 - 1.0
+            return gan.outputs(gan.latents(self.num_samples, self.seed))
         finally:
             gan.ema_generator.set_weights(average)
 

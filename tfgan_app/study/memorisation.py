@@ -21,7 +21,7 @@ class Memorisation:
         copying: A `CopyingTest`.
         support: `SupportSize` of the samples.
         real_support: That of as many held-out images, by which to judge it.
-        neighbours: The training image nearest to each sample, `(num, height, width, channels)` in [0, 1].
+        neighbours: The training sample nearest to each, `(num, ...)` in the network's range.
         distances: How far they are, in features, `(num,)`.
         num_train: How many training images were searched.
     """
@@ -51,15 +51,15 @@ def examine(samples, held_out, train, extractor):
     """Looks for copies of training images, and for samples that repeat.
 
     Args:
-        samples: Generated images `(num, height, width, channels)` in [0, 1].
-        held_out: As many real images that the GAN was not trained on.
+        samples: Generated samples `(num, ...)` in the network's range.
+        held_out: As many real ones that the generator was not trained on.
         train: The `tfgan_app.data.ImageSet` of those that it was; read once, batch by batch.
         extractor: A `tfgan_app.metrics.FeatureExtractor`.
 
     Returns:
         A `Memorisation`.
     """
-    of_samples, of_held_out = (_features(extractor, images * 2.0 - 1.0) for images in (samples, held_out))
+    of_samples, of_held_out = (_features(extractor, images) for images in (samples, held_out))
     queries = np.concatenate([of_samples, of_held_out])
     distances = np.full(len(queries), np.inf)
     neighbours = np.zeros_like(samples)
@@ -68,7 +68,7 @@ def examine(samples, held_out, train, extractor):
         closer = found < distances
         distances[closer] = found[closer]
         closer = closer[: len(samples)]
-        neighbours[closer] = (images[indices[: len(samples)][closer]] + 1.0) / 2.0
+        neighbours[closer] = images[indices[: len(samples)][closer]]
     # Closer than this one in a hundred real images has another.
     threshold = float(np.percentile(nearest(of_held_out, of_held_out, others=True)[1], 1))
     of_fakes = distances[: len(samples)]

@@ -4,13 +4,10 @@ import datetime
 import json
 import math
 import pathlib
-from collections.abc import Iterator
 
-import numpy as np
 import tensorflow as tf
 
 from tfgan_app.base.files import check_object, read_object, written_whole
-from tfgan_app.base.latents import draw_latents, slerp
 from tfgan_app.base.versions import versions
 from tfgan_app.metrics.accuracy_score import ClassificationAccuracyScore
 from tfgan_app.metrics.classifier_score import ClassifierScore
@@ -23,8 +20,6 @@ from tfgan_app.observation import Observation
 
 __all__ = [
     "METRICS",
-    "ArrayFakes",
-    "GANFakes",
     "applicable",
     "build_metrics",
     "caution",
@@ -32,6 +27,7 @@ __all__ = [
     "describe_score",
     "read_receipt",
     "score",
+    "summary",
     "titles",
     "write_receipt",
 ]
@@ -83,65 +79,11 @@ def build_metrics(names, extractor, images, fakes, num_images):
     return [METRICS[name](extractor, images, min(num_images, _STORED)) for name in names]
 
 
-class GANFakes:
-    """The images of `gan.sample(num_images, seed)`, whatever the batches.
-
-    A conditional GAN, a `tfgan_app.GAN` or a `SavedGAN`, draws them with the labels of the real images.
-
-    Args:
-        gan: The GAN.
-        num_images: How many.
-        seed: As in `gan.sample`.
-        truncation: As in `gan.sample`.
-    """
-
-    def __init__(self, gan, num_images, seed, truncation=None):
-        self.gan, self.seed, self.truncation = gan, seed, truncation
-        self.labelled = bool(gan.num_classes and gan.supervised)
-        self.latent_dim = gan.latent_dim
-        self.latents = draw_latents(num_images, gan.latent_dim, (seed, 0))
-
-    def batch(self, start, stop, labels):
-        """Returns the images of a range, `(stop - start, height, width, channels)` in [0, 1]."""
-        return self._images(self.latents[start:stop], labels)
-
-    def nearby(self, start, stop, labels, epsilon):
-        """Returns two such batches, of latents `epsilon` apart on the way to others; see `PerceptualPathLength`."""
-        latents = self.latents[start:stop]
-        others = draw_latents(stop - start, self.latent_dim, (self.seed, start + 1))
-        return [self._images(z, labels) for z in (latents, slerp(latents, others, epsilon))]
-
-    def _images(self, latents, labels):
-        return self.gan.images_from(latents, labels if self.labelled else None, self.truncation)
-
-
-class ArrayFakes:
-    """Images that are drawn already.
-
-    Args:
-        images: Their `tfgan_app.data.ImageSet`. Labels that it may have are not looked at: nothing says that they were
-            asked for.
-    """
-
-    labelled, latent_dim = False, None
-
-    def __init__(self, images):
-        self.images = images
-        self._left: Iterator = iter(())
-
-    def batch(self, start, stop, labels):
-        """Returns the images of a range as `GANFakes.batch`; ranges come in order."""
-        if not start:
-            self._left = self.images.pairs(stop)
-        images, _ = next(self._left)
-        return (images[: stop - start] + 1.0) / 2.0
-
-
 def score(fakes, images, metrics, *, batch_size=250, num_images=None, facts=None, progress=None):
     """Scores generated images against a set of real ones.
 
     Args:
-        fakes: A `GANFakes` or `ArrayFakes`.
+        fakes: A `SampledFakes` or `ArrayFakes` of `tfgan_app.study`.
         images: The `tfgan_app.data.ImageSet` of real images, read in order.
         metrics: A list of `tfgan_app.metrics.ImageMetric`, of one extractor.
         batch_size: Images at a time.
@@ -164,7 +106,7 @@ def score(fakes, images, metrics, *, batch_size=250, num_images=None, facts=None
         labels = None if labels is None else labels[: len(real)]
         observation = Observation(
             real,
-            _to_range(fakes.batch(begin, done, labels)),
+            tf.constant(fakes.batch(begin, done, labels)),
             labels if fakes.labelled else None,
             _nearby(fakes, begin, done, labels) if fakes.latent_dim else None,
         )
@@ -192,11 +134,7 @@ def score(fakes, images, metrics, *, batch_size=250, num_images=None, facts=None
 
 
 def _nearby(fakes, start, stop, labels):
-    return lambda epsilon: [_to_range(images) for images in fakes.nearby(start, stop, labels, epsilon)]
-
-
-def _to_range(images):
-    return tf.constant(np.asarray(images, np.float32) * 2.0 - 1.0)
+    return lambda epsilon: [tf.constant(samples) for samples in fakes.nearby(start, stop, labels, epsilon)]
 
 
 # What scores are called where they are printed.
@@ -235,6 +173,17 @@ def describe_score(receipt):
     if "fd" in receipt["scores"] and (warning := caution(receipt["extractor"]["feature_dim"], used)):
         lines.append(warning)
     return "\n".join(lines)
+
+
+def summary(receipt):
+    """Returns what a model card says of a receipt's Frechet distance; see `tfgan_app.export.write_card`."""
+    return {
+        "dataset": receipt["real"]["name"],
+        "metric": f"Frechet distance ({receipt['extractor']['name']})",
+        "type": "frechet_distance",
+        "value": receipt["scores"]["fd"],
+        "text": " ".join(describe_score(receipt).splitlines()),
+    }
 
 
 def caution(feature_dim, num_images):

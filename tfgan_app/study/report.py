@@ -7,8 +7,9 @@ import pathlib
 
 import numpy as np
 
-from tfgan_app import pictures
-from tfgan_app.base.latents import draw_latents, slerp
+from tfgan_app.base import pictures
+from tfgan_app.base.latents import slerp
+from tfgan_app.modalities import Images
 from tfgan_app.study.receipts import describe_protocol, titles
 
 __all__ = ["power_spectrum", "write_report"]
@@ -23,18 +24,21 @@ td:first-child, th:first-child { text-align: left; } .note { color: #555; font-s
 """
 
 
-def write_report(folder, *, title, receipt, samples, real, extractor=None, memorisation=None, gan=None, history=None):
+def write_report(
+    folder, *, title, receipt, samples, real, modality, extractor=None, memorisation=None, sampler=None, history=None
+):
     """Writes `index.html`, which needs no other file, and the pictures in it as PNG files.
 
     Args:
         folder: Where to; made if missing.
         title: The page's heading.
         receipt: Of `tfgan_app.study.receipts.score`.
-        samples: Generated images `(num, height, width, channels)` in [0, 1].
-        real: As many held-out real images.
+        samples: Generated samples `(num, ...)` in the network's range.
+        real: As many held-out real ones.
+        modality: What they are.
         extractor: A `FeatureExtractor`; where it is a classifier there is a table by class.
         memorisation: What `tfgan_app.study.memorisation.examine` found of the samples, for the nearest training images.
-        gan: A `GAN` or `SavedGAN`, for interpolation.
+        sampler: What drew them, for interpolation.
         history: Path of a run's `metrics.csv`, for curves.
 
     Returns:
@@ -44,9 +48,9 @@ def write_report(folder, *, title, receipt, samples, real, extractor=None, memor
     folder.mkdir(parents=True, exist_ok=True)
     page = _Page(folder, title)
     page.add("Scores", _table(("", "value"), titles(receipt)), f"With {describe_protocol(receipt)}.")
-    columns = pictures.columns(gan and gan.num_classes)
-    page.picture("Samples", "samples", pictures.grid(samples[: 8 * columns], columns), "The first, not chosen.")
-    page.picture("Real images", "real", pictures.grid(real[: 4 * columns], columns), "Held out from training.")
+    columns = pictures.columns(sampler and sampler.num_classes)
+    page.picture("Samples", "samples", modality.show(samples[: 8 * columns], columns), "The first, not chosen.")
+    page.picture("Real images", "real", modality.show(real[: 4 * columns], columns), "Held out from training.")
     if extractor is not None and extractor.num_logits is not None:
         page.add("By class", _by_class(receipt, extractor, samples, real), _CLASSES_NOTE)
     if history is not None and pathlib.Path(history).exists():
@@ -57,11 +61,12 @@ def write_report(folder, *, title, receipt, samples, real, extractor=None, memor
         if scores:
             page.chart("Scores by step", "scores", _curves(rows, scores), "On held-out images.")
     if memorisation is not None:
-        sheet = _neighbours(samples, memorisation)
+        sheet = _neighbours(samples, memorisation, modality)
         page.picture("Nearest training images", "neighbours", sheet, _verdict(memorisation))
-    if gan is not None:
-        page.picture("Interpolation", "interpolation", _interpolation(gan), "On great circles between two latents.")
-    page.chart("Spectrum", "spectrum", _spectrum(samples, real), _SPECTRUM_NOTE)
+    if sampler is not None:
+        page.picture("Interpolation", "interpolation", _interpolation(sampler), "On great circles between two latents.")
+    if isinstance(modality, Images):
+        page.chart("Spectrum", "spectrum", _spectrum(modality.decode(samples), modality.decode(real)), _SPECTRUM_NOTE)
     return page.write()
 
 
@@ -106,7 +111,7 @@ _CLASSES_NOTE = (
 def _by_class(receipt, extractor, samples, real):
     shares = []
     for images in (real, samples):
-        found = np.argmax(extractor.outputs(images * 2.0 - 1.0)["logits"], axis=1)
+        found = np.argmax(extractor.outputs(images)["logits"], axis=1)
         shares.append(np.bincount(found, minlength=extractor.num_logits) / len(images))
     names = receipt["real"].get("class_names") or []
     distances = [receipt["scores"].get(f"intra_fd_{index}") for index in range(extractor.num_logits)]
@@ -156,13 +161,13 @@ def _curves(rows, names):
     return _finished(figure, axes, "step")
 
 
-def _neighbours(samples, memorisation):
+def _neighbours(samples, memorisation, modality):
     """Returns a grid: the first ten samples over their neighbours, then the ten samples nearest to theirs."""
     suspects = np.argsort(memorisation.distances)[:10]
     rows = [
         pictures_of[chosen] for chosen in (slice(10), suspects) for pictures_of in (samples, memorisation.neighbours)
     ]
-    return pictures.grid(np.concatenate(rows), 10)
+    return modality.show(np.concatenate(rows), 10)
 
 
 def _verdict(memorisation):
@@ -181,13 +186,12 @@ def _estimate(support):
     return f"{support.estimate:,.0f}" if support.duplicates else "unbounded, no two are alike"
 
 
-def _interpolation(gan, rows=6, steps=10):
-    start, end = (draw_latents(rows, gan.latent_dim, (seed, 0)) for seed in (1, 2))
-    labels = None if gan.num_classes is None else np.arange(rows) % gan.num_classes
-    frames = [
-        gan.images_from(slerp(start, end, part), labels) for part in np.linspace(0.0, 1.0, steps, dtype=np.float32)
-    ]
-    return pictures.grid(np.stack(frames, axis=1).reshape(-1, *frames[0].shape[1:]), steps)
+def _interpolation(sampler, rows=6, steps=10):
+    start, end = (sampler.latents(rows, seed) for seed in (1, 2))
+    labels = None if sampler.num_classes is None else np.arange(rows) % sampler.num_classes
+    parts = np.linspace(0.0, 1.0, steps, dtype=np.float32)
+    frames = [sampler.outputs(slerp(start, end, part), labels) for part in parts]
+    return sampler.modality.show(np.stack(frames, axis=1).reshape(-1, *frames[0].shape[1:]), steps)
 
 
 _SPECTRUM_NOTE = (

@@ -1,0 +1,61 @@
+"""Where the generated samples of a score come from: drawn by a sampler, or drawn already."""
+
+from collections.abc import Iterator
+
+from tfgan_app.base.latents import draw_latents, slerp
+
+__all__ = ["ArrayFakes", "SampledFakes"]
+
+
+class SampledFakes:
+    """The samples of `sampler.sample(num, seed)` in the network's range, whatever the batches.
+
+    A conditional sampler draws them with the labels of the real samples.
+
+    Args:
+        sampler: A `tfgan_app.sampler.Sampler`: a GAN, or a loaded one.
+        num: How many.
+        seed: As in `Sampler.sample`.
+        truncation: As in `Sampler.sample`.
+    """
+
+    def __init__(self, sampler, num, seed=0, truncation=None):
+        self.sampler, self.seed, self.truncation = sampler, seed, truncation
+        self.labelled = bool(sampler.num_classes and sampler.supervised)
+        self.latent_dim = sampler.latent_dim
+        self.latents = sampler.latents(num, seed)
+
+    def batch(self, start, stop, labels):
+        """Returns the samples of a range, `(stop - start, ...)`."""
+        return self._outputs(self.latents[start:stop], labels)
+
+    def nearby(self, start, stop, labels, epsilon):
+        """Returns two such batches, of latents `epsilon` apart on the way to others; see `PerceptualPathLength`."""
+        latents = self.latents[start:stop]
+        others = draw_latents(stop - start, self.latent_dim, (self.seed, start + 1))
+        return [self._outputs(z, labels) for z in (latents, slerp(latents, others, epsilon))]
+
+    def _outputs(self, latents, labels):
+        return self.sampler.outputs(latents, labels if self.labelled else None, self.truncation)
+
+
+class ArrayFakes:
+    """Samples that are drawn already.
+
+    Args:
+        images: Their `tfgan_app.data.ImageSet`. Labels that it may have are not looked at: nothing says that they were
+            asked for.
+    """
+
+    labelled, latent_dim = False, None
+
+    def __init__(self, images):
+        self.images = images
+        self._left: Iterator = iter(())
+
+    def batch(self, start, stop, labels):
+        """Returns the samples of a range as `SampledFakes.batch`; ranges come in order."""
+        if not start:
+            self._left = self.images.pairs(stop)
+        samples, _ = next(self._left)
+        return samples[: stop - start]
