@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfgan_app import losses
 from tfgan_app.base.networks import apply, call_hooks, float32_copy, in_float32
+from tfgan_app.base.randomness import stream
 from tfgan_app.base.replicas import num_replicas
 from tfgan_app.data import steps
 from tfgan_app.observation import Observation
@@ -280,7 +281,7 @@ class AdversarialModel(keras.Model):
             update = self.iterations * self.n_critic + index
             real, condition = self.unpack(steps.minibatch(data, index, self.n_critic))
             with tf.GradientTape() as g_tape:
-                play = self.play(real, condition, self._seeds(0, update))
+                play = self.play(real, condition, self._seed("latents", update))
 
             call_hooks(self.discriminator, "begin_update")
             constant = _detached(play)
@@ -391,9 +392,9 @@ class AdversarialModel(keras.Model):
             return [tf.zeros(variable.shape, variable.dtype) for variable in variables]
 
         found = []
-        for index, term in enumerate(self._terms_of(player, apart=True)):
+        for term in self._terms_of(player, apart=True):
             # A record without outputs: what the term asks for is computed on its own tape.
-            own = dataclasses.replace(play, seed=self._seeds(2 + index, update))
+            own = dataclasses.replace(play, seed=self._seed(term.name, update))
             evaluated = functools.partial(evaluate, term, own)
             # A term of every update needs no branch. The gradients are taken inside it, as XLA compiles anew at each
             # step, or not at all, what a tape records across one.
@@ -406,10 +407,11 @@ class AdversarialModel(keras.Model):
     def test_step(self, data):
         """Updates losses and metrics with a batch of real samples and as many fakes from the EMA generator."""
         real, condition = self.unpack(data)
-        play = self.play(real, condition, self._seeds(1, self._test_batches), training=False)
+        play = self.play(real, condition, self._seed("test latents", self._test_batches), training=False)
         self.discriminator_loss(play)
         self.generator_loss(play)
-        observation = self.observation(real, play.fake, condition, play.inputs, self._seeds(2, self._test_batches))
+        seed = self._seed("test", self._test_batches)
+        observation = self.observation(real, play.fake, condition, play.inputs, seed)
         for score in self._scores:
             score.observe(observation)
         self._test_batches.assign_add(1)
@@ -447,8 +449,9 @@ class AdversarialModel(keras.Model):
     def _add_counter(self, name):
         return self.add_weight(name=name, shape=(), dtype="int64", initializer="zeros", trainable=False)
 
-    def _seeds(self, stream, count):
-        return tf.stack([tf.constant(self.seed + stream, tf.int64), tf.convert_to_tensor(count)])
+    def _seed(self, name, count):
+        """Returns the seed of draw `count` of the model's stream of a name."""
+        return stream([tf.constant(self.seed, tf.int64), tf.cast(count, tf.int64)], name)
 
     def _track(self, **values):
         for tracker in self._loss_trackers:

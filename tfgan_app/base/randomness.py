@@ -4,12 +4,13 @@ Only TensorFlow's integers, named by their algorithm, are equal everywhere, so t
 """
 
 import math
+import zlib
 
 import tensorflow as tf
 
 from tfgan_app.base import replicas
 
-__all__ = ["integers", "next_seed", "normal", "uniform"]
+__all__ = ["integers", "next_seed", "normal", "stream", "uniform"]
 
 # Philox counts blocks of four integers (Salmon et al. 2011, https://doi.org/10.1145/2063384.2063405).
 _BLOCK = 4
@@ -18,6 +19,23 @@ _BLOCK = 4
 def next_seed(seed_generator):
     """Returns the next seed of a layer's `keras.random.SeedGenerator`."""
     return tf.cast(seed_generator.next(), tf.int64)
+
+
+def stream(seed, name):
+    """Returns the seed of a named stream of random numbers.
+
+    Streams of other names, or of seeds less than 2^31 apart, have nothing in common.
+
+    Args:
+        seed: Two integers, or a tensor of them: that of all streams, and the number of the draw.
+        name: What is drawn.
+
+    Returns:
+        An int64 tensor of two elements.
+    """
+    # Of 32 bits, above those that seeds differ in.
+    offset = zlib.crc32(name.encode()) << 31
+    return tf.cast(tf.stack(seed), tf.int64) + tf.constant([offset, 0], tf.int64)
 
 
 def uniform(shape, seed, whole=False):

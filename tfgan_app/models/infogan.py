@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-from tfgan_app.base.randomness import integers
+from tfgan_app.base.randomness import integers, stream
 from tfgan_app.gan import GAN, check_samples
 from tfgan_app.layers import BatchNormalization
 from tfgan_app.models import dcgan
@@ -78,10 +78,7 @@ class InfoGAN(GAN):
 
     def draw(self, real, condition, seed):
         inputs = super().draw(real, condition, seed)
-        # Another seed than the latents', or the code would be a function of them.
-        seed = seed + tf.constant([2**40, 0], tf.int64)
-        shape = (tf.shape(real)[0],)
-        return [*inputs, integers(shape, seed, self.num_classes)]
+        return [*inputs, integers((tf.shape(real)[0],), stream(seed, "categories"), self.num_classes)]
 
     def inherent_terms(self):
         weights = self.information, self.continuous_information

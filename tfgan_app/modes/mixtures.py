@@ -151,6 +151,5 @@ class _Stacked(GAN):
         return np.asarray(self.forward([latents])).reshape(len(self.seeds), num, 2)
 
     def _latents(self, num, seed):
-        # Far from each other: a GAN's penalties draw by the seeds that follow its own.
-        offsets = [tf.constant([1000 * own, 0], tf.int64) for own in self.seeds]
+        offsets = [tf.constant([own, 0], tf.int64) for own in self.seeds]
         return tf.concat([draw_latents(num, self.latent_dim, seed + offset) for offset in offsets], axis=0)
