@@ -10,7 +10,7 @@ images/s counts from the end of the first step, which traces the graph. The samp
 0, scored on 10 000 test images.
 
 Runs that the report holds already are not repeated, so an interrupted command goes on, and `--report_only` writes the
-pages anew: `docs/results.md` with every sample grid, and the table between its marks in README.md.
+page anew: `docs/results.md`, with the table and every sample grid.
 """
 
 import argparse
@@ -22,7 +22,7 @@ import sys
 import textwrap
 import time
 
-from processes import RunError, busy_fraction, call, machine, parse_result, write_between
+from processes import RunError, busy_fraction, call, machine, parse_result
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs" / "results"
@@ -49,11 +49,10 @@ RECIPES = {
     "sagan": "SAGAN",
     "biggan": "BigGAN",
 }
-MARKS = "<!-- family: made by benchmarks/family.py -->", "<!-- end of family -->"
 
 
 def benchmark(args):
-    """Runs what is missing, then writes the pages; returns the process's exit code."""
+    """Runs what is missing, then writes the page; returns the process's exit code."""
     path = RESULTS / "family.json"
     report = json.loads(path.read_text()) if path.exists() else {"runs": []}
     RESULTS.mkdir(parents=True, exist_ok=True)
@@ -69,7 +68,7 @@ def benchmark(args):
         report |= {"machine": machine(), "date": datetime.date.today().isoformat()}
         path.write_text(json.dumps(report, indent=1) + "\n")
         print(json.dumps(run), file=sys.stderr, flush=True)
-    write_pages(report)
+    write_page(report)
     return int(any("error" in run for run in report["runs"]))
 
 
@@ -163,7 +162,7 @@ def table(report):
         if runs:
             values = [[run["value"] for run in runs if run["images"] == images] for images in budgets]
             rate = max(run["images_per_second"] for run in runs)
-            cells = [f"[{name}](docs/results.md#{recipe})", *map(_mean, values), f"{rate:,.0f}"]
+            cells = [f"[{name}](#{recipe})", *map(_mean, values), f"{rate:,.0f}"]
             cells += [f"{runs[0][count]:,}" for count in ("g_parameters", "d_parameters")]
             order = [statistics.mean(part) if part else float("inf") for part in values]
             rows.append((runs[0]["conditional"], order, f"| {' | '.join(cells)} |"))
@@ -185,16 +184,15 @@ def _budgets(report):
     return sorted({run["images"] for run in report["runs"]})
 
 
-def write_pages(report):
-    """Writes docs/results.md, and the table into README.md between its marks."""
+def write_page(report):
+    """Writes docs/results.md."""
     if not report["runs"]:
         return
     notes = json.loads((RESULTS / "notes.json").read_text()) if (RESULTS / "notes.json").exists() else {}
-    caption = _caption(report)
     lines = [
         "# The family on Fashion-MNIST",
         "",
-        *caption,
+        *_caption(report),
         "",
         textwrap.fill(
             "The grids are the first samples of the first seed, not chosen, a grid for each number of images; of "
@@ -202,7 +200,7 @@ def write_pages(report):
             120,
         ),
         "",
-        table(report).replace("docs/results.md", ""),
+        table(report),
         "",
     ]
     for recipe, name in RECIPES.items():
@@ -215,7 +213,6 @@ def write_pages(report):
             pictures = [f"![Samples of {name}](results/{path.name})" for _, path in grids]
             lines += [f"| {' | '.join(pictures)} |", ""]
     PAGE.write_text("\n".join(lines))
-    write_between(ROOT / "README.md", MARKS, "\n".join([*caption, "", table(report)]))
 
 
 def _caption(report):
@@ -243,7 +240,7 @@ def parse_arguments(argv=None):
     parser.add_argument("--images", type=int, default=96_000, help="real images that each run sees")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--data_dir", help="where TFDS keeps prepared data sets")
-    parser.add_argument("--report_only", action="store_true", help="train nothing, write the pages")
+    parser.add_argument("--report_only", action="store_true", help="train nothing, write the page")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args(argv)
 
