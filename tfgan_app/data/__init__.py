@@ -55,8 +55,8 @@ def load(
         **source_options: `data_dir`, `manual_dir`, `image_size`, `channels` and `fallback` of `open_images`.
 
     Returns:
-        A finite `tf.data.Dataset` for each split. Elements are float32 images (B, H, W, C) in [-1, 1], or
-        `(images, labels)` with int32 labels (B,) when the dataset is labelled.
+        A finite `tf.data.Dataset` for each split. Elements are float32 images `(batch, height, width, channels)` in
+        [-1, 1], or `(images, labels)` with int32 labels `(batch,)` when the dataset is labelled.
 
     Raises:
         DataError: If the dataset cannot be used as asked.

@@ -64,8 +64,9 @@ def open_array(path: Path, split: str, image_size: int | None, channels: int | N
     """Opens an array of images.
 
     Args:
-        path: An .npy file, or an .npz file with 'images' and optionally integer 'labels' (N,). Images are
-            uint8, or floating point in [0, 1], of shape (N, H, W) or (N, H, W, C) with 1 or 3 channels.
+        path: An .npy file, or an .npz file with 'images' and optionally integer 'labels' `(num,)`. Images are
+            uint8, or floating point in [0, 1], of shape `(num, height, width)` or `(num, height, width, channels)` with
+            1 or 3 channels.
         split: "train", optionally with a slice.
         image_size: Height and width to crop and resize to, or None to keep the array's.
         channels: 1 or 3; by default those of the array.
@@ -148,7 +149,7 @@ def _open_items(items: list[Item], path: Path, image_size: int | None, channels:
     report_skipped(skipped, len(items), where)
 
     def read_or_next(index: int) -> tuple[np.ndarray, int]:
-        # What a header does not show, such as a truncated file, must not end a run days later.
+        # A fault that a header does not show, such as a truncated file, must not end a run days later.
         for item in itertools.chain(readable[index:], readable[:index]):
             with contextlib.suppress(Exception):
                 image = read(item.file)
@@ -167,7 +168,7 @@ def _open_items(items: list[Item], path: Path, image_size: int | None, channels:
 
 def _load_arrays(path: Path) -> dict[str, np.ndarray]:
     try:
-        if path.suffix == ".npy":  # stays on disk until its images are taken, which an .npz file cannot
+        if path.suffix == ".npy":  # can stay on disk until its images are taken, unlike an .npz file
             return {"images": np.load(path, mmap_mode="r", allow_pickle=False)}
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return dict(arrays)

@@ -16,13 +16,13 @@ from tfgan_app.modalities import Images, Modality
 class ImageSet:
     """Images of one split, and the facts about them that a run records.
 
-    Batches are float32 images (B, H, W, C) in [-1, 1], and `(images, labels)` with int32 labels (B,) when the
-    set is labelled.
+    Batches are float32 images `(batch, height, width, channels)` in [-1, 1], and `(images, labels)` with int32 labels
+    `(batch,)` when the set is labelled.
 
     Attributes:
         name: The dataset's name, or the name of the folder or file it was read from.
         split: The split as asked for, with its slice.
-        image_shape: (height, width, channels).
+        image_shape: `(height, width, channels)`.
         class_names: A name for each label, or None for an unlabelled set.
         licence: The licence of the images, as far as it is known.
         origin: Where the images come from: a URL or a few words.
@@ -70,7 +70,7 @@ class ImageSet:
             batch_size: Images in each batch; at most the number of images.
             seed: Any integer.
             start_step: How many batches to leave out.
-            part: `(index, parts)`: the part of each batch to return, of as many equal ones, and to decode no more.
+            part: `(index, parts)`: which of `parts` equal parts of each batch to return; the others are not decoded.
         """
         self._require_batch(batch_size)
         return self._finished(self.records.batches(batch_size, seed, start_step, part))

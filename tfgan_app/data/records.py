@@ -27,28 +27,28 @@ _PREFETCHED = 4  # batches
 # also rejects a seed for each index, which the raw operation takes.
 _ROUNDS = 16
 
-_ALIGNMENT = 64  # bytes, which TensorFlow demands of memory that it shares
+_ALIGNMENT = 64  # bytes; memory that TensorFlow shares begins at a multiple of it
 
 Shape = tuple[int, int, int]
 
-Part = tuple[int, int]  # its number, and how many equal ones a batch has
+Part = tuple[int, int]  # its number, and into how many equal parts a batch is split
 WHOLE: Part = (0, 1)
 
 
 class Records(Protocol):
-    """Samples in batches: datasets of a tree of tensors (B, ...).
+    """Samples in batches: datasets of a tree of tensors `(batch, ...)`.
 
     Attributes:
         count: How many there are.
-        spec: The `tf.TensorSpec`s of one sample, a tree. Of images: uint8 (H, W, C), and an int32 label, which is zero
-            where there is none.
+        spec: The `tf.TensorSpec`s of one sample, a tree. Of images: uint8 `(height, width, channels)`, and an int32
+            label, which is zero where there is none.
     """
 
     count: int
     spec: Any
 
     def batches(self, batch_size: int, seed: int, start_step: int, part: Part = WHOLE) -> tf.data.Dataset:
-        """Infinite, every sample once a pass, from batch `start_step` on; of each batch a part."""
+        """Endless batches, every sample once a pass, from batch `start_step` on; of each batch only `part`."""
 
     def one_pass(self, batch_size: int, seed: int) -> tf.data.Dataset:
         """One pass of full batches, in another order each time it is iterated."""
@@ -61,7 +61,7 @@ class Indexed:
     """Samples that can be fetched by number."""
 
     def __init__(self, fetch: Callable[[tf.Tensor], Any], count: int, spec: Any):
-        """Takes `fetch`, from indices (B,) to a batch of samples as `spec` has them."""
+        """Takes `fetch`, from indices `(batch,)` to a batch of samples as `spec` has them."""
         self.fetch = fetch
         self.count = count
         self.spec = spec
@@ -93,7 +93,7 @@ class Indexed:
 
     def _fetched(self, indices: tf.data.Dataset) -> tf.data.Dataset:
         options = tf.data.Options()
-        # TensorFlow rewrites a pipeline in a copy, images that `fetch` holds included.
+        # TensorFlow optimises a copy of the pipeline, which would hold the images of `fetch` once more.
         options.experimental_optimization.apply_default_optimizations = False
         return indices.map(self.fetch, num_parallel_calls=_PARALLEL_CALLS).with_options(options)
 
@@ -130,7 +130,7 @@ class Streamed:
         )
 
         def shuffled(pass_seed):
-            # With a global seed TensorFlow would compare this one, which is symbolic, in Python.
+            # With a global seed, `shuffle` would compare `pass_seed` in Python, which fails for a tensor.
             tf.compat.v1.get_default_graph().seed = None
             return self.encoded.shuffle(SHUFFLE_BUFFER, pass_seed, reshuffle_each_iteration=False)
 
@@ -176,7 +176,7 @@ def labelled_images(shape: Shape) -> tuple[tf.TensorSpec, tf.TensorSpec]:
 
 
 def hold(samples: Any, skipped: int = 0) -> Opened:
-    """Keeps a tree of arrays (N, ...) in memory.
+    """Keeps a tree of arrays `(num, ...)` in memory.
 
     The fingerprint is the SHA-256 of the shape of the first array, then of the bytes of all.
     """
@@ -217,7 +217,7 @@ def decode_and_hold(
 
 
 def fetch_with(read: Callable[[np.ndarray], Any], count: int, spec: Any) -> Indexed:
-    """Makes records of a Python function that takes indices (B,) and returns a tree of arrays as `spec` has them."""
+    """Makes records of a Python function from indices `(batch,)` to a tree of arrays as `spec` has them."""
     leaves = keras.tree.flatten(spec)
 
     def read_leaves(indices):

@@ -12,7 +12,9 @@ __all__ = ["Pack"]
 
 @keras.saving.register_keras_serializable("tfgan_app")
 class Pack(keras.layers.Layer):
-    """Joins m samples along the last axis: images `(batch, h, w, c)` -> `(batch // m, h, w, m * c)`.
+    """Joins m samples along the last axis.
+
+    `(batch, height, width, channels)` -> `(batch // m, height, width, m * channels)`.
 
     PacGAN, Lin et al. 2017, https://arxiv.org/abs/1712.04086, section 2: as the first layer of a discriminator it makes
     of any network one that judges m samples at once. Samples that do not fill a pack are left out.

@@ -10,7 +10,7 @@ from tfgan_app.metrics.extractors import ExtractorLike
 
 __all__ = ["KernelDistance", "kernel_distance"]
 
-# Rows of the kernel matrix at a time.
+# Rows of the kernel matrix that are computed at a time.
 _ROWS = 1000
 
 
@@ -62,7 +62,7 @@ class KernelDistance(StoredFeatures):
             raise ValueError(f"Subsets of {self.subset_size} images need as many of each side. Received: {fewest}")
         draws, values = np.random.RandomState(self.seed), []
         for _ in range(self.subsets):
-            # Fakes first, as torch-fidelity has them.
+            # Fakes are drawn first, as in torch-fidelity.
             chosen = [x[draws.choice(len(x), self.subset_size, replace=False)] for x in (fake, real)]
             values.append(kernel_distance(*chosen)[0])
         return float(np.mean(values)), error
@@ -76,11 +76,11 @@ def kernel_distance(first: np.ndarray, second: np.ndarray) -> tuple[float, float
     """Unbiased estimate of the squared maximum mean discrepancy with the kernel (x^T y / dim + 1)^3.
 
     Args:
-        first: Array `(n, dim)` with n of at least 2.
-        second: Array `(m, dim)`, likewise.
+        first: Array `(num, dim)` of at least 2 features.
+        second: Likewise; it may have another number of them.
 
     Returns:
-        `(value, error)`: the estimate, and its jackknife standard error (NaN where n or m is 2).
+        `(value, error)`: the estimate, and its jackknife standard error (NaN where a set has 2 features).
     """
     n, m = len(first), len(second)
     within_first, within_second = _row_sums(first, first, True), _row_sums(second, second, True)

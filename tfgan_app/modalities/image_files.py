@@ -29,7 +29,7 @@ class Header(NamedTuple):
 def read_header(file: File) -> Header:
     """Reads the size and kind of an image without decoding it."""
     with _open(file) as image:
-        # Asking a PNG for EXIF data decodes it whole, so that a PNG's rare orientation is not looked up here.
+        # A PNG is decoded whole to find its EXIF data, so its orientation, which is rare, is not looked up here.
         turned = image.format != "PNG" and image.getexif().get(ExifTags.Base.Orientation) in _TURNED
         height, width = image.size if turned else image.size[::-1]
         return Header(height, width, image.mode in _GREY_MODES)
@@ -54,7 +54,7 @@ def fit_image(image: Image.Image, channels: int, image_size: int | None = None) 
         image_size: Height and width of the result; None keeps the image's own.
 
     Returns:
-        uint8 array (H, W, channels).
+        A uint8 array `(height, width, channels)`.
     """
     image = ImageOps.exif_transpose(image)
     if image.mode == "F":

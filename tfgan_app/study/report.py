@@ -216,9 +216,10 @@ _SPECTRUM_NOTE = (
 
 
 def power_spectrum(images: Array) -> np.ndarray:
-    """Returns the mean power of images `(num, height, width, channels)` by frequency, an array `(min(h, w) // 2,)`.
+    """Returns the mean power of images `(num, height, width, channels)` by frequency.
 
-    The azimuthal average of equation 4 in Durall et al. 2020, https://arxiv.org/abs/2003.01826.
+    The azimuthal average of equation 4 in Durall et al. 2020, https://arxiv.org/abs/2003.01826, as an array of half the
+    shorter side.
     """
     grey = np.asarray(images, np.float64).mean(axis=3)
     power = np.mean(np.abs(np.fft.fft2(grey, norm="ortho")) ** 2, axis=0)
