@@ -32,8 +32,8 @@ class AdversarialModel(keras.Model):
     discriminator, then the generator's, each player with its own optimizer. The last generated batch serves
     both, as the generator does not change in between. After them the EMA generator moves towards the generator.
 
-    A player is one functional `keras.Model`, of as many networks as it likes: that of a generator and an encoder, or of
-    two discriminators whose logits are a dict. A sample is what the discriminator judges, any tree of tensors
+    A player is one functional `keras.Model`, which may join several networks: a generator and an encoder, or two
+    discriminators whose logits are a dict. A sample is what the discriminator judges, any tree of tensors
     `(batch, ...)`. What a player's loss holds beside the adversarial loss is a `tfgan_app.terms.Term`.
 
     Subclasses define what a batch is, what the generator is given and what is judged, in `unpack`, `draw` and `judged`,
@@ -52,8 +52,8 @@ class AdversarialModel(keras.Model):
         **kwargs: `name` and `dtype`, as in `keras.Model`.
     """
 
-    # Whether the discriminator judges each sample by itself: no layer of it normalises, packs or compares over a batch.
-    # Its update then passes real samples and fakes together: the same, in fewer and larger operations.
+    # Whether the discriminator judges each sample by itself, with no layer that normalises, packs or compares over a
+    # batch. Its update then passes real samples and fakes as one batch: the same, in fewer and larger operations.
     joint_pass = False
 
     def __init__(self, generator: keras.Model, discriminator: keras.Model, seed: int | None = None, **kwargs: Any):
@@ -66,7 +66,7 @@ class AdversarialModel(keras.Model):
         # Generator updates made so far, and batches seen by the current evaluation.
         self.iterations = self._add_counter("iterations")
         self._test_batches = self._add_counter("test_batches")
-        # The networks are built, and a GAN has no input of its own that Keras could build it from.
+        # Keras has nothing to build: the networks are built, and a GAN has no input of its own.
         self.built = True
 
     # What subclasses define.
@@ -183,7 +183,7 @@ class AdversarialModel(keras.Model):
         if "ema_decay" in given:
             own.pop("ema_half_life", None)
         if num_replicas() > 1:
-            # Keras's optimizers add gradients up over replicas in a way that XLA does not compile.
+            # XLA does not compile the way in which Keras's optimizers add gradients up over replicas.
             own = {name: value for name, value in own.items() if name != "jit_compile"}
         defaults = _defaults()
         chosen = {**defaults, **own, **given}
@@ -246,7 +246,7 @@ class AdversarialModel(keras.Model):
     def loss_state(self) -> list[keras.Variable]:
         """The variables of the losses' averages over an epoch, scalars.
 
-        Of several processes' none: all of them together would have to read one.
+        There are none where several processes train, as all of them would have to read a variable together.
         """
         if isinstance(self.distribute_strategy, tf.distribute.MultiWorkerMirroredStrategy):
             return []
@@ -364,7 +364,7 @@ class AdversarialModel(keras.Model):
         return self.augment(samples) if training and self.augment is not None else samples
 
     def _outputs(self, samples, condition, training):
-        # A discriminator without an input for the condition predicts it, if anything.
+        # Some discriminators have no input for the condition: they predict it, or do without.
         inputs = [*keras.tree.flatten(samples), *condition][: len(self.discriminator.inputs)]
         outputs = apply(self.discriminator, inputs, training)
         outputs = outputs if isinstance(outputs, dict) else {"logits": outputs}
@@ -401,11 +401,11 @@ class AdversarialModel(keras.Model):
 
         found = []
         for term in self._terms_of(player, apart=True):
-            # A record without outputs: what the term asks for is computed on its own tape.
+            # `replace` drops outputs that are computed already, so that the term computes its own on its own tape.
             own = dataclasses.replace(play, seed=self._seed(term.name, update))
             evaluated = functools.partial(evaluate, term, own)
-            # A term of every update needs no branch. The gradients are taken inside it, as XLA compiles anew at each
-            # step, or not at all, what a tape records across one.
+            # A term of every update needs no branch. A branch takes the gradients too: what a tape records across one,
+            # XLA compiles anew at each step, or not at all.
             due = update % term.interval == 0
             value, gradients = evaluated() if term.interval == 1 else tf.cond(due, evaluated, lambda: (0.0, zeros()))
             self._track(**{term.name: value})
@@ -450,7 +450,7 @@ class AdversarialModel(keras.Model):
         results = {tracker.name: tracker.result() for tracker in self._loss_trackers}
         strategy = tf.distribute.get_strategy()
         if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) and tf.distribute.get_replica_context():
-            # Keras takes the mean over workers along the first axis.
+            # Keras averages over workers along the first axis, which scalars lack.
             results = {name: tf.reshape(value, (1,)) for name, value in results.items()}
         return results
 
@@ -501,12 +501,12 @@ def _prepared_optimizer(optimizer, network):
     if not scaled and any(layer.compute_dtype == "float16" for layer in network._flatten_layers()):
         optimizer, scaled = keras.optimizers.LossScaleOptimizer(optimizer), True
     if scaled and num_replicas() > 1:
-        # Measured with Keras 3.15: an overflow on one replica alone is seen by none, and NaN reaches every weight.
+        # Measured with Keras 3.15: an overflow on one replica goes unnoticed, and NaN reaches every weight.
         raise ValueError(
             "float16 trains on one device: its loss scale does not hear of another replica's overflow. Take "
             "`mixed_precision=bfloat16` (the policy mixed_bfloat16), or `mixed_precision=none` (float32)."
         )
-    # Unbuilt slots are left out when Keras saves the model.
+    # Keras leaves unbuilt slots out when it saves the model.
     optimizer.build(network.trainable_variables)
     return optimizer
 
@@ -540,8 +540,8 @@ def _minimize(optimizer, network, tape, scaled_loss, more):
     for others in more:
         pairs = zip(gradients, others, strict=True)
         gradients = [other if gradient is None else gradient + other for gradient, other in pairs]
-    # Updates wait for every gradient. Keras joins them in one operation; TensorFlow drops the order of a variable's
-    # reads and updates where that operation implies it, then takes the operation apart, and updates are lost.
+    # Every update waits for all gradients, or updates are lost: Keras joins them in one operation, TensorFlow forgets
+    # the order of a variable's reads and updates as that operation implies it, and then takes the operation apart.
     with tf.control_dependencies([gradient for gradient in gradients if gradient is not None]):
         gradients = [None if gradient is None else tf.identity(gradient) for gradient in gradients]
     optimizer.apply(gradients, variables)

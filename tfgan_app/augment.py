@@ -103,7 +103,7 @@ def _random_translation(images, uniform):
 
 def _random_cutout(images, uniform):
     extent = [(size + 1) // 2 for size in images.shape[1:3]]
-    # Every centre is as probable, so the square may stick out.
+    # Every pixel is as likely to be the centre, so the rectangle may stick out.
     first = [-(part // 2) for part in extent]
     last = [size - part // 2 - part % 2 for size, part in zip(images.shape[1:3], extent, strict=True)]
     return cut_out(images, *map(_integer, uniform, first, last), *extent)
@@ -114,7 +114,7 @@ def _integer(uniform, low, high):
     return low + tf.cast(uniform * (high - low + 1), tf.int32)
 
 
-# By name: the transform and how many uniform numbers it needs.
+# The transforms by name, with how many uniform numbers each needs.
 _POLICIES = {"color": (_random_color, 3), "translation": (_random_translation, 2), "cutout": (_random_cutout, 2)}
 
 
@@ -122,7 +122,7 @@ def jitter_color(images, brightness, saturation, contrast):
     """Adds `brightness`, then scales by `saturation` about each pixel's mean, then by `contrast` about the image's."""
     brightness, saturation, contrast = (part[:, None, None] for part in (brightness, saturation, contrast))
     grey, rest = _luma_and_chroma(images)
-    # Of the three, brightness alone moves the image's mean.
+    # Neither saturation nor contrast moves the image's mean; brightness does.
     mean = tf.reduce_mean(images, (1, 2, 3))[:, None, None]
     return _mix(images, contrast * (grey + saturation * rest), brightness + (1.0 - contrast) * mean)
 
@@ -230,7 +230,7 @@ class AdaptiveAugment(Augment):
         self.color = color
         self.initial_p = initial_p
         self.p = self._add_state("p", initial_p)
-        # Since the last change of p: sum of the images' signs, number of images and of updates.
+        # Counted since the last change of p: the sum of the images' signs, the images and the updates.
         self._signs = self._add_state("signs")
         self._images = self._add_state("images")
         self._updates = self._add_state("updates")
@@ -238,13 +238,13 @@ class AdaptiveAugment(Augment):
 
     def _add_state(self, name, value=0.0):
         initializer = keras.initializers.Constant(value)
-        # Under tf.distribute, every replica holds the mean of what the replicas assign.
+        # Under tf.distribute every replica holds the mean of what all of them assign.
         return self.add_weight(
             name=name, shape=(), initializer=initializer, trainable=False, autocast=False, aggregation="mean"
         )
 
     def call(self, images: tf.Tensor) -> tf.Tensor:
-        # Drawn outside the branch, where the seed's state may change under any strategy.
+        # Drawn before the branch: inside it some strategies let no state change, not even the seed's.
         uniform = tf.transpose(self.draw_uniform((tf.shape(images)[0], _NUM_UNIFORM)))
         return tf.cond(self.p > 0, lambda: self._transform(images, uniform), lambda: tf.identity(images))
 
@@ -286,7 +286,7 @@ class AdaptiveAugment(Augment):
 
         x = tf.cast(images, tf.float32)
         height, width = images.shape[1:3]
-        # The paper's G <- M G, inverted: G^-1 <- G^-1 M^-1.
+        # `warp` takes the inverse, so the paper's G <- M G is G^-1 <- G^-1 M^-1 here.
         inverses = []
         if self.blit:
             flip = sometimes(integer(2))
@@ -298,7 +298,7 @@ class AdaptiveAugment(Augment):
                 translation(-tf.round(right * width), -tf.round(down * height)),
             ]
         if self.geometric:
-            # Then a rotation before or after the stretch happens with probability p.
+            # Of the two rotations, before and after the stretch, at least one happens with probability p.
             p_rotation = 1.0 - tf.sqrt(1.0 - self.p)
             scale = 2.0 ** sometimes(normal(0.2))
             before = sometimes(between(-math.pi, math.pi), p_rotation)
@@ -351,11 +351,11 @@ def _matrix(*rows):
 
 
 def _product(a, b):
-    # In full float32: a GPU's tf.matmul may round the factors to TF32, which moves pixels.
+    # Not by tf.matmul: a GPU may round its factors to TF32, which moves pixels.
     return tf.reduce_sum(a[:, :, :, None] * b[:, None, :, :], 2)
 
 
-# Low-pass filter of the symlet of 6 vanishing moments (Daubechies 1992, table 6.3).
+# The low-pass filter of the symlet with 6 vanishing moments (Daubechies 1992, table 6.3).
 _SYM6 = np.array(
     [
         *(0.015404109327027373, 0.0034907120842174702, -0.11799011114819057, -0.048311742585633),
@@ -381,7 +381,7 @@ def warp(images, inverse):
     rows, columns = (tf.constant(_upsampling(size), images.dtype) for size in (height, width))
     fine = tf.einsum("jw,bhwc->bhjc", columns, tf.einsum("ih,bhwc->biwc", rows, images))
 
-    # Positions (batch, [x, y], height, width) in the upsampled images.
+    # Where each pixel comes from in the upsampled images, x and y: `(batch, 2, height, width)`.
     last = tf.constant([2 * width - 2, 2 * height - 2], images.dtype)[:, None, None]
     x, y = (tf.range(1 - size, size, 2, images.dtype) for size in (width, height))
     linear, offset = inverse[:, :2, :2, None, None], inverse[:, :2, 2, None, None]

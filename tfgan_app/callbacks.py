@@ -161,7 +161,7 @@ class SaveCheckpoint(keras.callbacks.Callback):
 class ContinueEpoch(keras.callbacks.Callback):
     """Gives the first epoch of `fit` the averages of its losses that the GAN has at the moment.
 
-    For a GAN restored in the midst of an epoch; Keras starts every epoch from none.
+    For a GAN restored in the midst of an epoch; Keras starts every epoch without any.
 
     Args:
         gan: The GAN.
@@ -232,7 +232,7 @@ class StopOnSignal(keras.callbacks.Callback):
                 self._previous[signum] = signal.signal(signum, self._receive)
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        # The epoch's last step is followed by its validation and its checkpoint.
+        # Not after the epoch's last step: validation and a checkpoint are still to come, and `on_epoch_end` stops then.
         if batch + 1 != self.params["steps"]:
             self._stop()
 
@@ -250,7 +250,7 @@ class StopOnSignal(keras.callbacks.Callback):
 
     def _receive(self, signum, frame):
         self._received = signum
-        # First, as a second signal may follow at once.
+        # Before the message, as a second signal may follow at once.
         self.restore_handlers()
         print(f"\n{signal.Signals(signum).name}: finishing the step, then saving.", file=sys.stderr, flush=True)
 
@@ -271,7 +271,7 @@ class Progress(keras.callbacks.Callback):
         stream: Where to write; standard output by default.
     """
 
-    # Keras sorts logs by name; these come first, called as in the field's logs.
+    # Keras sorts logs by name. These are shown first, under the names that the field gives them.
     _NAMES = {"d_loss": "d_loss", "g_loss": "g_loss", "d_real": "D(x)", "d_fake": "D(G(z))"}  # noqa: RUF012
     _REFRESH_SECONDS = 0.25
 
@@ -283,7 +283,7 @@ class Progress(keras.callbacks.Callback):
         self._width = 0
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        # A run is several calls of `fit` where epochs are cut short.
+        # A run whose epochs are cut short calls `fit` several times; time counts from the first.
         if not self._began:
             self._began, self._first_step = time.monotonic(), self.model.step
             self._shown = 0.0
@@ -299,7 +299,7 @@ class Progress(keras.callbacks.Callback):
             self._show(logs, end="\r")
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        # Of the validation's logs only the scores: its losses say little more than those of training.
+        # The validation's losses say little more than those of training, so only its scores are shown.
         losses = {f"val_{name}" for name in self._NAMES}
         self._show({name: value for name, value in (logs or {}).items() if name not in losses}, end="\n")
 

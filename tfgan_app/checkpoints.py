@@ -69,7 +69,7 @@ class Checkpoints:
             for folder in self.directory.glob(f"step_*{PARTIAL}"):
                 shutil.rmtree(folder)
             self._write(partial, facts or {})
-            # Those that `restore` passed over, or that were rolled back, would count as the newest.
+            # Later checkpoints, which `restore` passed over or a rollback undid, would count as the newest.
             for folder in self.folders():
                 if _step(folder) >= self.gan.step:
                     shutil.rmtree(folder)
@@ -86,7 +86,7 @@ class Checkpoints:
         folder.mkdir(parents=True)
         _state(self.gan).write(str(folder / "state"))
         sums = {path.name: _sha256(path) for path in sorted(folder.iterdir())}
-        # Not among the variables, as how many there are goes by the devices.
+        # Kept apart from the variables, as their number depends on the devices.
         losses = [float(variable.numpy()) for variable in self.gan.loss_state]
         manifest = {"sha256": sums, "facts": facts, "losses": losses}
         (folder / _MANIFEST).write_text(json.dumps(manifest, indent=2))

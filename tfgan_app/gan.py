@@ -48,7 +48,7 @@ class GAN(AdversarialModel, Sampler):
     """
 
     def __new__(cls, *args, **kwargs):
-        # What it is built with is kept, so that a copy can be: no subclass lists its arguments again.
+        # The arguments are kept for `get_config`, so that no subclass lists its own again.
         gan = super().__new__(cls, *args, **kwargs)
         bound = inspect.signature(cls.__init__).bind(gan, *args, **kwargs)
         bound.apply_defaults()
@@ -188,7 +188,7 @@ class GAN(AdversarialModel, Sampler):
     def arguments(self) -> dict[str, Any]:
         """What the model was built with, by name; the seed is that which was drawn where none was given."""
         _, *names = self._bound.signature.parameters
-        # Files know lists alone.
+        # A config from a file has lists where tuples were given.
         given: dict[str, Any] = {
             name: tuple(x) if isinstance(x, list) else x for name, x in self._bound.arguments.items()
         }

@@ -36,7 +36,9 @@ class Adam(keras.optimizers.Adam):
     def beta_2(self, beta_2: Number) -> None:
         self._beta_2 = beta_2
 
-    def update_step(self, gradient: tf.Tensor, variable: keras.Variable, learning_rate: float | tf.Tensor) -> None:
+    def update_step(
+        self, gradient: tf.Tensor, variable: keras.Variable | tf.Variable, learning_rate: float | tf.Tensor
+    ) -> None:
         if self.amsgrad:
             super().update_step(gradient, variable, learning_rate)
             return
@@ -44,7 +46,7 @@ class Adam(keras.optimizers.Adam):
         step = tf.cast(self.iterations + 1, dtype)
         beta_1, beta_2 = tf.cast(self.beta_1, dtype), tf.cast(self.beta_2, dtype)
         tf.raw_ops.ResourceApplyAdam(
-            # Keras gives TensorFlow's variable, but its own where a test or a loop of one's own calls this.
+            # Keras's `apply` gives TensorFlow's variable, whoever else calls this Keras's.
             var=(variable.value if isinstance(variable, keras.Variable) else variable).handle,
             m=self._momentums[index].value.handle,
             v=self._velocities[index].value.handle,

@@ -16,15 +16,16 @@ __all__ = ["Sampler", "Signatures", "check_labels", "check_truncation"]
 
 _BATCH = 256
 
-# What an exported model can be asked, by name: a function of tensors that returns a dict of them, and their specs.
+# What an exported model can be asked, by name: a function of tensors that returns tensors by name, and the specs of its
+# arguments.
 Signatures = dict[str, tuple[Callable[..., dict[str, tf.Tensor]], list[tf.TensorSpec]]]
 
 
 class Sampler:
     """Base of what draws samples from latents, and labels where it is conditional.
 
-    Subclasses set the attributes and define `forward`. What is drawn is met in two forms: `outputs` in the network's
-    range, for what goes on computing with it, and decoded, for people (`sample`, `generate`).
+    Subclasses set the attributes and define `forward`. Samples come in two forms: in the network's range, to compute
+    with (`outputs`), and decoded, for people (`sample`, `generate`).
 
     Attributes:
         modality: What a sample is.

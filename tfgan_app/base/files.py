@@ -12,10 +12,10 @@ __all__ = ["PARTIAL", "PROGRAM", "PathLike", "check_object", "read_object", "rea
 
 PathLike: TypeAlias = str | os.PathLike[str]
 
-# Ending of what is not written to its end yet.
+# The ending of files and folders that are still being written.
 PARTIAL = ".partial"
 
-# Said of what is loaded from a SavedModel.
+# The warning when a SavedModel is loaded.
 PROGRAM = "%s is a program and runs with your rights: load it only if you trust where it is from."
 
 
@@ -74,7 +74,7 @@ def check_object(found: Any, **kinds: Any) -> None:
 
 def reason(error: BaseException) -> str:
     """Returns what an exception of the system or of TensorFlow says, as one line."""
-    # TensorFlow puts the place before the matter, and Keras a heading before both.
+    # TensorFlow says where an error happened before what it is, and Keras puts a heading before both.
     place = re.compile(r"\s|Graph execution error|Detected at |<stack traces|$")
     lines = [line for line in str(error).strip().splitlines() if not place.match(line)]
     return re.sub(r"^\{\{.*?\}\} ", "", lines[0]) if lines else type(error).__name__

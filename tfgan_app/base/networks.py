@@ -52,7 +52,7 @@ def float32_copy(network: keras.Model) -> keras.Model:
         return layer.__class__.from_config({**layer.get_config(), "dtype": "float32"})
 
     copy = keras.models.clone_model(network, clone_function=convert, recursive=True)
-    # Or the model as a whole would round its inputs.
+    # The model itself has a policy too, by which it would round its inputs.
     copy.dtype_policy = "float32"
     copy.set_weights(network.get_weights())
     return copy

@@ -30,16 +30,16 @@ def next_seed(seed_generator: keras.random.SeedGenerator) -> tf.Tensor:
 def stream(seed: Seed, name: str) -> tf.Tensor:
     """Returns the seed of a named stream of random numbers.
 
-    Streams of other names, or of seeds less than 2^31 apart, have nothing in common.
+    Streams that differ in name or seed have nothing in common, as long as seeds are less than 2^31 apart.
 
     Args:
-        seed: Two integers, or a tensor of them: that of all streams, and the number of the draw.
+        seed: Two integers, or a tensor of them: the seed of all streams, and the number of the draw.
         name: What is drawn.
 
     Returns:
         An int64 tensor of two elements.
     """
-    # Of 32 bits, above those that seeds differ in.
+    # The name's checksum has 32 bits. They go above the 31 bits in which seeds differ.
     offset = zlib.crc32(name.encode()) << 31
     return tf.cast(tf.stack(seed), tf.int64) + tf.constant([offset, 0], tf.int64)
 
@@ -48,8 +48,8 @@ def uniform(shape: Sequence[int | tf.Tensor], seed: Seed, whole: bool = False) -
     """Draws from the uniform distribution on (0, 1).
 
     Args:
-        shape: A tuple of integers and scalar tensors. In a step of several replicas, the first is that of a replica's
-            part of the batch, of which each draws its own: what all draw is what one would draw of the whole batch.
+        shape: A tuple of integers and scalar tensors. In a step of several replicas its first is the size of a
+            replica's part of the batch. Each replica draws its part of what one would draw for the whole batch.
         seed: Two integers, or a tensor of them.
         whole: Whether every replica draws the same instead.
 
@@ -61,7 +61,7 @@ def uniform(shape: Sequence[int | tf.Tensor], seed: Seed, whole: bool = False) -
         bits = tf.random.stateless_uniform(shape, seed, minval=None, maxval=None, dtype=tf.uint32, alg="philox")
     else:
         bits = _part(shape, seed, place)
-    # The upper 23 bits and a half: neither 0 nor 1 as a float32.
+    # The upper 23 bits plus a half are exact in float32, and never scale to 0 or 1.
     return (tf.cast(tf.bitwise.right_shift(bits, tf.constant(9, tf.uint32)), tf.float32) + 0.5) * 2.0**-23
 
 

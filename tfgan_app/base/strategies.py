@@ -9,7 +9,7 @@ from tfgan_app.base.errors import UsageError
 
 __all__ = ["LOST_WORKER", "build_strategy", "is_chief", "num_workers", "worker_index"]
 
-# What TensorFlow raises in the others where a worker is gone.
+# What TensorFlow raises in the remaining processes when a worker is gone.
 LOST_WORKER = (
     tf.errors.AbortedError,
     tf.errors.CancelledError,

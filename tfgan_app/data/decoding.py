@@ -13,7 +13,7 @@ from PIL import Image
 from tfgan_app.base.errors import DataError
 from tfgan_app.modalities.image_files import File, Header
 
-MAX_SKIPPED = 0.01  # of the images; beyond that, leaving images out would hide a fault of the dataset
+MAX_SKIPPED = 0.01  # share of the images; leaving out more would hide a fault of the dataset
 
 _CHUNK = 64  # images a thread decodes at a time
 
@@ -38,7 +38,7 @@ def read_all(read: Callable[[File], T], items: Iterable[Item]) -> Iterator[tuple
     chunks = iter(lambda: list(itertools.islice(items, _CHUNK)), [])
     workers = os.cpu_count() or 1
     with ThreadPoolExecutor(workers) as pool:
-        # A bounded number of chunks at a time: `pool.map` alone would first draw every item of a stream.
+        # Chunks go to the pool a bounded number at a time: `pool.map` alone would first draw every item of a stream.
         while window := list(itertools.islice(chunks, 4 * workers)):
             for results in pool.map(read_chunk, window):
                 yield from results

@@ -24,7 +24,7 @@ from tfgan_app.data.image_set import ImageSet
 from tfgan_app.data.records import Opened, Streamed, decode_and_hold, fits_in_memory, labelled_images
 from tfgan_app.modalities.image_files import Header, read_header, read_image
 
-_LICENCES = {  # of datasets for which TFDS states none
+_LICENCES = {  # of datasets whose licence TFDS does not state
     "celeb_a": "non-commercial research purposes only",
     "fashion_mnist": "MIT",
     "mnist": "CC BY-SA 3.0",
@@ -111,7 +111,7 @@ def _open_builder(builder: Any, name: str, split: str, image_size: int | None, c
     else:
         shards = [(Path(part.filename).name, part.skip, part.take) for part in split_info.file_instructions]
         facts = (info.full_name, info.dataset_size, shards, shape)
-        # Nothing to crop or to resize: no Python for each image.
+        # Images that are stored in this shape need no cropping or resizing, and so no Python for each.
         stored = info.features[key].shape == shape
         decode = functools.partial(_decode_as_stored, channels) if stored else functools.partial(_decode, read)
 
@@ -169,7 +169,8 @@ def _decode(read, images):
 
 
 def _decode_as_stored(channels, images):
-    # It decodes PNGs too, and JPEGs so as PIL does. tf.map_fn would take twice as long for small images.
+    # decode_jpeg takes PNGs too, and by this method decodes JPEGs as PIL does. tf.map_fn would take twice as long for
+    # small images.
     return tf.stack([tf.io.decode_jpeg(image, channels, dct_method="INTEGER_ACCURATE") for image in tf.unstack(images)])
 
 
@@ -257,7 +258,7 @@ def _archives(builder: Any) -> dict[str, Any]:
     """Returns what TFDS knows (file name, size) of the URLs that the dataset is downloaded from."""
     archives = builder.url_infos or {}
     config = builder.builder_config
-    # All configurations share one list; where their archives are named after them, one is enough.
+    # All configurations share one list of URLs. Those with this one's name are enough, where there are any.
     return {url: a for url, a in archives.items() if config and config.name in url} or archives
 
 
@@ -282,7 +283,7 @@ def _unreachable(urls: Iterable[str]) -> str | None:
 
     def probe(host: str | None, url: str) -> None:
         try:
-            # The body is not read. HEAD is not served everywhere.
+            # GET, without reading the body: not every host serves HEAD.
             with requests.get(url, stream=True, timeout=_CONNECT_SECONDS) as response:
                 response.raise_for_status()
             del failures[host]

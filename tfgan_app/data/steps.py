@@ -41,7 +41,7 @@ def grouped(x: Any, y: Any, batch_size: int | None, shuffle: bool, n_critic: int
     if size is None:
         size = len(_first(next(iter(x))))
         x = x.rebatch(size, drop_remainder=True)
-        # The last batch may be smaller.
+        # The last batch may be smaller, and is then left out.
         batches -= batches > 0
     if 0 <= batches < n_critic:
         raise ValueError(
@@ -103,12 +103,12 @@ def share_batches(
         strategy: The `tf.distribute.Strategy` that trains.
     """
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
-        # Of one process, Keras splits each batch among the devices.
+        # In a single process, Keras itself splits each batch among the devices.
         return batches(0, 1)
     replicas, workers = strategy.num_replicas_in_sync, num_workers(strategy)
     shares = by_replica(batches(worker_index(strategy), workers), n_critic, replicas // workers, split=True)
-    # Keras's `fit` takes elements apart, one share for each replica of all workers, and lets no other source through.
-    # These are shares of this worker's own replicas, step after step.
+    # Keras's `fit` splits each element into a share for every replica of all workers, and takes no dataset that is
+    # split already. So an element here is as many shares for this worker's own replicas, those of several steps.
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     share = _first(shares.element_spec).shape[0]

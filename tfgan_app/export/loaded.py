@@ -46,7 +46,7 @@ class SavedGAN(Sampler):
         self.supervised = self.facts.get("supervised", True)
         self.latent_dim = self.facts["latent_dim"]
         try:
-            # Held whole: the signatures' variables live as long as the module does.
+            # The module is kept, as its signatures' variables live only as long as it does.
             self._module = tf.saved_model.load(str(folder))
         except Exception as error:  # of many kinds: TensorFlow's, protobuf's, the system's
             raise UsageError(f"{folder} cannot be loaded as a SavedModel: {reason(error)}.") from error
@@ -69,7 +69,7 @@ class SavedGAN(Sampler):
 
 def _modality(facts):
     """Returns the modality of a model of which `facts` are known; raises `ValueError` where it is none of ours."""
-    # Earlier versions exported images only.
+    # Earlier versions exported images only, with an image_shape.
     shape = facts.get("shape", facts.get("image_shape"))
     if not isinstance(shape, list) or not all(type(side) is int and side > 0 for side in shape):
         raise ValueError("it has no 'shape'")

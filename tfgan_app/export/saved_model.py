@@ -11,7 +11,7 @@ from tfgan_app.base.files import PathLike, written_whole
 
 __all__ = ["FACTS", "export_model", "exported_step"]
 
-# What is known of an exported model beside its signatures, in its folder.
+# The file in the folder of an exported model that tells what its signatures do not.
 FACTS = pathlib.Path("assets.extra", "gan.json")
 
 

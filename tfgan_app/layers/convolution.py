@@ -65,13 +65,13 @@ def kernel_gradient(
 ) -> tf.Tensor:
     """Returns the gradient of a convolution's kernel, as a convolution of the transposed images.
 
-    The images' channels are its batch, their batch its channels, and the upstream gradient, as far apart as the
-    strides, its kernel.
+    In that convolution the images' channels are the batch, their batch the channels, and the upstream gradient is the
+    kernel, dilated by the strides.
 
     Args:
         images: `(batch, height, width, channels_in)`, what the kernel was applied to.
         upstream: `(batch, new_height, new_width, channels_out)`.
-        kernel_size: Of the convolution, `(height, width)`.
+        kernel_size: The convolution's, `(height, width)`.
         strides: Likewise.
         padding: `same` or `valid`.
 
@@ -82,7 +82,7 @@ def kernel_gradient(
     for side, new_side, kernel, stride in zip(
         images.shape[1:3], upstream.shape[1:3], kernel_size, strides, strict=True
     ):
-        # As TensorFlow pads: where that is uneven, more at the end. What no kernel reaches is cut off.
+        # TensorFlow pads more at the end where the padding is uneven. What no kernel reaches is cut off.
         needed = (new_side - 1) * stride + kernel - side
         before = max(needed, 0) // 2 if padding == "same" else 0
         pads.append((before, needed - before))

@@ -29,7 +29,7 @@ def fir_filter(x: tf.Tensor, taps: tuple[int, ...], padding: int) -> tf.Tensor:
     @tf.custom_gradient
     def apply(x):
         weights = tf.constant(np.tile(kernel, (1, 1, x.shape[-1], 1)), x.dtype)
-        # A depthwise convolution that pads by numbers crashes TensorFlow 2.21 where its graph is optimised.
+        # A depthwise convolution with explicit paddings crashes TensorFlow 2.21 when it optimises the graph.
         padded = tf.pad(x, [[0, 0], [padding, padding], [padding, padding], [0, 0]])
         y = tf.nn.depthwise_conv2d(padded, weights, (1, 1, 1, 1), "VALID")
         return y, lambda gradient: fir_filter(gradient, taps, len(taps) - 1 - padding)
@@ -58,7 +58,7 @@ class FIRFilter(keras.layers.Layer):
         return {**super().get_config(), "padding": self.padding}
 
 
-# [1, 3, 3, 1] is [1, 2, 1] and [1, 1], which in steps of two takes the mean of two by two pixels, or copies of one.
+# [1, 3, 3, 1] is [1, 2, 1] after [1, 1]; in steps of two the latter averages 2x2 pixels, or copies one to 2x2.
 
 
 @keras.saving.register_keras_serializable("tfgan_app")
@@ -96,7 +96,7 @@ class FIRUpsample(keras.layers.Layer):
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         _, height, width, channels = inputs.shape
-        # Each pixel four times; XLA cannot compile the gradient of `tf.repeat` through `tf.cond`.
+        # Each pixel becomes 2x2. Not by `tf.repeat`: XLA cannot compile its gradient through `tf.cond`.
         x = tf.stack([inputs, inputs], axis=3)
         x = tf.reshape(tf.stack([x, x], axis=2), (-1, 2 * height, 2 * width, channels))
         return fir_filter(x, (1, 2, 1), padding=1)

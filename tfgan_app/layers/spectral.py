@@ -11,7 +11,7 @@ from tfgan_app.layers.convolution import Conv2D
 
 __all__ = ["SpectralConv2D", "SpectralDense", "SpectralEmbedding"]
 
-_TINY = 1e-24  # of squares: a weight of zeros stays zero
+_TINY = 1e-24  # the least square of a norm, so that a weight of zeros stays zero
 
 
 class _SpectralNorm(layers.Layer):
@@ -28,7 +28,7 @@ class _SpectralNorm(layers.Layer):
 
     def build(self, input_shape: BatchShape | None) -> None:
         super().build(input_shape)
-        # In float32 under every policy.
+        # u is float32 under every policy.
         self.u = self.add_weight(
             name="u",
             shape=(self._weights.shape[-1],),

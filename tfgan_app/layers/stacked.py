@@ -1,4 +1,4 @@
-"""Layers of several networks in one: of a batch of equal blocks, each passes through weights of its own."""
+"""Layers of several networks in one: a batch is equal blocks, and each block passes through weights of its own."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,9 +17,9 @@ class StackedDense(keras.layers.Layer):
     """Dense layers side by side: `(batch, features)` -> `(batch, units)`, block i of the batch through layer i.
 
     Args:
-        units: Outputs of each.
-        seeds: The seed of each one's weights, which are Glorot's uniform; as many layers as seeds.
-        use_bias: Whether they have biases.
+        units: Outputs of each layer.
+        seeds: A seed for the weights of each layer, which are Glorot's uniform; as many layers as seeds.
+        use_bias: Whether the layers have biases.
         **kwargs: As in `keras.layers.Layer`.
     """
 

@@ -73,13 +73,13 @@ class StyleStatistics(keras.layers.Layer):
         self.decay = decay
 
     def build(self, input_shape: BatchShape) -> None:
-        # Each of several replicas moves its own, as `tf.cond` around a lazy penalty allows no more.
+        # Each replica moves its own until `end_update`: the `tf.cond` around a lazy penalty lets them exchange nothing.
         state = {"initializer": "zeros", "trainable": False, "autocast": False}
         self.mean = self.add_weight(name="mean", shape=input_shape[1:], **state)
         self.path_length = self.add_weight(name="path_length", shape=(), **state)
 
     def end_update(self) -> None:
-        """Takes the means of what replicas learnt in an update: as both move linearly, what one would have learnt."""
+        """Averages what replicas learnt in an update: as both move linearly, it is what one would have learnt."""
         for average in (self.mean, self.path_length):
             average.assign(mean_over_replicas(average.value))
 
@@ -244,7 +244,7 @@ class ModulatedConv2D(keras.layers.Layer):
             return tf.nn.conv2d(x, kernel, 1, "SAME")
         batch, height, width, _ = tf.unstack(tf.shape(x))
         shape = (batch, 2 * height + 1, 2 * width + 1, self.filters)
-        # Four times, as three of four pixels are the zeros between the others.
+        # The kernel counts four times, as three of four pixels are the zeros between the others.
         x = tf.nn.conv2d_transpose(x, tf.transpose(4.0 * kernel, (0, 1, 3, 2)), shape, 2, "VALID")
         return fir_filter(x, (1, 3, 3, 1), padding=1)
 

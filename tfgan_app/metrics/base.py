@@ -14,7 +14,7 @@ __all__ = ["Buffer", "ImageMetric", "StoredFeatures"]
 
 
 class Buffer:
-    """The first rows that a metric is given, in variables of that metric, which resets them with its others.
+    """Keeps the first rows that a metric is given, in variables of that metric, which resets them with its others.
 
     Args:
         metric: The `keras.metrics.Metric`.

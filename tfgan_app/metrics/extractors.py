@@ -19,7 +19,7 @@ __all__ = ["NAMES", "SHIPPED", "ExtractorLike", "FeatureExtractor", "load_extrac
 
 _FOLDER = pathlib.Path(__file__).parent / "classifiers"
 
-# Data sets each shipped classifier was made for.
+# The shipped classifiers, with the data sets that each was made for.
 SHIPPED = {
     "mnist_cnn": ("mnist", "mnist_5k"),
     "fashion_mnist_cnn": ("fashion_mnist",),
@@ -36,7 +36,7 @@ class FeatureExtractor:
         name: What scores call it.
         reference: What `load_extractor` needs to load it again: a name, a path or the model itself.
         image_shape: The `(height, width, channels)` that it takes, None where any size will do.
-        sha256: Of its file, None for a model held in memory.
+        sha256: The SHA-256 of its file, None for a model held in memory.
         facts: What a receipt repeats about it, such as a classifier's test accuracy.
         resizer: How the function resizes images to the network's size, None where it takes them as they are. One that
             resizes takes greyscale images too, repeated to RGB.
@@ -160,7 +160,7 @@ def shipped_for(dataset: str) -> str | None:
     return next((name for name, datasets in SHIPPED.items() if dataset in datasets), None)
 
 
-# Metrics of one extractor share it, and with it what they compute of a batch.
+# Cached, so that metrics of one extractor share it, and with it what an `Observation` computes.
 @functools.lru_cache
 def _shipped(name, path, changed):
     facts = json.loads(path.with_suffix(".json").read_text())
@@ -217,9 +217,9 @@ def _of_saved_model(path):
         )
 
     def function(images):
-        # Not `signature` itself: the module's variables live as long as the module does.
+        # Not `signature`: the module must be kept, as its variables live only as long as it does.
         found = module.signatures["serving_default"](**{argument: images})
-        # Of those that are not called so, the only one.
+        # Where none is called features, there is one output only.
         return found if "features" in found else {"features": next(iter(found.values()))}
 
     files = sorted(p for p in path.rglob("*") if p.is_file() and p.parent.name in (path.name, "variables"))

@@ -56,9 +56,9 @@ def module_inputs(images: tf.Tensor) -> tf.Tensor:
     """Returns images `(batch, height, width, 3)` in [-1, 1] as the network of FID takes them, `(batch, 299, 299, 3)`.
 
     Pixels of 0 to 255 are resized as TensorFlow 1 did it, neither antialiased nor with half-pixel centres, then scaled
-    by (x - 128) / 128, as the graph of Szegedy et al. 2015 does itself and TF-GAN's CIFAR example before the module,
-    which resizes no further what has its size. Nothing is rounded: generated images keep the precision that they were
-    drawn in, as in TF-GAN.
+    by (x - 128) / 128. The graph of Szegedy et al. 2015 does so itself. TF-GAN's CIFAR example does so before the
+    module, which does not resize again what has its size. Nothing is rounded: generated images keep the precision that
+    they were drawn in, as in TF-GAN.
     """
     pixels = to_levels(images)
     resized = tf.raw_ops.ResizeBilinear(images=pixels, size=(SIZE, SIZE), align_corners=False, half_pixel_centers=False)
@@ -240,7 +240,7 @@ def _module_features(module, images):
 
 
 def _run(module, images):
-    # Called by TF-GAN as a function, listed by TF-Hub in its first format, which has signatures only.
+    # TF-GAN calls the module as a function. In TF-Hub's first format it has signatures only.
     if callable(module):
         return module(images)
     signature = module.signatures["default"]

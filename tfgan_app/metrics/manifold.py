@@ -10,7 +10,7 @@ from tfgan_app.metrics.extractors import ExtractorLike
 
 __all__ = ["DensityCoverage", "PrecisionRecall", "density_coverage", "nearest", "pairs_within", "precision_recall"]
 
-# Rows of a distance matrix at a time.
+# Rows of a distance matrix that are computed at a time.
 _ROWS = 1000
 
 
@@ -154,7 +154,7 @@ def nearest(x: np.ndarray, y: np.ndarray, others: bool = False) -> tuple[np.ndar
 def pairs_within(x: np.ndarray, distance: float) -> int:
     """Returns how many pairs of features `(num, dim)` lie closer to each other than a Euclidean distance."""
     near = sum(np.count_nonzero(rows < distance**2) for rows in _distances(x, x))
-    # Each beside itself, and each pair twice.
+    # `near` counts each feature as close to itself, and each pair twice.
     return (int(near) - len(x)) // 2
 
 

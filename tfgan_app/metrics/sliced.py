@@ -16,7 +16,7 @@ class SlicedWasserstein(StoredFeatures):
     """Mean distance over random directions between features projected on them, in units of the real features' spread.
 
     Along a direction it is the 1-Wasserstein distance of equation 4 in Karras et al. 2017
-    (https://arxiv.org/abs/1710.10196, section 5), which compares patches of images so; here it is whatever the
+    (https://arxiv.org/abs/1710.10196, section 5), where it compares patches of images; here it compares whatever the
     extractor gives. Features are scaled to mean 0 and deviation 1 of the real ones first, so that no unit matters.
 
     Args:
@@ -51,7 +51,7 @@ class SlicedWasserstein(StoredFeatures):
 def sliced_wasserstein(real: np.ndarray, fake: np.ndarray, directions: int = 512, seed: int = 0) -> float:
     """Returns the sliced 1-Wasserstein distance of feature arrays `(num, dim)`, scaled by the real ones' spread."""
     mean, deviation = real.mean(axis=0), real.std(axis=0)
-    # A feature that no real image has is left as it is.
+    # A feature in which no real images differ is not scaled.
     scale = np.where(deviation > 0, deviation, 1.0)
     axes = np.random.default_rng(seed).normal(size=(real.shape[1], directions))
     axes /= np.linalg.norm(axes, axis=0)

@@ -6,7 +6,7 @@ from tfgan_app.modalities.points import Points
 
 __all__ = ["Array", "Images", "Modality", "Points", "infer"]
 
-# By the rank of a sample.
+# What `infer` knows, by the rank of a sample.
 _BY_RANK: dict[int, type[Modality]] = {1: Points, 3: Images}
 
 

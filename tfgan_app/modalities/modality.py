@@ -36,12 +36,12 @@ class Modality:
     Functions of tensors take a batch `(batch, *shape)`, are differentiable where their meaning is, and work in graphs.
 
     Args:
-        shape: Of one sample, without the batch.
+        shape: The shape of one sample, without the batch.
 
     Attributes:
         name: What many samples are called: in exported signatures, in the arrays of .npz files, in messages.
-        dtype: Of stored values.
-        ending: Of the files that `write` writes, with the dot.
+        dtype: The dtype of stored values.
+        ending: The ending of the files that `write` writes, with the dot.
     """
 
     name = "samples"

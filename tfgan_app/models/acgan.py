@@ -58,8 +58,8 @@ class ClassLikelihood(Term):
     """-L_C, the cross-entropy of the classes that the discriminator names: equation 3.
 
     Args:
-        player: Whose: the generator is told of fakes alone.
-        fake_weight: Factor on that of fakes.
+        player: The player that minimises it; the generator's is that of fakes alone.
+        fake_weight: Factor on the cross-entropy of fakes.
     """
 
     def __init__(self, player: str, fake_weight: float = 1.0):

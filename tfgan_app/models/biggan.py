@@ -140,7 +140,7 @@ def build_discriminator(
         return SpectralConv2D(width, side, padding="same", kernel_initializer="orthogonal")
 
     widths = _widths(image_shape, base_channels)
-    # One block more than there are halvings; small images are halved twice and keep two blocks at their quarter.
+    # There is one block more than halvings. Small images are halved twice, and two more blocks keep that side.
     widths, halvings = (widths[:1] * 4, 2) if image_shape[0] <= 32 else (widths, len(widths) - 1)
     images = keras.Input(image_shape, name="images")
     features = resnet.encode(images, widths, halvings, conv, attention_at, wide=True)

@@ -33,7 +33,7 @@ class InfoGAN(GAN):
         latent_dim: Length of the latents, continuous codes included.
         base_channels: As in `DCGAN`.
         information: Weight of the categorical code's log-likelihood, lambda in equation 6.
-        continuous_information: That of the continuous codes'.
+        continuous_information: The weight of the continuous codes'.
         **kwargs: `seed` and `name`, as in `GAN`.
 
     Raises:
@@ -89,15 +89,15 @@ class InfoGAN(GAN):
 
 
 class Information(Term):
-    """-L_I, how badly Q tells from a fake the codes that it was drawn from: equation 5.
+    """-L_I of equation 5: how badly Q tells the codes that a fake was drawn from.
 
-    What a real image's codes are nobody knows.
+    Fakes alone count, as nobody knows the codes of a real image.
 
     Args:
-        player: Whose.
+        player: The player that minimises it.
         codes: Number of continuous codes.
-        categorical: Weight of the categorical code's.
-        continuous: Weight of the continuous codes'.
+        categorical: Weight of the categorical code's log-likelihood.
+        continuous: Weight of the continuous codes' log-likelihood.
     """
 
     def __init__(self, player: str, codes: int, categorical: float, continuous: float):

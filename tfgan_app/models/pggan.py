@@ -118,11 +118,11 @@ class PGGAN(GAN):
 
     def _grow(self):
         """Sets the level of the step after `iterations` steps, the same in all networks."""
-        # The last statement of a step: see `_at_stage`.
+        # A step must end with this; `_at_stage` says why.
         begin, progress = 0, []
         for wait, length in zip(self.stabilize_steps, self.fade_steps, strict=True):
             begin += wait
-            # A step's level is that of its middle: neither 0 nor 1 are lost on a step of a fade.
+            # A step has the level of its middle, so that no step of a fade has an alpha of 0 or 1.
             done = tf.cast(tf.convert_to_tensor(self.iterations) - begin, tf.float32) + 0.5
             progress.append(tf.clip_by_value(done / length, 0.0, 1.0))
             begin += length
@@ -169,7 +169,7 @@ def build_generator(
     widths = _widths(image_shape, channel_base, channel_max)
     latents = keras.Input((latent_dim,), name="latents")
     x = PixelNorm()(latents)
-    # Table 2's first convolution meets a 1x1 input: a dense layer with the fan-in of the convolution, and its biases.
+    # On a 1x1 input, Table 2's first convolution is a dense layer; its fan-in and biases stay a convolution's.
     x = EqualizedDense(start * start * widths[0], gain=_GAIN / start, use_bias=False)(x)
     x = ChannelBias()(layers.Reshape((start, start, widths[0]))(x))
     x = PixelNorm()(layers.LeakyReLU(0.2)(x))
@@ -361,9 +361,10 @@ def _at_stage(stage, function, last, inputs):
     stage = tf.convert_to_tensor(stage)
     if not GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph()):
         return tf.switch_case(stage, [functools.partial(function, index, inputs) for index in range(last + 1)])
-    # XLA's conditional would hold the intermediate results of all branches for the gradient. But it compiles a program
-    # for each value of an integer variable on which shapes depend, provided that nothing assigned the variable earlier
-    # in the graph, and an empty batch costs nothing there. (The kernels outside XLA do not all take empty batches.)
+    # XLA's conditional would hold the intermediate results of all branches for the gradient. So the other stages get an
+    # empty batch instead, which costs nothing: XLA compiles a program for each value of an integer variable on which
+    # shapes depend, provided that nothing assigned the variable earlier in the graph. (The kernels outside XLA do not
+    # all take empty batches.)
     size = tf.shape(inputs)[0]
     parts = [function(index, inputs[: tf.where(stage == index, size, 0)]) for index in range(last + 1)]
     return tf.concat(parts, axis=0)

@@ -19,7 +19,7 @@ from tfgan_app.terms import R1, R2
 __all__ = ["R3GAN", "build_discriminator", "build_generator"]
 
 _ALPHA = 0.2
-# What a leaky ReLU takes from the second moment, given back by the weights before it (He et al. 2015).
+# Weights before a leaky ReLU give back what it takes from the second moment (He et al. 2015).
 _GAIN = math.sqrt(2.0 / (1.0 + _ALPHA**2))
 
 

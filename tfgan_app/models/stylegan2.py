@@ -33,8 +33,8 @@ from tfgan_app.terms import R1, Play, Term
 
 __all__ = ["PathLength", "StyleGAN2", "build_discriminator", "build_generator"]
 
-# What leaky ReLUs are multiplied by. Where it makes no difference, the weights of the layer after them are multiplied
-# instead: there are fewer of them than pixels.
+# The factor on leaky ReLUs. Where that is the same, the weights of the next layer carry it instead: they are fewer than
+# pixels.
 _GAIN = math.sqrt(2.0)
 
 
@@ -120,7 +120,7 @@ class PathLength(Term):
 
     def __call__(self, play: Play) -> tf.Tensor:
         generator = play.generator
-        # Every other image, so that the parts of several replicas make up that of the whole batch.
+        # Half the batch is every other image, so that the halves of several replicas are that of the whole batch.
         inputs = [x[::2] for x in play.inputs]
         styles = apply(generator.get_layer("mapping"), inputs, training=True)
         with tf.GradientTape() as tape:
@@ -190,7 +190,7 @@ def _build_synthesis(image_channels, style_dim, num_styles, channels):
             x = _style_block(x, styles, 2 * block - 1, filters, upsample=True)
             images = FIRUpsample(dtype="float32")(images)
         x = _style_block(x, styles, 2 * block, filters)
-        # It shares the style of the convolution that follows.
+        # The layer to RGB shares the style of the convolution that follows.
         style = Style(filters, 2 * block + 1)(styles)
         rgb = ModulatedConv2D(image_channels, 1, demodulate=False, gain=_GAIN)([x, style])
         images = layers.Add(dtype="float32")([images, rgb]) if block else rgb

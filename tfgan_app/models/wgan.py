@@ -45,7 +45,7 @@ class WGAN(GAN):
             variable.constraint = ClipWeights(clip)
 
     def compile_defaults(self) -> dict[str, Any]:
-        # The clipped critic's gradients are far below Keras's epsilon, which stands under the root.
+        # Keras adds epsilon under the root, where its default would exceed the clipped critic's tiny gradients by far.
         return {
             "g_optimizer": keras.optimizers.RMSprop(5e-5, rho=0.99, epsilon=1e-16),
             "d_optimizer": keras.optimizers.RMSprop(5e-5, rho=0.99, epsilon=1e-16),

@@ -81,7 +81,7 @@ class StackedDigits:
         return self._draw(gan.ema_generator, seed)
 
     def _draw(self, network, seed):
-        # Training counts its steps from 0.
+        # Draw -1 is none of training, which counts from 0.
         latents = draw_latents(self.num_samples, _LATENT_DIM, (seed, -1))
         batches = [network(latents[start : start + _BATCH], training=False) for start in range(0, len(latents), _BATCH)]
         return np.clip(np.concatenate(batches), -1.0, 1.0)

@@ -26,8 +26,8 @@ class Setting:
         batch_size: Samples in a batch.
         g_width: Units or base channels of the generator.
         d_width: Those of the discriminator.
-        seeds_at_once: Seeds trained as one model. Of eight with 128 and 32 units, each took 0.6 of the processor time
-            of one trained alone, and all compile once; with the paper's 400 and 200 a gain was not shown.
+        seeds_at_once: Seeds trained as one model, which compiles once. With 128 and 32 units, each of eight took 0.6 of
+            the processor time of one trained alone; with the paper's 400 and 200 a gain was not shown.
     """
 
     steps: int
@@ -59,7 +59,7 @@ class Adam:
         """Returns an optimizer for `copies` networks in one."""
         rate = self.learning_rate
         rate = rate if self.end == 1.0 else CosineRamp(rate, self.end * rate, steps)
-        # Of a mean over copies, each one's gradient is that much smaller, and Adam divides by it.
+        # The loss is a mean over copies, so each one's gradient, which Adam divides by, is that much smaller.
         return keras.optimizers.Adam(rate, self.beta_1, self.beta_2, epsilon=1e-7 / copies)
 
 
@@ -85,7 +85,7 @@ class Method:
 
     def compile(self, gan: AdversarialModel, setting: Setting, copies: int = 1) -> int:
         """Compiles a GAN, or `copies` of them in one; returns the steps that the budget allows."""
-        # Budgets count what is seen of the data, and so updates of the discriminator.
+        # A budget counts updates of the discriminator, as each sees fresh data.
         steps = setting.steps // self.n_critic
         gan.compile(
             self.adam.build(steps, copies),

@@ -59,8 +59,7 @@ class Mixture:
         """Trains a GAN for each seed, all at once.
 
         The training set of 100 000 points is the same for all. Weights, latents and the order of points depend on a
-        GAN's own seed, so that it matters to rounding only, and to the points of a gradient penalty, what it is trained
-        beside.
+        GAN's own seed. What it is trained beside matters only to rounding, and to the points of a gradient penalty.
 
         Args:
             method: A `Method`.
@@ -108,7 +107,7 @@ def build_networks(
     A generator has four layers of `g_units` rectified units, a discriminator three of `d_units` maxout units, each the
     largest of five.
     """
-    # No two layers of one seed, and of neighbouring ones, begin alike.
+    # No two layers begin alike, neither of one seed nor of neighbouring ones.
     layer_seeds = iter([[1000 * seed + index for seed in seeds] for index in range(9)])
     latents = x = keras.Input((_LATENT_DIM,), name="latents")
     for _ in range(4):
@@ -151,7 +150,7 @@ class _Stacked(GAN):
 
     def points(self, num):
         """Returns points `(seeds, num, 2)` of the generators' moving averages."""
-        # Training counts its steps from 0.
+        # Draw -1 is none of training, which counts from 0.
         latents = self._latents(num, tf.constant([0, -1], tf.int64))
         return np.asarray(self.forward([latents])).reshape(len(self.seeds), num, 2)
 

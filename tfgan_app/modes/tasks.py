@@ -32,7 +32,7 @@ SETTINGS = {
 
 _PUBLISHED = {"plane": Adam(1e-4, 0.8), "digits": Adam(2e-4, 0.5)}
 _AVERAGED = {"end": 0.1, "ema_decay": 0.999}
-# Of these benchmarks/modes_tuning.py chooses, on seeds of its own, what each method has in the setting `short`.
+# benchmarks/modes_tuning.py chooses from these, on seeds of its own, what each method has in the setting `short`.
 CANDIDATES = {
     "plane": {
         "constant": Adam(1e-3, 0.8),

@@ -17,7 +17,7 @@ from tfgan_app.schedules import has_schedule
 
 __all__ = ["ROLLBACK_FACTOR", "CollapseGuard"]
 
-# Of the learning rates, at each rollback.
+# What a rollback multiplies the learning rates with.
 ROLLBACK_FACTOR = 0.5
 
 

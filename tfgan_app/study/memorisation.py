@@ -12,7 +12,7 @@ from tfgan_app.metrics.manifold import nearest, pairs_within
 
 __all__ = ["CopyingTest", "Memorisation", "SupportSize", "copying_test", "examine", "support_size"]
 
-# Training images at a time.
+# Training images that are searched at a time.
 _BATCH = 250
 
 
@@ -72,7 +72,7 @@ def examine(samples: np.ndarray, held_out: np.ndarray, train: ImageSet, extracto
         distances[closer] = found[closer]
         closer = closer[: len(samples)]
         neighbours[closer] = images[indices[: len(samples)][closer]]
-    # Closer than this one in a hundred real images has another.
+    # One in a hundred real images has another closer than this.
     threshold = float(np.percentile(nearest(of_held_out, of_held_out, others=True)[1], 1))
     of_fakes = distances[: len(samples)]
     return Memorisation(

@@ -56,7 +56,7 @@ METRICS = {
         images.image_shape, images.num_classes, num_images=num
     ),
 }
-# What metrics that keep features look at, at most: their memory and time grow with it.
+# The most images that metrics which keep features look at, as their memory and time grow with it.
 _STORED = 10_000
 
 
@@ -172,7 +172,7 @@ _TITLES = {
     "intra_fd": "Intra-class Frechet distance",
     "cas": "Classification accuracy score",
 }
-# What they are called with the features that those names were given for.
+# What they are called with the features for which those names were made.
 _CANONICAL_TITLES = {"fd": "FID", "kd": "KID", "cs": "Inception score", "intra_fd": "Intra-class FID"}
 
 
