@@ -4,7 +4,7 @@ import contextlib
 
 import keras
 
-__all__ = ["apply", "call_hooks", "float32_copy", "in_float32"]
+__all__ = ["apply", "call_hooks", "float32_copy", "in_float32", "with_weights_of"]
 
 
 def apply(network, inputs, training=False):
@@ -33,6 +33,17 @@ def in_float32(network):
     finally:
         for layer, policy in zip(layers, policies, strict=True):
             layer.dtype_policy = policy
+
+
+@contextlib.contextmanager
+def with_weights_of(other, network):
+    """Lets a network have the weights of another of its kind as long as the block lasts."""
+    own = network.get_weights()
+    try:
+        network.set_weights(other.get_weights())
+        yield
+    finally:
+        network.set_weights(own)
 
 
 def float32_copy(network):

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from tfgan_app.base.latents import draw_latents, slerp
+from tfgan_app.base.randomness import stream
 
 __all__ = ["ArrayFakes", "SampledFakes"]
 
@@ -20,10 +21,11 @@ class SampledFakes:
     """
 
     def __init__(self, sampler, num, seed=0, truncation=None):
-        self.sampler, self.seed, self.truncation = sampler, seed, truncation
+        self.sampler, self.truncation = sampler, truncation
         self.labelled = bool(sampler.num_classes and sampler.supervised)
         self.latent_dim = sampler.latent_dim
         self.latents = sampler.latents(num, seed)
+        self.others = draw_latents(num, sampler.latent_dim, stream((seed, 0), "others"))
 
     def batch(self, start, stop, labels):
         """Returns the samples of a range, `(stop - start, ...)`."""
@@ -31,8 +33,7 @@ class SampledFakes:
 
     def nearby(self, start, stop, labels, epsilon):
         """Returns two such batches, of latents `epsilon` apart on the way to others; see `PerceptualPathLength`."""
-        latents = self.latents[start:stop]
-        others = draw_latents(stop - start, self.latent_dim, (self.seed, start + 1))
+        latents, others = self.latents[start:stop], self.others[start:stop]
         return [self._outputs(z, labels) for z in (latents, slerp(latents, others, epsilon))]
 
     def _outputs(self, latents, labels):
