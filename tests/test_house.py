@@ -21,6 +21,7 @@ FLOORS = (
     ("export",),
     ("sampler",),
     ("adversarial",),
+    ("players",),
     ("callbacks", "checkpoints", "cli"),
     ("metrics",),
     ("data",),

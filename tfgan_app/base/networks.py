@@ -4,7 +4,7 @@ import contextlib
 
 import keras
 
-__all__ = ["apply", "call_hooks", "float32_copy", "in_float32", "with_weights_of"]
+__all__ = ["apply", "call_hooks", "float32_copy", "in_float32", "move_average", "with_weights_of"]
 
 
 def apply(network, inputs, training=False):
@@ -61,3 +61,18 @@ def float32_copy(network):
     copy.dtype_policy = "float32"
     copy.set_weights(network.get_weights())
     return copy
+
+
+def move_average(average, network, decay):
+    """Moves the trainable weights of an average towards a network's, and copies the others.
+
+    Args:
+        average: A network of the same kind.
+        network: The network.
+        decay: Weight of the old average, a scalar tensor.
+    """
+    for old, current in zip(average.weights, network.weights, strict=True):
+        if current.trainable:
+            old.assign_add((1.0 - decay) * (current - old))
+        else:
+            old.assign(current)
