@@ -4,20 +4,24 @@ import dataclasses
 import functools
 import operator
 import random
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import keras
 import tensorflow as tf
 
 from tfgan_app import losses
+from tfgan_app.augment import Augment
 from tfgan_app.base.networks import apply, call_hooks, float32_copy, move_average
 from tfgan_app.base.randomness import stream
 from tfgan_app.base.replicas import num_replicas
 from tfgan_app.data import steps
+from tfgan_app.metrics.base import ImageMetric
 from tfgan_app.observation import Observation
 from tfgan_app.optimizers import Adam
 from tfgan_app.players import Judge, Player
-from tfgan_app.schedules import value_at
-from tfgan_app.terms import Play
+from tfgan_app.schedules import Number, value_at
+from tfgan_app.terms import Play, Term
 
 __all__ = ["AdversarialModel"]
 
@@ -53,7 +57,7 @@ class AdversarialModel(keras.Model):
     # Its update then passes real samples and fakes together: the same, in fewer and larger operations.
     joint_pass = False
 
-    def __init__(self, generator, discriminator, seed=None, **kwargs):
+    def __init__(self, generator: keras.Model, discriminator: keras.Model, seed: int | None = None, **kwargs: Any):
         super().__init__(**{"dtype": "float32", **kwargs})
         self.generator = generator
         self.discriminator = discriminator
@@ -68,7 +72,7 @@ class AdversarialModel(keras.Model):
 
     # What subclasses define.
 
-    def unpack(self, data):
+    def unpack(self, data: Any) -> tuple[Any, tuple[tf.Tensor, ...]]:
         """Splits a batch as `fit` delivers it.
 
         Returns:
@@ -77,7 +81,7 @@ class AdversarialModel(keras.Model):
         """
         raise NotImplementedError(f"{type(self).__name__} must define `unpack`.")
 
-    def draw(self, real, condition, seed):
+    def draw(self, real: Any, condition: tuple[tf.Tensor, ...], seed: tf.Tensor) -> list[tf.Tensor]:
         """Returns the list of the generator's inputs for one fake beside each sample of `real`.
 
         Args:
@@ -87,7 +91,7 @@ class AdversarialModel(keras.Model):
         """
         raise NotImplementedError(f"{type(self).__name__} must define `draw`.")
 
-    def judged(self, real, inputs, outputs):
+    def judged(self, real: Any, inputs: list[tf.Tensor], outputs: Any) -> tuple[Any, Any]:
         """Returns the samples that the discriminator judges, `(real, fake)`: here what is real, and the outputs.
 
         Called inside the generator's tape: what is real of a sample may depend on the generator, as the code of an
@@ -100,18 +104,20 @@ class AdversarialModel(keras.Model):
         """
         return real, outputs
 
-    def compile_defaults(self):
+    def compile_defaults(self) -> dict[str, Any]:
         """Returns the arguments of `compile` that this model's paper sets, by name; those left out are DCGAN's."""
         return {}
 
-    def inherent_terms(self):
+    def inherent_terms(self) -> list[Term]:
         """Returns the terms without which the networks make no sense, whatever is given to `compile`: a list.
 
         Those of what a discriminator predicts besides its logits, for example.
         """
         return []
 
-    def observation(self, real, fake, condition, inputs, seed):
+    def observation(
+        self, real: Any, fake: Any, condition: tuple[tf.Tensor, ...], inputs: list[tf.Tensor], seed: tf.Tensor
+    ) -> Observation:
         """Returns the `tfgan_app.metrics.Observation` that metrics see of a batch of `evaluate`.
 
         Args:
@@ -127,17 +133,17 @@ class AdversarialModel(keras.Model):
 
     def compile(
         self,
-        g_optimizer=None,
-        d_optimizer=None,
-        loss=None,
-        terms=None,
-        augment=None,
-        n_critic=None,
-        ema_decay=None,
-        ema_half_life=None,
-        metrics=(),
-        **kwargs,
-    ):
+        g_optimizer: keras.optimizers.Optimizer | str | dict[str, Any] | None = None,
+        d_optimizer: keras.optimizers.Optimizer | str | dict[str, Any] | None = None,
+        loss: losses.AdversarialLoss | None = None,
+        terms: Sequence[Term] | None = None,
+        augment: Augment | Literal[False] | None = None,
+        n_critic: int | None = None,
+        ema_decay: Number | None = None,
+        ema_half_life: Number | None = None,
+        metrics: Sequence[ImageMetric] = (),
+        **kwargs: Any,
+    ) -> None:
         """Configures training. What is None is the model's own choice, its paper's; the defaults below are `GAN`'s.
 
         Args:
@@ -192,19 +198,20 @@ class AdversarialModel(keras.Model):
                 f"Received: the same {type(g_optimizer).__name__} twice."
             )
         super().compile(optimizer=None, **{name: value for name, value in chosen.items() if name not in defaults})
-        self.loss = chosen["loss"]
-        self.terms = [*self.inherent_terms(), *chosen["terms"]]
-        self.augment = chosen["augment"] or None
+        self.loss: losses.AdversarialLoss = chosen["loss"]
+        self.terms: list[Term] = [*self.inherent_terms(), *chosen["terms"]]
+        self.augment: Augment | None = chosen["augment"] or None
         self.n_critic = int(chosen["n_critic"])
-        self.ema_decay = chosen["ema_decay"]
-        self.ema_half_life = chosen["ema_half_life"]
+        self.ema_decay: Number = chosen["ema_decay"]
+        self.ema_half_life: Number | None = chosen["ema_half_life"]
         if self.augment is not None and not self.augment.built:
             self.augment.build((None, *self.generator.outputs[0].shape[1:]))
         self._judge = Judge(self.discriminator, self.augment)
         self._g_player = Player("generator", self.generator, chosen["g_optimizer"], self.terms)
         self._d_player = Player("discriminator", self.discriminator, chosen["d_optimizer"], self.terms)
-        # Where Keras finds them.
-        self.g_optimizer, self.d_optimizer = self._g_player.optimizer, self._d_player.optimizer
+        # Keras finds optimizers among the model's attributes.
+        self.g_optimizer: keras.optimizers.Optimizer = self._g_player.optimizer
+        self.d_optimizer: keras.optimizers.Optimizer = self._d_player.optimizer
         names = ["d_loss", "g_loss", "d_real", "d_fake", *(term.name for term in self.terms)]
         if len(set(names)) < len(names):
             raise ValueError(f"Each term must have a `name` of its own. Received: {names[4:]}")
@@ -216,11 +223,11 @@ class AdversarialModel(keras.Model):
         self._compile_arguments = chosen
 
     @property
-    def step(self):
+    def step(self) -> int:
         """The generator updates made so far, an integer."""
         return int(self.iterations.numpy())
 
-    def get_compile_config(self):
+    def get_compile_config(self) -> dict[str, Any] | None:
         if not self.compiled:
             return None
         arguments = {
@@ -231,17 +238,17 @@ class AdversarialModel(keras.Model):
         }
         return {name: keras.saving.serialize_keras_object(value) for name, value in arguments.items()}
 
-    def compile_from_config(self, config):
+    def compile_from_config(self, config: dict[str, Any]) -> None:
         self.compile(**keras.saving.deserialize_keras_object(config))
 
     @property
-    def random_state(self):
+    def random_state(self) -> list[keras.Variable]:
         """The state variables of random layers, which Keras keeps out of `weights` and of its files."""
         weights = {id(variable) for variable in self.weights}
         return [variable for variable in self.non_trainable_variables if id(variable) not in weights]
 
     @property
-    def loss_state(self):
+    def loss_state(self) -> list[keras.Variable]:
         """The variables of the losses' averages over an epoch, scalars.
 
         Of several processes' none: all of them together would have to read one.
@@ -250,18 +257,20 @@ class AdversarialModel(keras.Model):
             return []
         return [variable for tracker in self._loss_trackers for variable in tracker.variables]
 
-    def save_own_variables(self, store):
+    def save_own_variables(self, store: Any) -> None:
         super().save_own_variables(store)
         for index, variable in enumerate(self.random_state):
             store[f"random_{index}"] = variable.numpy()
 
-    def load_own_variables(self, store):
+    def load_own_variables(self, store: Any) -> None:
         own = {key: store[key] for key in sorted(store.keys()) if not key.startswith("random_")}
         super().load_own_variables(own)
         for index, variable in enumerate(self.random_state):
             variable.assign(store[f"random_{index}"])
 
-    def fit(self, x=None, y=None, batch_size=None, **kwargs):
+    def fit(
+        self, x: Any = None, y: Any = None, batch_size: int | None = None, **kwargs: Any
+    ) -> keras.callbacks.History:
         """Trains as `keras.Model.fit`; where `n_critic` is above 1, a step takes that many batches of fresh images.
 
         Then `x` must be a `tf.data.Dataset` or arrays, and images that do not fill a step are left out.
@@ -278,7 +287,7 @@ class AdversarialModel(keras.Model):
 
     # The step.
 
-    def train_step(self, data):
+    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Updates the discriminator `n_critic` times, then the generator, then the EMA generator."""
         g_player, d_player = self._g_player, self._d_player
         call_hooks(self.generator, "begin_update")
@@ -305,7 +314,7 @@ class AdversarialModel(keras.Model):
         move_average(self.ema_generator, self.generator, self._ema_decay(real))
         return self.get_metrics_result()
 
-    def play(self, real, condition, seed, training=True):
+    def play(self, real: Any, condition: tuple[tf.Tensor, ...], seed: tf.Tensor, training: bool = True) -> Play:
         """Generates one fake for each real sample; returns the `tfgan_app.terms.Play` of it.
 
         Args:
@@ -321,7 +330,7 @@ class AdversarialModel(keras.Model):
         discriminate = functools.partial(self.discriminate, training=training)
         return Play(real, fake, condition, inputs, outputs, generator, discriminate, training)
 
-    def discriminator_loss(self, play):
+    def discriminator_loss(self, play: Play) -> tf.Tensor:
         """Returns the discriminator's loss but for terms with a tape of their own; tracks it with D(x) and D(G(z))."""
         if self.joint_pass:
             play.real_outputs, play.fake_outputs = self._judge.together(play)
@@ -332,22 +341,22 @@ class AdversarialModel(keras.Model):
         self._track(d_loss=loss, d_real=_probability(real_logits), d_fake=_probability(fake_logits))
         return self._d_player.with_terms(loss, play, self.iterations, self._track)
 
-    def generator_loss(self, play):
+    def generator_loss(self, play: Play) -> tf.Tensor:
         """Returns the generator's loss but for terms with a tape of their own, and tracks it."""
         real_logits = [play.real_outputs["logits"]] if self.loss.needs_real_logits else []
         loss = _added(self.loss.generator, play.fake_outputs["logits"], *real_logits)
         self._track(g_loss=loss)
         return self._g_player.with_terms(loss, play, self.iterations, self._track)
 
-    def discriminate(self, samples, condition, training=True):
+    def discriminate(self, samples: Any, condition: tuple[tf.Tensor, ...], training: bool = True) -> dict[str, Any]:
         """Returns the discriminator's float32 outputs by name; in training it sees augmented images."""
         return self._judge(samples, condition, training)
 
-    def judge(self, samples, condition, training=True):
+    def judge(self, samples: Any, condition: tuple[tf.Tensor, ...], training: bool = True) -> Any:
         """Returns the discriminator's logits, as `discriminate`."""
         return self.discriminate(samples, condition, training)["logits"]
 
-    def test_step(self, data):
+    def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Updates losses and metrics with a batch of real samples and as many fakes from the EMA generator."""
         real, condition = self.unpack(data)
         play = self.play(real, condition, self._seed("test latents", self._test_batches), training=False)
@@ -360,7 +369,7 @@ class AdversarialModel(keras.Model):
         self._test_batches.assign_add(1)
         return self.get_metrics_result()
 
-    def evaluate(self, *args, return_dict=False, **kwargs):
+    def evaluate(self, *args: Any, return_dict: bool = False, **kwargs: Any) -> dict[str, float] | list[float]:
         """Returns the losses and metrics on `x`, as `keras.Model.evaluate`.
 
         Terms with a tape of their own have no part in them. The metrics' results are computed once, here: those such as
@@ -373,15 +382,15 @@ class AdversarialModel(keras.Model):
         return logs if return_dict else [logs[name] for name in self.metrics_names]
 
     @property
-    def metrics(self):
+    def metrics(self) -> list[keras.metrics.Metric]:
         return [*self._loss_trackers, *self._scores] if self.compiled else []
 
-    def reset_metrics(self):
+    def reset_metrics(self) -> None:
         super().reset_metrics()
         # Every evaluation draws the same fakes, so scores differ by the weights alone.
         self._test_batches.assign(0)
 
-    def get_metrics_result(self):
+    def get_metrics_result(self) -> dict[str, tf.Tensor]:
         results = {tracker.name: tracker.result() for tracker in self._loss_trackers}
         strategy = tf.distribute.get_strategy()
         if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) and tf.distribute.get_replica_context():

@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import pathlib
 from typing import Any
 
 import keras
@@ -9,9 +10,11 @@ import tensorflow as tf
 
 from tfgan_app import modalities
 from tfgan_app.adversarial import AdversarialModel
+from tfgan_app.base.files import PathLike
 from tfgan_app.base.latents import draw_latents, slerp, truncate_normal
 from tfgan_app.base.networks import apply, float32_copy
 from tfgan_app.export import card_path, export_model, write_card
+from tfgan_app.modalities import Modality
 from tfgan_app.observation import Observation
 from tfgan_app.sampler import Sampler, Signatures
 
@@ -52,14 +55,23 @@ class GAN(AdversarialModel, Sampler):
         object.__setattr__(gan, "_bound", bound)
         return gan
 
-    def __init__(self, generator, discriminator, *, num_classes=None, modality=None, seed=None, **kwargs):
+    def __init__(
+        self,
+        generator: keras.Model,
+        discriminator: keras.Model,
+        *,
+        num_classes: int | None = None,
+        modality: Modality | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
+    ):
         _check_networks(generator, discriminator, num_classes)
         super().__init__(generator, discriminator, seed=seed, **kwargs)
         self.latent_dim = generator.inputs[0].shape[-1]
         self.num_classes = num_classes
         self.modality = modality or modalities.infer(generator.outputs[0].shape[1:])
 
-    def unpack(self, data):
+    def unpack(self, data: Any) -> tuple[Any, tuple[tf.Tensor, ...]]:
         samples, labels, _ = keras.utils.unpack_x_y_sample_weight(data)
         check_samples(samples)
         if self.num_classes is None:
@@ -72,10 +84,12 @@ class GAN(AdversarialModel, Sampler):
             )
         return samples, (labels,)
 
-    def draw(self, real, condition, seed):
+    def draw(self, real: Any, condition: tuple[tf.Tensor, ...], seed: tf.Tensor) -> list[tf.Tensor]:
         return [draw_latents(tf.shape(real)[0], self.latent_dim, seed), *condition]
 
-    def observation(self, real, fake, condition, inputs, seed):
+    def observation(
+        self, real: Any, fake: Any, condition: tuple[tf.Tensor, ...], inputs: list[tf.Tensor], seed: tf.Tensor
+    ) -> Observation:
         latents, *labels = inputs
         other = draw_latents(tf.shape(latents)[0], self.latent_dim, seed)
 
@@ -86,7 +100,7 @@ class GAN(AdversarialModel, Sampler):
         classes = condition[0] if self.num_classes and self.supervised else None
         return Observation(real, self.modality.clip(fake), classes, nearby)
 
-    def truncate(self, generator, inputs, truncation):
+    def truncate(self, generator: keras.Model, inputs: list[tf.Tensor], truncation: tf.Tensor) -> tf.Tensor:
         """Returns a generator's samples at a truncation, which trades variety for quality.
 
         Args:
@@ -98,11 +112,11 @@ class GAN(AdversarialModel, Sampler):
         latents, *labels = inputs
         return apply(generator, [truncate_normal(latents, truncation), *labels])
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: tf.Tensor | list[tf.Tensor], training: bool = False) -> tf.Tensor:
         """Returns samples in the network's range from latents, or `[latents, labels]`, by the EMA generator."""
         return self.ema_generator(inputs, training=training)
 
-    def forward(self, inputs, truncation=None):
+    def forward(self, inputs: list[tf.Tensor], truncation: tf.Tensor | None = None) -> tf.Tensor:
         """Returns the EMA generator's samples; see `Sampler.forward`."""
         if truncation is None:
             return apply(self.ema_generator, inputs)
@@ -128,7 +142,7 @@ class GAN(AdversarialModel, Sampler):
 
         return {**super().signatures(), "discriminate": (discriminate, [samples, *labels])}
 
-    def export(self, filepath, **facts):
+    def export(self, filepath: PathLike, **facts: Any) -> pathlib.Path:
         """Writes the EMA generator and the discriminator as a SavedModel in float32, and a model card.
 
         Args:
@@ -166,12 +180,12 @@ class GAN(AdversarialModel, Sampler):
         }
 
     @property
-    def image_shape(self):
+    def image_shape(self) -> tuple[int, ...]:
         """The shape of a sample: of images `(height, width, channels)`."""
         return self.modality.shape
 
     @property
-    def arguments(self):
+    def arguments(self) -> dict[str, Any]:
         """What the model was built with, by name; the seed is that which was drawn where none was given."""
         _, *names = self._bound.signature.parameters
         # Files know lists alone.
@@ -182,7 +196,7 @@ class GAN(AdversarialModel, Sampler):
         kwargs = arguments.pop("kwargs", {})
         return {**arguments, **kwargs, "seed": self.seed, "name": self.name}
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Returns the arguments that rebuild the model; its networks are among them where they were given."""
 
         def plain(value):
@@ -191,7 +205,7 @@ class GAN(AdversarialModel, Sampler):
         return {name: plain(value) for name, value in self.arguments.items()}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "GAN":
         def restored(value):
             is_object = isinstance(value, dict) and "class_name" in value
             return keras.saving.deserialize_keras_object(value) if is_object else value

@@ -8,7 +8,7 @@ from tfgan_app.modalities.images import unit_to_uint8
 __all__ = ["columns", "grid", "save_gif", "save_png"]
 
 
-def grid(images, columns: int | None = None, border: int = 2) -> np.ndarray:
+def grid(images: np.ndarray, columns: int | None = None, border: int = 2) -> np.ndarray:
     """Lays out images row by row.
 
     Args:

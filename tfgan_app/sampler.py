@@ -5,10 +5,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from tfgan_app.base.latents import draw_latents
 from tfgan_app.modalities import Modality
+from tfgan_app.modalities.modality import Array
 
 __all__ = ["Sampler", "Signatures", "check_labels", "check_truncation"]
 
@@ -46,7 +48,9 @@ class Sampler:
         """
         raise NotImplementedError(f"{type(self).__name__} must define `forward`.")
 
-    def sample(self, num, seed=0, labels=None, truncation=None) -> np.ndarray:
+    def sample(
+        self, num: int, seed: int = 0, labels: npt.ArrayLike | None = None, truncation: float | None = None
+    ) -> np.ndarray:
         """Draws samples.
 
         Args:
@@ -63,15 +67,19 @@ class Sampler:
         """
         return self.generate(self.latents(num, seed), labels, truncation)
 
-    def generate(self, latents, labels=None, truncation=None) -> np.ndarray:
+    def generate(
+        self, latents: Array, labels: npt.ArrayLike | None = None, truncation: float | None = None
+    ) -> np.ndarray:
         """Returns the samples of latents `(num, latent_dim)`; the rest as in `sample`."""
         return np.asarray(self.modality.decode(self.outputs(latents, labels, truncation)))
 
-    def latents(self, num, seed=0) -> tf.Tensor:
+    def latents(self, num: int, seed: int = 0) -> tf.Tensor:
         """Returns the latents that `sample` draws, `(num, latent_dim)`."""
         return draw_latents(num, self.latent_dim, (seed, 0))
 
-    def outputs(self, latents, labels=None, truncation=None) -> np.ndarray:
+    def outputs(
+        self, latents: Array, labels: npt.ArrayLike | None = None, truncation: float | None = None
+    ) -> np.ndarray:
         """Returns the samples of latents in the network's range, clipped to it; the rest as in `sample`."""
         num = len(latents)
         if self.num_classes is None and labels is not None:
@@ -88,7 +96,14 @@ class Sampler:
         ]
         return np.concatenate(batches) if batches else np.zeros((0, *self.modality.shape), np.float32)
 
-    def picture(self, num, columns=None, seed=0, labels=None, truncation=None) -> np.ndarray:
+    def picture(
+        self,
+        num: int,
+        columns: int | None = None,
+        seed: int = 0,
+        labels: npt.ArrayLike | None = None,
+        truncation: float | None = None,
+    ) -> np.ndarray:
         """Returns a picture of what `sample` draws, uint8 `(height, width, channels)`; see `Modality.show`."""
         return self.modality.show(self.outputs(self.latents(num, seed), labels, truncation), columns)
 
@@ -144,7 +159,7 @@ class Sampler:
         }
 
 
-def check_labels(labels, num, num_classes) -> np.ndarray:
+def check_labels(labels: npt.ArrayLike | None, num: int, num_classes: int) -> np.ndarray:
     """Returns int32 labels `(num,)`; where None, the classes in turn.
 
     Raises:
@@ -160,7 +175,7 @@ def check_labels(labels, num, num_classes) -> np.ndarray:
     return labels.astype(np.int32)
 
 
-def check_truncation(truncation):
+def check_truncation(truncation: float) -> float:
     """Returns a truncation.
 
     Raises:

@@ -5,6 +5,7 @@ two dashes in front.
 """
 
 import re
+from typing import Any
 
 __all__ = [
     "CheckpointError",
@@ -40,7 +41,7 @@ class Error(Exception):
         return found["name"] if found else None
 
 
-def with_flags(message: str, flags) -> str:
+def with_flags(message: str, flags: Any) -> str:
     """Returns a message whose arguments are written as flags, with dashes, where `flags` holds their names."""
 
     def written(found: re.Match) -> str:

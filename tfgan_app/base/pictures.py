@@ -1,11 +1,12 @@
 """uint8 pictures: laid out in rows, and written to PNG and GIF files."""
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 from PIL import Image
 
-from tfgan_app.base.files import written_whole
+from tfgan_app.base.files import PathLike, written_whole
 
 __all__ = ["columns", "save_gif", "save_png", "tile"]
 
@@ -36,13 +37,13 @@ def tile(images: np.ndarray, columns: int | None = None, border: int = 2) -> np.
     return sheet
 
 
-def save_png(path, image: np.ndarray, scale: int = 1) -> None:
+def save_png(path: PathLike, image: np.ndarray, scale: int = 1) -> None:
     """Writes a uint8 image `(height, width, channels)`, each pixel repeated `scale` times a side."""
     with written_whole(path) as partial:
         _to_pil(image, scale).save(partial, format="PNG")
 
 
-def save_gif(path, frames, frames_per_second: int = 8, scale: int = 1) -> None:
+def save_gif(path: PathLike, frames: Iterable[np.ndarray], frames_per_second: int = 8, scale: int = 1) -> None:
     """Writes uint8 images of equal shape as an endless GIF."""
     first, *rest = [_to_pil(frame, scale) for frame in frames]
     options = {"append_images": rest, "duration": round(1000 / frames_per_second), "loop": 0}

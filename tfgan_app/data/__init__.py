@@ -5,6 +5,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 from absl import logging
@@ -37,7 +38,7 @@ def load(
     *,
     splits: tuple[str, ...] = ("train", "test"),
     seed: int = 0,
-    **source_options,
+    **source_options: Any,
 ) -> tuple[tf.data.Dataset, ...]:
     """Loads a dataset for `model.fit`: the first split shuffled for training, the others in order.
 

@@ -63,7 +63,9 @@ def open_prepared(path: Path, *, split: str, image_size: int | None, channels: i
     return _open_builder(builder, builder.name, split, image_size, channels)
 
 
-def peek_named(name: str, *, data_dir: str | None, image_size: int | None, channels: int | None):
+def peek_named(
+    name: str, *, data_dir: str | None, image_size: int | None, channels: int | None
+) -> tuple[tuple[int, int, int], int | None]:
     """Returns a TFDS dataset's `(image_shape, num_classes)` as declared, without preparing it; see `peek`."""
     features = _find_builder(name, data_dir).info.features
     height, width, depth = features[_image_key(features, f"'{name}'")].shape

@@ -244,7 +244,7 @@ def _bounds(batch_size: int, part: Part) -> tuple[int, int]:
     return index * batch_size // parts, (index + 1) * batch_size // parts
 
 
-def _empty_aligned(shape: tuple[int, ...], dtype) -> np.ndarray:
+def _empty_aligned(shape: tuple[int, ...], dtype: type[np.generic] | np.dtype) -> np.ndarray:
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     buffer = np.empty(size + _ALIGNMENT, np.uint8)
     start = -buffer.ctypes.data % _ALIGNMENT

@@ -2,8 +2,10 @@
 
 import json
 import pathlib
+from collections.abc import Sequence
+from typing import Any
 
-from tfgan_app.base.files import written_whole
+from tfgan_app.base.files import PathLike, written_whole
 from tfgan_app.base.versions import versions
 
 __all__ = ["card_path", "write_card"]
@@ -11,7 +13,7 @@ __all__ = ["card_path", "write_card"]
 _MARK = "tags: [gan, tfgan_app"
 
 
-def card_path(folder) -> pathlib.Path:
+def card_path(folder: PathLike) -> pathlib.Path:
     """Returns where the card of a model goes: beside its folder where that is named by a version, otherwise in it.
 
     Raises:
@@ -27,7 +29,16 @@ def card_path(folder) -> pathlib.Path:
     return path
 
 
-def write_card(path, facts, *, data=None, command=None, batch_size=None, scores=(), picture=None) -> None:
+def write_card(
+    path: pathlib.Path,
+    facts: dict[str, Any],
+    *,
+    data: dict[str, Any] | None = None,
+    command: str | None = None,
+    batch_size: int | None = None,
+    scores: Sequence[dict[str, Any]] = (),
+    picture: str | None = None,
+) -> None:
     """Writes a model card.
 
     Args:

@@ -5,7 +5,7 @@ import pathlib
 import tensorflow as tf
 
 from tfgan_app.base.errors import UsageError
-from tfgan_app.base.files import read_object, reason
+from tfgan_app.base.files import PathLike, read_object, reason
 from tfgan_app.export.saved_model import FACTS
 from tfgan_app.modalities import Images, Modality, infer
 from tfgan_app.sampler import Sampler
@@ -29,7 +29,7 @@ class SavedGAN(Sampler):
         UsageError: If there is no SavedModel, or none of this package.
     """
 
-    def __init__(self, folder, modality: Modality | None = None):
+    def __init__(self, folder: PathLike, modality: Modality | None = None):
         folder = pathlib.Path(folder)
         path = folder / FACTS
         if not (folder / "saved_model.pb").is_file() or not path.is_file():
@@ -51,7 +51,7 @@ class SavedGAN(Sampler):
         except Exception as error:  # of many kinds: TensorFlow's, protobuf's, the system's
             raise UsageError(f"{folder} cannot be loaded as a SavedModel: {reason(error)}.") from error
 
-    def forward(self, inputs, truncation=None):
+    def forward(self, inputs: list[tf.Tensor], truncation: tf.Tensor | None = None) -> tf.Tensor:
         """Returns what the exported generator draws; see `Sampler.forward`."""
         arguments = dict(zip(("latents", "labels"), inputs, strict=False))
         if truncation is None:

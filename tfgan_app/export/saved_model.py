@@ -2,10 +2,12 @@
 
 import json
 import pathlib
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import tensorflow as tf
 
-from tfgan_app.base.files import written_whole
+from tfgan_app.base.files import PathLike, written_whole
 
 __all__ = ["FACTS", "export_model", "exported_step"]
 
@@ -13,7 +15,11 @@ __all__ = ["FACTS", "export_model", "exported_step"]
 FACTS = pathlib.Path("assets.extra", "gan.json")
 
 
-def export_model(folder, signatures, facts) -> pathlib.Path:
+def export_model(
+    folder: PathLike,
+    signatures: Mapping[str, tuple[Callable[..., dict[str, tf.Tensor]], list[tf.TensorSpec]]],
+    facts: dict[str, Any],
+) -> pathlib.Path:
     """Writes named functions, with the variables that they use, as a SavedModel.
 
     The first is `serving_default` too.
@@ -44,7 +50,7 @@ def export_model(folder, signatures, facts) -> pathlib.Path:
     return folder
 
 
-def exported_step(folder) -> int | None:
+def exported_step(folder: PathLike) -> int | None:
     """Returns the step of the model that was exported to a folder, or None if there is none."""
     facts = pathlib.Path(folder) / FACTS
     return json.loads(facts.read_text())["step"] if facts.is_file() else None

@@ -1,7 +1,11 @@
 """Packing several samples into one."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
+
+from tfgan_app.base.networks import BatchShape
 
 __all__ = ["Pack"]
 
@@ -21,22 +25,22 @@ class Pack(keras.layers.Layer):
         ValueError: For another number.
     """
 
-    def __init__(self, packing, **kwargs):
+    def __init__(self, packing: int, **kwargs: Any):
         super().__init__(**kwargs)
         if packing != int(packing) or packing < 1:
             raise ValueError(f"`packing` must be an integer of at least 1. Received: packing={packing}")
         self.packing = int(packing)
 
-    def call(self, inputs):
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
         *sides, channels = inputs.shape[1:]
         packs = tf.shape(inputs)[0] // self.packing
         samples = tf.reshape(inputs[: packs * self.packing], (-1, self.packing, *sides, channels))
         order = (0, *range(2, len(sides) + 2), 1, len(sides) + 2)
         return tf.reshape(tf.transpose(samples, order), (-1, *sides, self.packing * channels))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: BatchShape) -> BatchShape:
         batch, *sides, channels = input_shape
         return (None if batch is None else batch // self.packing, *sides, self.packing * channels)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "packing": self.packing}

@@ -3,16 +3,19 @@
 import functools
 import json
 import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import keras
 import tensorflow as tf
 from absl import logging
 
-from tfgan_app.base.files import PROGRAM, reason
+from tfgan_app.base.files import PROGRAM, PathLike, reason
 from tfgan_app.metrics import inception
 from tfgan_app.metrics.classifier import load_classifier
+from tfgan_app.modalities.modality import Array
 
-__all__ = ["NAMES", "SHIPPED", "FeatureExtractor", "load_extractor", "shipped_for"]
+__all__ = ["NAMES", "SHIPPED", "ExtractorLike", "FeatureExtractor", "load_extractor", "shipped_for"]
 
 _FOLDER = pathlib.Path(__file__).parent / "classifiers"
 
@@ -44,7 +47,17 @@ class FeatureExtractor:
         num_logits: Number of class logits, None where there are none.
     """
 
-    def __init__(self, function, name, reference, image_shape, sha256=None, facts=None, resizer=None, canonical=False):
+    def __init__(
+        self,
+        function: Callable[[tf.Tensor], dict[str, tf.Tensor]],
+        name: str,
+        reference: str | keras.Model,
+        image_shape: Sequence[int | None],
+        sha256: str | None = None,
+        facts: dict[str, Any] | None = None,
+        resizer: str | None = None,
+        canonical: bool = False,
+    ):
         self.function = tf.function(function, reduce_retracing=True)
         self.name, self.reference = name, reference
         self.image_shape = tuple(image_shape)
@@ -55,7 +68,7 @@ class FeatureExtractor:
         self.feature_dim = shapes["features"][-1]
         self.num_logits = shapes["logits"][-1] if "logits" in shapes else None
 
-    def outputs(self, images):
+    def outputs(self, images: Array) -> dict[str, tf.Tensor]:
         """Returns the float32 outputs for a batch by name: `features`, and `logits` where it is a classifier.
 
         Raises:
@@ -72,11 +85,11 @@ class FeatureExtractor:
             )
         return {name: tf.cast(x, tf.float32) for name, x in self.function(tf.cast(images, tf.float32)).items()}
 
-    def __call__(self, images):
+    def __call__(self, images: Array) -> tf.Tensor:
         """Returns the features of a batch; raises as `outputs`."""
         return self.outputs(images)["features"]
 
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         """Returns the facts that identify it, for receipts."""
         return {
             "name": self.name,
@@ -88,7 +101,11 @@ class FeatureExtractor:
         }
 
 
-def load_extractor(extractor, trust_extractor=False):
+# What `load_extractor` takes.
+ExtractorLike: TypeAlias = PathLike | keras.Model | FeatureExtractor
+
+
+def load_extractor(extractor: ExtractorLike, trust_extractor: bool = False) -> FeatureExtractor:
     """Loads a feature extractor.
 
     A `.keras` file is data, and is loaded in Keras's safe mode always. A SavedModel is a program.
@@ -138,7 +155,7 @@ def load_extractor(extractor, trust_extractor=False):
     )
 
 
-def shipped_for(dataset):
+def shipped_for(dataset: str) -> str | None:
     """Returns the name of the shipped extractor made for a data set, or None."""
     return next((name for name, datasets in SHIPPED.items() if dataset in datasets), None)
 

@@ -1,10 +1,10 @@
 """What a sample is: images and points, a file each."""
 
 from tfgan_app.modalities.images import Images
-from tfgan_app.modalities.modality import Modality
+from tfgan_app.modalities.modality import Array, Modality
 from tfgan_app.modalities.points import Points
 
-__all__ = ["Images", "Modality", "Points", "infer"]
+__all__ = ["Array", "Images", "Modality", "Points", "infer"]
 
 # By the rank of a sample.
 _BY_RANK: dict[int, type[Modality]] = {1: Points, 3: Images}

@@ -1,11 +1,18 @@
 """The one object that knows what a sample is: files, stored values, the network's range, and what people see."""
 
 import pathlib
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 import tensorflow as tf
 
-__all__ = ["Modality"]
+from tfgan_app.base.files import PathLike
+
+__all__ = ["Array", "Modality"]
+
+# Samples, as an array or as a tensor.
+Array: TypeAlias = np.ndarray | tf.Tensor
 
 
 class Modality:
@@ -41,26 +48,26 @@ class Modality:
     dtype: type[np.generic] = np.float32
     ending = ".npy"
 
-    def __init__(self, shape):
+    def __init__(self, shape: Sequence[int]):
         self.shape: tuple[int, ...] = tuple(int(side) for side in shape)
 
-    def encode(self, samples) -> tf.Tensor:
+    def encode(self, samples: Array) -> tf.Tensor:
         """Returns stored or decoded samples in the network's range, float32."""
         return tf.cast(samples, tf.float32)
 
-    def clip(self, samples) -> tf.Tensor:
+    def clip(self, samples: Array) -> tf.Tensor:
         """Returns samples in the network's range, with what a generator put outside of it at its nearest end."""
         return tf.convert_to_tensor(samples)
 
-    def decode(self, samples) -> tf.Tensor:
+    def decode(self, samples: Array) -> tf.Tensor:
         """Returns samples from the network's range as people get them, float32."""
         return self.clip(samples)
 
-    def store(self, samples) -> tf.Tensor:
+    def store(self, samples: Array) -> tf.Tensor:
         """Returns the stored values nearest to samples in the network's range."""
         return tf.cast(self.clip(samples), self.dtype)
 
-    def read(self, path) -> np.ndarray:
+    def read(self, path: PathLike) -> np.ndarray:
         """Returns the stored sample that a file holds.
 
         Raises:
@@ -72,13 +79,13 @@ class Modality:
             raise ValueError(f"{path} holds an array of shape {sample.shape}. Expected {self.shape}")
         return sample.astype(self.dtype)
 
-    def write(self, path, sample) -> None:
+    def write(self, path: PathLike, sample: Array) -> None:
         """Writes one sample, in the network's range, to a file that ends in `ending`."""
         path = pathlib.Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         np.save(path, np.asarray(self.store(sample[None]))[0])
 
-    def show(self, samples, columns: int | None = None) -> np.ndarray:
+    def show(self, samples: Array, columns: int | None = None) -> np.ndarray:
         """Returns a picture of samples in the network's range, uint8 `(height, width, channels)` with 1 or 3 channels.
 
         Args:
@@ -92,6 +99,6 @@ class Modality:
         return {"shape": self.shape}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "Modality":
         """Rebuilds the modality from `get_config`."""
         return cls(**config)

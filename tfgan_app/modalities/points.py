@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from tfgan_app.modalities.modality import Modality
+from tfgan_app.modalities.modality import Array, Modality
 
 __all__ = ["Points"]
 
@@ -14,7 +14,7 @@ class Points(Modality):
 
     name = "points"
 
-    def show(self, samples, columns=None):
+    def show(self, samples: Array, columns: int | None = None) -> np.ndarray:
         """Returns a scatter plot of the first two coordinates."""
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure

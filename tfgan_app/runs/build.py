@@ -3,7 +3,7 @@
 import ast
 import dataclasses
 import inspect
-from typing import Any
+from typing import Any, Literal
 
 import keras
 
@@ -157,7 +157,7 @@ def _terms(penalties: tuple[str, ...] | None, gan: GAN) -> list[terms.Term] | No
     return [*given, *(term for term in own if term.player == "generator" or not term.own_tape)]
 
 
-def _augment(text: str | None) -> augment.Augment | bool | None:
+def _augment(text: str | None) -> augment.Augment | Literal[False] | None:
     if text is None:
         return None
     return False if text == "none" else _part("augment", text, augment)

@@ -77,13 +77,12 @@ def _grid(text: str) -> tuple[int, int]:
 
 def _open(asked: Drawing) -> Sampler:
     """Returns what draws: the one GAN that was asked for."""
-    given = [name for name in ("run", "saved_model") if getattr(asked, name) is not None]
-    if len(given) != 1:
-        raise UsageError(f"give either `run` or `saved_model`. Received: {' and '.join(given) or 'neither'}")
-    if asked.run is not None:
+    if asked.run is not None and asked.saved_model is None:
         return Run.existing(asked.run).restored_gan(asked.checkpoint)
-    logging.warning(PROGRAM, f"`saved_model={asked.saved_model}`")
-    return SavedGAN(asked.saved_model)
+    if asked.saved_model is not None and asked.run is None:
+        logging.warning(PROGRAM, f"`saved_model={asked.saved_model}`")
+        return SavedGAN(asked.saved_model)
+    raise UsageError(f"give either `run` or `saved_model`. Received: {'both' if asked.run else 'neither'}")
 
 
 def _labels(names: tuple[str | int, ...] | None, num_classes: int | None, num: int) -> np.ndarray | None:

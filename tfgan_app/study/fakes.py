@@ -1,11 +1,16 @@
 """Where the generated samples of a score come from: drawn by a sampler, or drawn already."""
 
 from collections.abc import Iterator
+from typing import TypeAlias
+
+import numpy as np
 
 from tfgan_app.base.latents import draw_latents, slerp
 from tfgan_app.base.randomness import stream
+from tfgan_app.data.image_set import ImageSet
+from tfgan_app.sampler import Sampler
 
-__all__ = ["ArrayFakes", "SampledFakes"]
+__all__ = ["ArrayFakes", "Fakes", "SampledFakes"]
 
 
 class SampledFakes:
@@ -20,18 +25,18 @@ class SampledFakes:
         truncation: As in `Sampler.sample`.
     """
 
-    def __init__(self, sampler, num, seed=0, truncation=None):
+    def __init__(self, sampler: Sampler, num: int, seed: int = 0, truncation: float | None = None):
         self.sampler, self.truncation = sampler, truncation
         self.labelled = bool(sampler.num_classes and sampler.supervised)
         self.latent_dim = sampler.latent_dim
         self.latents = sampler.latents(num, seed)
         self.others = draw_latents(num, sampler.latent_dim, stream((seed, 0), "others"))
 
-    def batch(self, start, stop, labels):
+    def batch(self, start: int, stop: int, labels: np.ndarray | None) -> np.ndarray:
         """Returns the samples of a range, `(stop - start, ...)`."""
         return self._outputs(self.latents[start:stop], labels)
 
-    def nearby(self, start, stop, labels, epsilon):
+    def nearby(self, start: int, stop: int, labels: np.ndarray | None, epsilon: float) -> list[np.ndarray]:
         """Returns two such batches, of latents `epsilon` apart on the way to others; see `PerceptualPathLength`."""
         latents, others = self.latents[start:stop], self.others[start:stop]
         return [self._outputs(z, labels) for z in (latents, slerp(latents, others, epsilon))]
@@ -50,13 +55,16 @@ class ArrayFakes:
 
     labelled, latent_dim = False, None
 
-    def __init__(self, images):
+    def __init__(self, images: ImageSet):
         self.images = images
         self._left: Iterator = iter(())
 
-    def batch(self, start, stop, labels):
+    def batch(self, start: int, stop: int, labels: np.ndarray | None) -> np.ndarray:
         """Returns the samples of a range as `SampledFakes.batch`; ranges come in order."""
         if not start:
             self._left = self.images.pairs(stop)
         samples, _ = next(self._left)
         return samples[: stop - start]
+
+
+Fakes: TypeAlias = SampledFakes | ArrayFakes

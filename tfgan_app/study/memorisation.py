@@ -2,9 +2,12 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 
+from tfgan_app.data.image_set import ImageSet
+from tfgan_app.metrics.extractors import FeatureExtractor
 from tfgan_app.metrics.manifold import nearest, pairs_within
 
 __all__ = ["CopyingTest", "Memorisation", "SupportSize", "copying_test", "examine", "support_size"]
@@ -33,7 +36,7 @@ class Memorisation:
     distances: np.ndarray
     num_train: int
 
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         """Returns the numbers, as a receipt has them."""
         return {
             "z": self.copying.z,
@@ -47,7 +50,7 @@ class Memorisation:
         }
 
 
-def examine(samples, held_out, train, extractor):
+def examine(samples: np.ndarray, held_out: np.ndarray, train: ImageSet, extractor: FeatureExtractor) -> Memorisation:
     """Looks for copies of training images, and for samples that repeat.
 
     Args:
@@ -104,7 +107,7 @@ class CopyingTest:
     held_out: float
 
 
-def copying_test(of_fake, of_held_out):
+def copying_test(of_fake: np.ndarray, of_held_out: np.ndarray) -> CopyingTest:
     """Compares distances to the nearest training image by Mann and Whitney's rank test.
 
     Meehan et al. 2020, https://arxiv.org/abs/2004.05675, section 3.1, with all of the space as one cell.
@@ -148,7 +151,7 @@ class SupportSize:
     threshold: float
 
 
-def support_size(fake, threshold):
+def support_size(fake: np.ndarray, threshold: float) -> SupportSize:
     """Estimates how many images a generator draws by the birthday paradox.
 
     Arora and Zhang 2017, https://arxiv.org/abs/1706.08224: of N equally likely images, s draws hold s(s-1)/2N pairs

@@ -4,22 +4,29 @@ import datetime
 import json
 import math
 import pathlib
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias
 
 import tensorflow as tf
 
-from tfgan_app.base.files import check_object, read_object, written_whole
+from tfgan_app.base.files import PathLike, check_object, read_object, written_whole
 from tfgan_app.base.versions import versions
+from tfgan_app.data.image_set import ImageSet
 from tfgan_app.metrics.accuracy_score import ClassificationAccuracyScore
+from tfgan_app.metrics.base import ImageMetric
 from tfgan_app.metrics.classifier_score import ClassifierScore
+from tfgan_app.metrics.extractors import FeatureExtractor
 from tfgan_app.metrics.frechet import FrechetDistance, IntraClassFrechetDistance
 from tfgan_app.metrics.kernel import KernelDistance
 from tfgan_app.metrics.manifold import DensityCoverage, PrecisionRecall
 from tfgan_app.metrics.path_length import PerceptualPathLength
 from tfgan_app.metrics.sliced import SlicedWasserstein
 from tfgan_app.observation import Observation
+from tfgan_app.study.fakes import Fakes
 
 __all__ = [
     "METRICS",
+    "Receipt",
     "applicable",
     "build_metrics",
     "caution",
@@ -31,6 +38,9 @@ __all__ = [
     "titles",
     "write_receipt",
 ]
+
+# What `score` returns: facts and numbers by name, as JSON takes them.
+Receipt: TypeAlias = dict[str, Any]
 
 # What `build_metrics` makes by name: functions of the extractor, the real images and how many of them.
 METRICS = {
@@ -50,7 +60,7 @@ METRICS = {
 _STORED = 10_000
 
 
-def applicable(extractor, images, fakes):
+def applicable(extractor: FeatureExtractor, images: ImageSet, fakes: Fakes) -> list[str]:
     """Returns the names of the metrics that an extractor, an `ImageSet` and fakes allow."""
     needs = {
         "cs": extractor.num_logits is not None,
@@ -61,7 +71,9 @@ def applicable(extractor, images, fakes):
     return [name for name in METRICS if needs.get(name, True)]
 
 
-def build_metrics(names, extractor, images, fakes, num_images):
+def build_metrics(
+    names: Iterable[str], extractor: FeatureExtractor, images: ImageSet, fakes: Fakes, num_images: int
+) -> list[ImageMetric]:
     """Returns metrics by their names in `METRICS`.
 
     Raises:
@@ -79,7 +91,16 @@ def build_metrics(names, extractor, images, fakes, num_images):
     return [METRICS[name](extractor, images, min(num_images, _STORED)) for name in names]
 
 
-def score(fakes, images, metrics, *, batch_size=250, num_images=None, facts=None, progress=None):
+def score(
+    fakes: Fakes,
+    images: ImageSet,
+    metrics: Sequence[ImageMetric],
+    *,
+    batch_size: int = 250,
+    num_images: int | None = None,
+    facts: dict[str, Any] | None = None,
+    progress: Callable[[str], object] | None = None,
+) -> Receipt:
     """Scores generated images against a set of real ones.
 
     Args:
@@ -155,7 +176,7 @@ _TITLES = {
 _CANONICAL_TITLES = {"fd": "FID", "kd": "KID", "cs": "Inception score", "intra_fd": "Intra-class FID"}
 
 
-def titles(receipt):
+def titles(receipt: Receipt) -> list[tuple[str, str]]:
     """Returns a receipt's scores as `(title, text)` pairs, the text with the uncertainty where there is one."""
     scores, found = receipt["scores"], []
     for name, title in {**_TITLES, **(_CANONICAL_TITLES if _canonical(receipt) else {})}.items():
@@ -165,7 +186,7 @@ def titles(receipt):
     return found
 
 
-def describe_score(receipt):
+def describe_score(receipt: Receipt) -> str:
     """Returns a receipt as lines: one a score, one on what was compared, and one of caution where that is due."""
     lines = [f"{title} {text}" for title, text in titles(receipt)]
     lines.append(f"with {describe_protocol(receipt)}")
@@ -175,7 +196,7 @@ def describe_score(receipt):
     return "\n".join(lines)
 
 
-def summary(receipt):
+def summary(receipt: Receipt) -> dict[str, Any]:
     """Returns what a model card says of a receipt's Frechet distance; see `tfgan_app.export.write_card`."""
     return {
         "dataset": receipt["real"]["name"],
@@ -186,7 +207,7 @@ def summary(receipt):
     }
 
 
-def caution(feature_dim, num_images):
+def caution(feature_dim: int, num_images: int) -> str | None:
     """Returns a warning where so few images make a Frechet distance meaningless, else None."""
     if num_images > feature_dim:
         return None
@@ -213,7 +234,7 @@ def _canonical(receipt):
     return bool(_at(receipt, ("extractor", "canonical")))
 
 
-def write_receipt(path, receipt):
+def write_receipt(path: PathLike, receipt: Receipt) -> pathlib.Path:
     """Writes a receipt as JSON and returns its path."""
     path = pathlib.Path(path)
     with written_whole(path) as partial:
@@ -221,7 +242,7 @@ def write_receipt(path, receipt):
     return path
 
 
-def read_receipt(path):
+def read_receipt(path: PathLike) -> Receipt:
     """Reads a receipt that `write_receipt` wrote.
 
     Raises:
@@ -254,7 +275,7 @@ _PROTOCOL = (
 )
 
 
-def compare(first, second):
+def compare(first: Receipt, second: Receipt) -> dict[str, tuple[float, float, float, float | None]]:
     """Compares two receipts.
 
     Returns:

@@ -8,9 +8,14 @@ import pathlib
 import numpy as np
 
 from tfgan_app.base import pictures
+from tfgan_app.base.files import PathLike
 from tfgan_app.base.latents import slerp
-from tfgan_app.modalities import Images
-from tfgan_app.study.receipts import describe_protocol, titles
+from tfgan_app.metrics.extractors import FeatureExtractor
+from tfgan_app.modalities import Images, Modality
+from tfgan_app.modalities.modality import Array
+from tfgan_app.sampler import Sampler
+from tfgan_app.study.memorisation import Memorisation
+from tfgan_app.study.receipts import Receipt, describe_protocol, titles
 
 __all__ = ["power_spectrum", "write_report"]
 
@@ -25,8 +30,18 @@ td:first-child, th:first-child { text-align: left; } .note { color: #555; font-s
 
 
 def write_report(
-    folder, *, title, receipt, samples, real, modality, extractor=None, memorisation=None, sampler=None, history=None
-):
+    folder: PathLike,
+    *,
+    title: str,
+    receipt: Receipt,
+    samples: np.ndarray,
+    real: np.ndarray,
+    modality: Modality,
+    extractor: FeatureExtractor | None = None,
+    memorisation: Memorisation | None = None,
+    sampler: Sampler | None = None,
+    history: PathLike | None = None,
+) -> pathlib.Path:
     """Writes `index.html`, which needs no other file, and the pictures in it as PNG files.
 
     Args:
@@ -48,7 +63,7 @@ def write_report(
     folder.mkdir(parents=True, exist_ok=True)
     page = _Page(folder, title)
     page.add("Scores", _table(("", "value"), titles(receipt)), f"With {describe_protocol(receipt)}.")
-    columns = pictures.columns(sampler and sampler.num_classes)
+    columns = pictures.columns(None if sampler is None else sampler.num_classes)
     page.picture("Samples", "samples", modality.show(samples[: 8 * columns], columns), "The first, not chosen.")
     page.picture("Real images", "real", modality.show(real[: 4 * columns], columns), "Held out from training.")
     if extractor is not None and extractor.num_logits is not None:
@@ -200,7 +215,7 @@ _SPECTRUM_NOTE = (
 )
 
 
-def power_spectrum(images):
+def power_spectrum(images: Array) -> np.ndarray:
     """Returns the mean power of images `(num, height, width, channels)` by frequency, an array `(min(h, w) // 2,)`.
 
     The azimuthal average of equation 4 in Durall et al. 2020, https://arxiv.org/abs/2003.01826.
