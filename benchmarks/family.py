@@ -19,6 +19,7 @@ import json
 import pathlib
 import statistics
 import sys
+import tempfile
 import textwrap
 import time
 
@@ -91,24 +92,22 @@ def _run(args, recipe, seed):
 def train(args):
     """Trains one recipe with one seed, writes its grid if the seed is the first, and prints the result."""
     import keras
-    from absl import flags
 
-    import tfgan_app.train
-    from tfgan_app import cli, pictures, runs
-    from tfgan_app.base.precision import choose_precision
+    from tfgan_app import cli, pictures
     from tfgan_app.base.versions import versions
     from tfgan_app.metrics import FrechetDistance, load_extractor
+    from tfgan_app.runs import Session, Settings
     from tfgan_app.study import SampledFakes, score
 
     (recipe,), (seed,) = args.recipes, args.seeds
-    given = [f"--flagfile={cli.RECIPES / recipe}.flags", f"--seed={seed}"]
-    flags.FLAGS([__file__, *given, *([f"--data_dir={args.data_dir}"] if args.data_dir else [])])
-    settings: dict = {name: flags.FLAGS[name].value for name in tfgan_app.train.SETTINGS}
-    settings["precision"] = choose_precision(settings["mixed_precision"]).name
-    keras.utils.set_random_seed(seed)
-    images, test = (runs.open_split(settings, split) for split in ("train", "test"))
-    gan = runs.build_gan(settings, images.image_shape, images.num_classes)
-    per_step = settings["batch_size"] * gan.n_critic
+    given = [f"--flagfile={cli.RECIPES / recipe}.flags", f"--seed={seed}", "--extractor=none"]
+    given += [f"--data_dir={args.data_dir}"] if args.data_dir else []
+    # In a folder without checkpoints to go on from.
+    with tempfile.TemporaryDirectory() as folder:
+        session = Session(cli.parsed(Settings, [*given, f"--run_dir={folder}/run"]))
+        session.open()
+    settings, gan, test = session.settings, session.gan, session.test
+    per_step = settings.batch_size * gan.n_critic
     steps = args.images // per_step
 
     class Clock(keras.callbacks.Callback):
@@ -121,7 +120,7 @@ def train(args):
             self.began = self.began or self.ended
 
     clock = Clock()
-    batches = images.batches(settings["batch_size"], seed=seed)
+    batches = session.images.batches(settings.batch_size, seed=seed)
     gan.fit(batches, steps_per_epoch=steps, callbacks=[clock], verbose=0, shuffle=False)
     extractor = load_extractor("fashion_mnist_cnn")
     receipt = score(SampledFakes(gan, 10_000), test, [FrechetDistance(extractor)])
@@ -137,7 +136,7 @@ def train(args):
         "g_parameters": sum(v.shape.num_elements() for v in _tensors(gan.generator)),
         "d_parameters": sum(v.shape.num_elements() for v in _tensors(gan.discriminator)),
         "conditional": bool(gan.unpack(next(iter(test.in_order(2))))[1]),
-        "precision": settings["precision"],
+        "precision": settings.precision,
         "versions": versions(),
     }
     print(json.dumps(result))

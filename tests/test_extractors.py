@@ -353,7 +353,7 @@ def test_no_other_one_does(source, module, tmp_path, monkeypatch):
             "extractor": FeatureExtractor(lambda images: {"features": images}, "inception", "inception", (3,)),
             "keras": "keras_inception_v3",
         }.get(source, source),
-        trust_saved_model=source == "inception",
+        trust_extractor=source == "inception",
     )
     text = printed(extractor)
     for name in ("FID", "KID", "Inception score"):

@@ -12,13 +12,14 @@ import tensorflow as tf
 
 from tfgan_app import losses
 from tfgan_app.augment import Augment
-from tfgan_app.base.networks import apply, call_hooks, float32_copy, in_float32
+from tfgan_app.base.networks import apply, call_hooks, float32_copy, move_average
 from tfgan_app.base.randomness import stream
 from tfgan_app.base.replicas import num_replicas
 from tfgan_app.data import steps
 from tfgan_app.metrics.base import ImageMetric
 from tfgan_app.observation import Observation
 from tfgan_app.optimizers import Adam
+from tfgan_app.players import Judge, Player
 from tfgan_app.schedules import Number, value_at
 from tfgan_app.terms import Play, Term
 
@@ -205,8 +206,12 @@ class AdversarialModel(keras.Model):
         self.ema_half_life: Number | None = chosen["ema_half_life"]
         if self.augment is not None and not self.augment.built:
             self.augment.build((None, *self.generator.outputs[0].shape[1:]))
-        self.g_optimizer: keras.optimizers.Optimizer = _prepared_optimizer(chosen["g_optimizer"], self.generator)
-        self.d_optimizer: keras.optimizers.Optimizer = _prepared_optimizer(chosen["d_optimizer"], self.discriminator)
+        self._judge = Judge(self.discriminator, self.augment)
+        self._g_player = Player("generator", self.generator, chosen["g_optimizer"], self.terms)
+        self._d_player = Player("discriminator", self.discriminator, chosen["d_optimizer"], self.terms)
+        # Keras finds optimizers among the model's attributes.
+        self.g_optimizer: keras.optimizers.Optimizer = self._g_player.optimizer
+        self.d_optimizer: keras.optimizers.Optimizer = self._d_player.optimizer
         names = ["d_loss", "g_loss", "d_real", "d_fake", *(term.name for term in self.terms)]
         if len(set(names)) < len(names):
             raise ValueError(f"Each term must have a `name` of its own. Received: {names[4:]}")
@@ -284,6 +289,7 @@ class AdversarialModel(keras.Model):
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Updates the discriminator `n_critic` times, then the generator, then the EMA generator."""
+        g_player, d_player = self._g_player, self._d_player
         call_hooks(self.generator, "begin_update")
         for index in range(self.n_critic):
             update = self.iterations * self.n_critic + index
@@ -294,20 +300,18 @@ class AdversarialModel(keras.Model):
             call_hooks(self.discriminator, "begin_update")
             constant = _detached(play)
             with tf.GradientTape() as d_tape:
-                d_loss = self.discriminator_loss(constant) + sum(self.discriminator.losses)
-                d_loss = _scaled(self.d_optimizer, d_loss)
-            more = self._gradients_apart("discriminator", self.d_optimizer, constant, update)
-            _minimize(self.d_optimizer, self.discriminator, d_tape, d_loss, more)
+                d_loss = d_player.scaled(self.discriminator_loss(constant) + sum(self.discriminator.losses))
+            apart = d_player.gradients_apart(constant, self.iterations, update, self._seed, self._track)
+            d_player.update(d_tape, d_loss, apart)
 
         with g_tape:
-            g_loss = self.generator_loss(play) + sum(self.generator.losses)
-            g_loss = _scaled(self.g_optimizer, g_loss)
-        more = self._gradients_apart("generator", self.g_optimizer, play, self.iterations)
-        _minimize(self.g_optimizer, self.generator, g_tape, g_loss, more)
+            g_loss = g_player.scaled(self.generator_loss(play) + sum(self.generator.losses))
+        apart = g_player.gradients_apart(play, self.iterations, self.iterations, self._seed, self._track)
+        g_player.update(g_tape, g_loss, apart)
 
         call_hooks(self.generator, "end_update")
         self.iterations.assign_add(1)
-        self._update_ema(tf.shape(keras.tree.flatten(real)[0])[0] * num_replicas())
+        move_average(self.ema_generator, self.generator, self._ema_decay(real))
         return self.get_metrics_result()
 
     def play(self, real: Any, condition: tuple[tf.Tensor, ...], seed: tf.Tensor, training: bool = True) -> Play:
@@ -329,88 +333,28 @@ class AdversarialModel(keras.Model):
     def discriminator_loss(self, play: Play) -> tf.Tensor:
         """Returns the discriminator's loss but for terms with a tape of their own; tracks it with D(x) and D(G(z))."""
         if self.joint_pass:
-            play.real_outputs, play.fake_outputs = self._discriminate_together(play)
+            play.real_outputs, play.fake_outputs = self._judge.together(play)
         real_logits, fake_logits = play.real_outputs["logits"], play.fake_outputs["logits"]
         if play.training and self.augment is not None:
             self.augment.update(real_logits)
         loss = _added(self.loss.discriminator, real_logits, fake_logits)
         self._track(d_loss=loss, d_real=_probability(real_logits), d_fake=_probability(fake_logits))
-        return self._with_terms("discriminator", loss, play)
+        return self._d_player.with_terms(loss, play, self.iterations, self._track)
 
     def generator_loss(self, play: Play) -> tf.Tensor:
         """Returns the generator's loss but for terms with a tape of their own, and tracks it."""
         real_logits = [play.real_outputs["logits"]] if self.loss.needs_real_logits else []
         loss = _added(self.loss.generator, play.fake_outputs["logits"], *real_logits)
         self._track(g_loss=loss)
-        return self._with_terms("generator", loss, play)
+        return self._g_player.with_terms(loss, play, self.iterations, self._track)
 
     def discriminate(self, samples: Any, condition: tuple[tf.Tensor, ...], training: bool = True) -> dict[str, Any]:
         """Returns the discriminator's float32 outputs by name; in training it sees augmented images."""
-        return self._outputs(self._augmented(samples, training), condition, training)
+        return self._judge(samples, condition, training)
 
     def judge(self, samples: Any, condition: tuple[tf.Tensor, ...], training: bool = True) -> Any:
         """Returns the discriminator's logits, as `discriminate`."""
         return self.discriminate(samples, condition, training)["logits"]
-
-    def _discriminate_together(self, play):
-        """Returns `discriminate` for real samples and for fakes, in one pass."""
-        sides = [self._augmented(samples, play.training) for samples in (play.real, play.fake)]
-        samples = keras.tree.map_structure(lambda *parts: tf.concat(parts, axis=0), *sides)
-        condition = [tf.concat([part, part], axis=0) for part in play.condition]
-        outputs = self._outputs(samples, condition, play.training)
-        return tuple(keras.tree.map_structure(lambda x, side=side: tf.split(x, 2)[side], outputs) for side in range(2))
-
-    def _augmented(self, samples, training):
-        return self.augment(samples) if training and self.augment is not None else samples
-
-    def _outputs(self, samples, condition, training):
-        # Some discriminators have no input for the condition: they predict it, or do without.
-        inputs = [*keras.tree.flatten(samples), *condition][: len(self.discriminator.inputs)]
-        outputs = apply(self.discriminator, inputs, training)
-        outputs = outputs if isinstance(outputs, dict) else {"logits": outputs}
-        return keras.tree.map_structure(lambda x: tf.cast(x, tf.float32), outputs)
-
-    def _terms_of(self, player, apart):
-        """Returns a player's terms: those with a tape of their own, or the others."""
-        return [term for term in self.terms if term.player == player and term.own_tape == apart]
-
-    def _with_terms(self, player, loss, play):
-        """Adds to a loss the player's terms that share its tape."""
-        for term in self._terms_of(player, apart=False):
-            value = value_at(term.weight, self.iterations) * term(play)
-            self._track(**{term.name: value})
-            loss += value
-        return loss
-
-    def _gradients_apart(self, player, optimizer, play, update):
-        """Tracks a player's terms with a tape of their own; returns for each the gradients of its scaled value."""
-        network = getattr(self, player)
-        variables = network.trainable_variables
-
-        def evaluate(term, play):
-            with in_float32(network), tf.GradientTape() as tape:
-                weight = term.interval * value_at(term.weight, self.iterations)
-                value = weight * term(play)
-                scaled_value = _scaled(optimizer, value)
-            gradients = tape.gradient(scaled_value, variables)
-            pairs = zip(gradients, zeros(), strict=True)
-            return value, [zero if gradient is None else tf.convert_to_tensor(gradient) for gradient, zero in pairs]
-
-        def zeros():
-            return [tf.zeros(variable.shape, variable.dtype) for variable in variables]
-
-        found = []
-        for term in self._terms_of(player, apart=True):
-            # `replace` drops outputs that are computed already, so that the term computes its own on its own tape.
-            own = dataclasses.replace(play, seed=self._seed(term.name, update))
-            evaluated = functools.partial(evaluate, term, own)
-            # A term of every update needs no branch. A branch takes the gradients too: what a tape records across one,
-            # XLA compiles anew at each step, or not at all.
-            due = update % term.interval == 0
-            value, gradients = evaluated() if term.interval == 1 else tf.cond(due, evaluated, lambda: (0.0, zeros()))
-            self._track(**{term.name: value})
-            found.append(gradients)
-        return found
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Updates losses and metrics with a batch of real samples and as many fakes from the EMA generator."""
@@ -466,19 +410,15 @@ class AdversarialModel(keras.Model):
             if tracker.name in values:
                 tracker.update_state(values[tracker.name])
 
-    def _update_ema(self, batch_size):
+    def _ema_decay(self, real):
+        """Returns the weight of the old average after the present step."""
         step = tf.cast(self.iterations, tf.float32)
         if self.ema_half_life is None:
             decay = value_at(self.ema_decay, step)
         else:
-            decay = 0.5 ** (tf.cast(batch_size, tf.float32) / value_at(self.ema_half_life, step))
-        decay = tf.minimum(decay, (1.0 + step) / (10.0 + step))
-        pairs = zip(self.ema_generator.weights, self.generator.weights, strict=True)
-        for average, current in pairs:
-            if current.trainable:
-                average.assign_add((1.0 - decay) * (current - average))
-            else:
-                average.assign(current)
+            num = tf.shape(keras.tree.flatten(real)[0])[0] * num_replicas()
+            decay = 0.5 ** (tf.cast(num, tf.float32) / value_at(self.ema_half_life, step))
+        return tf.minimum(decay, (1.0 + step) / (10.0 + step))
 
 
 def _defaults():
@@ -492,28 +432,6 @@ def _defaults():
         "ema_decay": 0.999,
         "ema_half_life": None,
     }
-
-
-def _prepared_optimizer(optimizer, network):
-    """Returns the optimizer with its slots built and, where the network computes in float16, with loss scaling."""
-    optimizer = keras.optimizers.get(optimizer)
-    scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
-    if not scaled and any(layer.compute_dtype == "float16" for layer in network._flatten_layers()):
-        optimizer, scaled = keras.optimizers.LossScaleOptimizer(optimizer), True
-    if scaled and num_replicas() > 1:
-        # Measured with Keras 3.15: an overflow on one replica goes unnoticed, and NaN reaches every weight.
-        raise ValueError(
-            "float16 trains on one device: its loss scale does not hear of another replica's overflow. Take "
-            "`mixed_precision=bfloat16` (the policy mixed_bfloat16), or `mixed_precision=none` (float32)."
-        )
-    # Keras leaves unbuilt slots out when it saves the model.
-    optimizer.build(network.trainable_variables)
-    return optimizer
-
-
-def _scaled(optimizer, loss):
-    """Returns what to take the gradients of: over replicas Keras's optimizers add them up."""
-    return optimizer.scale_loss(loss / num_replicas())
 
 
 def _detached(play):
@@ -531,17 +449,3 @@ def _added(loss, *logits):
 def _probability(logits):
     parts = [tf.sigmoid(x) for x in keras.tree.flatten(logits)]
     return parts[0] if len(parts) == 1 else tf.concat([tf.reshape(x, (-1,)) for x in parts], axis=0)
-
-
-def _minimize(optimizer, network, tape, scaled_loss, more):
-    """Updates a network by the gradients of a loss on a tape, and those of `more`, lists of them."""
-    variables = network.trainable_variables
-    gradients = tape.gradient(scaled_loss, variables)
-    for others in more:
-        pairs = zip(gradients, others, strict=True)
-        gradients = [other if gradient is None else gradient + other for gradient, other in pairs]
-    # Every update waits for all gradients, or updates are lost: Keras joins them in one operation, TensorFlow forgets
-    # the order of a variable's reads and updates as that operation implies it, and then takes the operation apart.
-    with tf.control_dependencies([gradient for gradient in gradients if gradient is not None]):
-        gradients = [None if gradient is None else tf.identity(gradient) for gradient in gradients]
-    optimizer.apply(gradients, variables)

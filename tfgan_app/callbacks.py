@@ -20,7 +20,7 @@ from absl import logging
 from PIL import Image
 
 from tfgan_app.base import pictures
-from tfgan_app.base.errors import CheckpointError
+from tfgan_app.base.errors import CheckpointError, NotFinite
 from tfgan_app.base.files import PathLike, reason, written_whole
 from tfgan_app.checkpoints import Checkpoints
 
@@ -98,7 +98,7 @@ class TensorBoard(keras.callbacks.TensorBoard):
 
 
 class StopOnNonFinite(keras.callbacks.Callback):
-    """Raises `FloatingPointError`, naming the term and the step, when a logged value is NaN or infinite.
+    """Raises `NotFinite`, naming the term and the step, when a logged value is NaN or infinite.
 
     In float16 it watches the loss scales too, which are halved at each step whose gradients overflow: it warns when one
     falls below 1, and raises when it reaches 2^-10, as the weights have stood still since.
@@ -120,17 +120,17 @@ class StopOnNonFinite(keras.callbacks.Callback):
                 continue
             message = f"The loss scale of {name} fell to {scale:.2g} at step {self.model.step}: its gradients overflow"
             if scale <= self._LEAST_SCALE:
-                raise FloatingPointError(f"{message}. {_ADVICE}")
+                raise NotFinite(f"{message}. {_ADVICE}")
             if not self._warned:
                 self._warned = True
                 logging.warning("%s.", message)
         for name, value in (logs or {}).items():
             if not math.isfinite(value):
-                raise FloatingPointError(f"{name} became {value} at step {self.model.step}. {_ADVICE}")
+                raise NotFinite(f"{name} became {value} at step {self.model.step}. {_ADVICE}")
 
 
 _ADVICE = (
-    "Lower the learning rates (--g_learning_rate, --d_learning_rate) or train in float32 (--mixed_precision=none)."
+    "Lower the learning rates (`g_learning_rate`, `d_learning_rate`) or train in float32 (`mixed_precision=none`)."
 )
 
 
@@ -208,10 +208,15 @@ class MetricsCSV(keras.callbacks.Callback):
 
 
 class Stopped(Exception):  # noqa: N818  # not an error: the user asked for it
-    """Training stopped between two steps because of a signal."""
+    """Training stopped between two steps because of a signal.
 
-    def __init__(self, signum: int):
-        super().__init__(signal.Signals(signum).name)
+    Args:
+        signum: The signal.
+        message: What to say of it; by default its name.
+    """
+
+    def __init__(self, signum: int, message: str | None = None):
+        super().__init__(message or signal.Signals(signum).name)
         self.signum = signum
 
 

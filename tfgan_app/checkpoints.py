@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from tfgan_app.base.errors import CheckpointError
+from tfgan_app.base.errors import CheckpointError, NotFinite
 from tfgan_app.base.files import PARTIAL, PathLike, read_object, reason
 
 __all__ = ["Checkpoints"]
@@ -56,7 +56,7 @@ class Checkpoints:
                 of later steps.
 
         Raises:
-            FloatingPointError: If a weight is NaN or infinite.
+            NotFinite: If a weight is NaN or infinite.
             CheckpointError: If it cannot be written, as on a full disk.
             Either way the checkpoints before stay as they are.
         """
@@ -153,7 +153,7 @@ def _state(gan):
 def _check_finite(gan):
     for variable in gan.weights:
         if not np.isfinite(np.asarray(variable)).all():
-            raise FloatingPointError(f"{variable.path} holds NaN or Inf at step {gan.step}; this state is not saved.")
+            raise NotFinite(f"{variable.path} holds NaN or Inf at step {gan.step}; this state is not saved.")
 
 
 def _damage(folder):

@@ -13,7 +13,9 @@ __all__ = [
     "Error",
     "Failure",
     "NotDownloadable",
+    "NotFinite",
     "TrainingCollapsed",
+    "Unexpected",
     "UnknownDataset",
     "UnknownSplit",
     "UsageError",
@@ -58,6 +60,10 @@ class Failure(Error):  # noqa: N818  # said like a diagnosis, as `Stopped` is
     """What ended work that could have been carried out."""
 
 
+class Unexpected(Failure):
+    """An exception of TensorFlow's that says nothing to a user; a command shows its traceback as well."""
+
+
 class DataError(Error):
     """The data cannot be used as asked; the message says what to do instead."""
 
@@ -78,6 +84,10 @@ class NotDownloadable(DataError):  # noqa: N818
 
 class CheckpointError(Error):
     """No checkpoint could be read, or one could not be written."""
+
+
+class NotFinite(Error, FloatingPointError):  # noqa: N818
+    """A loss or a weight is NaN or infinite."""
 
 
 class TrainingCollapsed(Error):  # noqa: N818

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import keras
 import tensorflow as tf
 
-__all__ = ["BatchShape", "apply", "call_hooks", "float32_copy", "in_float32"]
+__all__ = ["BatchShape", "apply", "call_hooks", "float32_copy", "in_float32", "move_average", "with_weights_of"]
 
 # The shape of a batch, as Keras gives it to layers: integers, and None where a side is not known.
 BatchShape: TypeAlias = tuple[Any, ...]
@@ -41,6 +41,17 @@ def in_float32(network: keras.Model) -> Iterator[None]:
             layer.dtype_policy = policy
 
 
+@contextlib.contextmanager
+def with_weights_of(other: keras.Model, network: keras.Model) -> Iterator[None]:
+    """Lets a network have the weights of another of its kind as long as the block lasts."""
+    own = network.get_weights()
+    try:
+        network.set_weights(other.get_weights())
+        yield
+    finally:
+        network.set_weights(own)
+
+
 def float32_copy(network: keras.Model) -> keras.Model:
     """Returns a copy of a functional model, weights included, that computes in float32.
 
@@ -56,3 +67,18 @@ def float32_copy(network: keras.Model) -> keras.Model:
     copy.dtype_policy = "float32"
     copy.set_weights(network.get_weights())
     return copy
+
+
+def move_average(average: keras.Model, network: keras.Model, decay: tf.Tensor) -> None:
+    """Moves the trainable weights of an average towards a network's, and copies the others.
+
+    Args:
+        average: A network of the same kind.
+        network: The network.
+        decay: Weight of the old average, a scalar tensor.
+    """
+    for old, current in zip(average.weights, network.weights, strict=True):
+        if current.trainable:
+            old.assign_add((1.0 - decay) * (current - old))
+        else:
+            old.assign(current)

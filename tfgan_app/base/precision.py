@@ -14,7 +14,7 @@ POLICIES = {"none": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_f
 
 
 class Precision(NamedTuple):
-    """A precision by its flag's value and its Keras policy, and why it was chosen."""
+    """A precision by its name and its Keras policy, and why it was chosen."""
 
     name: str
     policy: str
@@ -22,7 +22,7 @@ class Precision(NamedTuple):
 
 
 def choose_precision(name: str) -> Precision:
-    """Resolves the name of a precision.
+    """Chooses a precision by its name.
 
     Args:
         name: `none`, `bfloat16`, `float16` or `auto`.

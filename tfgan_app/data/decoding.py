@@ -48,7 +48,7 @@ def common_size(headers: Iterable[Header], where: str) -> tuple[int, int]:
     """Returns the one (height, width) of all images.
 
     Raises:
-        DataError: If they differ; the message lists the sizes and proposes `--image_size`.
+        DataError: If they differ; the message lists the sizes and proposes an `image_size`.
     """
     sizes = collections.Counter((header.height, header.width) for header in headers)
     if len(sizes) == 1:
@@ -57,7 +57,7 @@ def common_size(headers: Iterable[Header], where: str) -> tuple[int, int]:
     raise DataError(
         f"The images of {where} have {len(sizes)} different sizes (width x height): {seen}"
         f"{', ...' if len(sizes) > 5 else ''}. Crop and resize them all with, for example, "
-        f"--image_size={min(map(min, sizes))}."
+        f"`image_size={min(map(min, sizes))}`."
     )
 
 

@@ -103,7 +103,7 @@ class ImageSet:
         if self.class_names is None:
             raise DataError(
                 f"The images of '{self.name}' have no labels, which conditional models need. Put them in "
-                "one sub-folder a class, give an .npz file with 'labels', or choose another --dataset."
+                "one sub-folder a class, give an .npz file with 'labels', or choose another `dataset`."
             )
         return len(self.class_names)
 
@@ -116,8 +116,8 @@ class ImageSet:
     def _require_batch(self, batch_size: int) -> None:
         if batch_size > self.num_images:
             raise DataError(
-                f"--batch_size={batch_size} is more than the {self.num_images} images of '{self.name}' "
-                f"({self.split}). Give at most --batch_size={self.num_images}, or more images."
+                f"`batch_size={batch_size}` is more than the {self.num_images} images of '{self.name}' "
+                f"({self.split}). Give at most `batch_size={self.num_images}`, or more images."
             )
 
     def _finished(self, batches: tf.data.Dataset) -> tf.data.Dataset:

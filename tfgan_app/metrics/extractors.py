@@ -105,7 +105,7 @@ class FeatureExtractor:
 ExtractorLike: TypeAlias = PathLike | keras.Model | FeatureExtractor
 
 
-def load_extractor(extractor: ExtractorLike, trust_saved_model: bool = False) -> FeatureExtractor:
+def load_extractor(extractor: ExtractorLike, trust_extractor: bool = False) -> FeatureExtractor:
     """Loads a feature extractor.
 
     A `.keras` file is data, and is loaded in Keras's safe mode always. A SavedModel is a program.
@@ -116,7 +116,7 @@ def load_extractor(extractor: ExtractorLike, trust_saved_model: bool = False) ->
             score; see `tfgan_app.metrics.inception` for where it comes from. A model that has a layer called `features`
             gives that layer's output as features and its own as class logits, so a classifier serves as it is; so does
             a SavedModel whose default signature returns `features` and `logits`.
-        trust_saved_model: Whether to load a SavedModel. A metric takes the result in place of the path.
+        trust_extractor: Whether to load a SavedModel. A metric takes the result in place of the path.
 
     Returns:
         A `FeatureExtractor`.
@@ -142,10 +142,10 @@ def load_extractor(extractor: ExtractorLike, trust_saved_model: bool = False) ->
     if path.suffix == ".keras" and path.is_file():
         return _of_network(_safely_loaded(path), path.stem, str(path), inception.file_sha256([path]))
     if (path / "saved_model.pb").is_file():
-        if not trust_saved_model:
+        if not trust_extractor:
             raise ValueError(
                 f"{path} is a SavedModel, a program that runs with your rights. If you trust where it is from, load it "
-                "with --trust_extractor, or in Python load_extractor(path, trust_saved_model=True)."
+                "with `trust_extractor`."
             )
         logging.warning(PROGRAM, path)
         return _of_saved_model(path)

@@ -17,7 +17,7 @@ def start_and_doublings(model: str, image_shape: tuple[int, int, int], least: in
     height, width, _ = image_shape
     if height != width or not (height == 28 or (height >= least and height & (height - 1) == 0)):
         raise ValueError(
-            f"{model} draws square images of side 28 or a power of two from {least}. Resize with --image_size=64 or "
+            f"{model} draws square images of side 28 or a power of two from {least}. Resize with "
             f"`image_size=64`. Received: image_shape={tuple(image_shape)}"
         )
     start = 7 if height == 28 else 4

@@ -18,7 +18,7 @@ class WGANGP(GAN):
     """The Wasserstein GAN whose critic a gradient penalty keeps 1-Lipschitz, on residual networks.
 
     The critic has no batch normalisation: the penalty is one on each image. The paper lets the learning rates fall to 0
-    over 100 000 steps of 64, as `--decay_learning_rates` does.
+    over 100 000 steps of 64, as the setting `decay_learning_rates` does.
 
     Args:
         image_shape: `(height, width, channels)`: square, the side 28 or a power of two from 16.

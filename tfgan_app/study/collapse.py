@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfgan_app.base.errors import CheckpointError, TrainingCollapsed
+from tfgan_app.base.networks import with_weights_of
 from tfgan_app.checkpoints import Checkpoints
 from tfgan_app.losses import Minimax, NonSaturating
 from tfgan_app.metrics.extractors import ExtractorLike, load_extractor
@@ -156,12 +157,8 @@ class CollapseGuard(keras.callbacks.Callback):
 
     def _samples(self):
         gan = self.model
-        average = gan.ema_generator.get_weights()
-        try:
-            gan.ema_generator.set_weights(gan.generator.get_weights())
+        with with_weights_of(gan.generator, gan.ema_generator):
             return gan.outputs(gan.latents(self.num_samples, self.seed))
-        finally:
-            gan.ema_generator.set_weights(average)
 
     def roll_back(self, message: str) -> None:
         """Restores the best checkpoint and lowers the learning rates.

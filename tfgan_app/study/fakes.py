@@ -6,6 +6,7 @@ from typing import TypeAlias
 import numpy as np
 
 from tfgan_app.base.latents import draw_latents, slerp
+from tfgan_app.base.randomness import stream
 from tfgan_app.data.image_set import ImageSet
 from tfgan_app.sampler import Sampler
 
@@ -25,10 +26,11 @@ class SampledFakes:
     """
 
     def __init__(self, sampler: Sampler, num: int, seed: int = 0, truncation: float | None = None):
-        self.sampler, self.seed, self.truncation = sampler, seed, truncation
+        self.sampler, self.truncation = sampler, truncation
         self.labelled = bool(sampler.num_classes and sampler.supervised)
         self.latent_dim = sampler.latent_dim
         self.latents = sampler.latents(num, seed)
+        self.others = draw_latents(num, sampler.latent_dim, stream((seed, 0), "others"))
 
     def batch(self, start: int, stop: int, labels: np.ndarray | None) -> np.ndarray:
         """Returns the samples of a range, `(stop - start, ...)`."""
@@ -36,8 +38,7 @@ class SampledFakes:
 
     def nearby(self, start: int, stop: int, labels: np.ndarray | None, epsilon: float) -> list[np.ndarray]:
         """Returns two such batches, of latents `epsilon` apart on the way to others; see `PerceptualPathLength`."""
-        latents = self.latents[start:stop]
-        others = draw_latents(stop - start, self.latent_dim, (self.seed, start + 1))
+        latents, others = self.latents[start:stop], self.others[start:stop]
         return [self._outputs(z, labels) for z in (latents, slerp(latents, others, epsilon))]
 
     def _outputs(self, latents, labels):
