@@ -326,10 +326,16 @@ def test_images_that_vanish_end_the_run_in_words(tmp_path):
     images.mkdir()
     for index, image in enumerate(random_images(16)):
         Image.fromarray(np.uint8(127 * image[..., 0] + 127)).save(images / f"{index}.png")
+    # Slow enough that some are still at it when the command ends.
     vanish = f"""
-import shutil
-from tfgan_app.data import records
+import shutil, time
+from tfgan_app.data import files, records
 records.MEMORY_LIMIT = 0
+read = files.read_image
+def slowly(file, **options):
+    time.sleep(0.0 if file.exists() else 0.005)
+    return read(file, **options)
+files.read_image = slowly
 from tfgan_app.checkpoints import Checkpoints
 save = Checkpoints.save
 def vanishing(self, *arguments, **options):

@@ -5,6 +5,8 @@ is then a pure function of (seed, k), and a run resumes exactly without having s
 images come in the order of their shards, and resume by skipping encoded records.
 """
 
+import atexit
+import gc
 import hashlib
 import os
 from collections.abc import Callable, Iterable
@@ -208,6 +210,10 @@ def fetch_with(read: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], coun
 
     It returns uint8 images (B, H, W, C) and int32 labels (B,), both as arrays.
     """
+    # An iterator waits for its last calls when it goes. One that only the end of Python frees waits for ever, as no
+    # thread calls Python any more then: free what is left over before.
+    atexit.unregister(gc.collect)
+    atexit.register(gc.collect)
 
     def fetch(indices):
         images, labels = tf.numpy_function(read, [indices], [tf.uint8, tf.int32], stateful=False)
