@@ -2,6 +2,7 @@
 
 import copy
 import importlib.util
+import os
 import pathlib
 import sys
 
@@ -210,6 +211,12 @@ def parsed_settings(*arguments):
     values.unparse_flags()
     values([__file__, *arguments])
     return {name: values[name].value for name in train_command.SETTINGS} | {"precision": "none"}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes():
+    """Gives each worker, and the commands that it starts, one thread: there is a worker for each core already."""
+    os.environ |= dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"), "1")
 
 
 @pytest.fixture(autouse=True)
