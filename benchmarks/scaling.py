@@ -11,7 +11,6 @@ https://doi.org/10.1016/j.jpdc.2008.09.002). Nothing overlaps in this estimate, 
 """
 
 import argparse
-import copy
 import datetime
 import json
 import os
@@ -92,25 +91,15 @@ def facts(job):
     import keras
     from speed import step_flops
 
-    from tfgan_app import adversarial, runs
-    from tfgan_app import train as train_command
+    from tfgan_app import adversarial, cli, runs
 
-    settings = _recipe_settings(train_command, job.recipe)
+    settings = cli.parsed(runs.Settings, [f"--flagfile={job.recipe}.flags", "--mixed_precision=none"])
     # Weights have shapes but no values, so that any size can be counted.
     adversarial.float32_copy = keras.models.clone_model
     with keras.StatelessScope():
         gan = runs.build_model(settings, (job.side, job.side, 3), job.classes)
     sizes = [sum(keras.ops.size(v) for v in net.trainable_variables) for net in (gan.generator, gan.discriminator)]
     return [int(size) for size in sizes], step_flops(gan, job.images, job.n_critic)
-
-
-def _recipe_settings(train_command, recipe):
-    from absl import flags
-
-    values = copy.deepcopy(flags.FLAGS)
-    values.unparse_flags()
-    values(["scaling", f"--flagfile={HERE.parent / 'tfgan_app' / 'flags' / recipe}.flags"])
-    return {name: values[name].value for name in train_command.SETTINGS} | {"precision": "none"}
 
 
 def table(found, machine):

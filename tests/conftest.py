@@ -1,6 +1,6 @@
 """What the tests share: tiny models, and the state that each test starts from."""
 
-import copy
+import dataclasses
 import importlib.util
 import os
 import pathlib
@@ -10,12 +10,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from absl import flags
 from keras import layers
 
 import tfgan_app as tg
-from tfgan_app import adversarial
-from tfgan_app import train as train_command
+from tfgan_app import adversarial, cli
+from tfgan_app.runs import Settings
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -207,10 +206,7 @@ def assert_all_close(got, expected, tolerance=0.0):
 
 def parsed_settings(*arguments):
     """Returns the settings that the command `train` would have from flags."""
-    values = copy.deepcopy(flags.FLAGS)
-    values.unparse_flags()
-    values([__file__, *arguments])
-    return {name: values[name].value for name in train_command.SETTINGS} | {"precision": "none"}
+    return dataclasses.replace(cli.parsed(Settings, arguments), precision="none")
 
 
 @pytest.hookimpl(optionalhook=True)

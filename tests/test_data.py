@@ -17,7 +17,8 @@ from absl import logging
 from PIL import Image
 
 from tfgan_app import data
-from tfgan_app.data import decoding, named, records, splits
+from tfgan_app.data import named, records, splits
+from tfgan_app.modalities import image_files
 
 
 def save(path, array, **options):
@@ -120,7 +121,7 @@ def test_tfds_images_take_any_size_and_channels():
     np.testing.assert_array_equal(only(small)[..., 0], only(small)[..., 2])
     halved = full.reshape(20, 14, 2, 14, 2).mean((2, 4))
     assert np.corrcoef(halved.ravel(), only(small)[..., 1].ravel())[0, 1] > 0.97
-    with pytest.raises(data.DataError, match=r"--split=test\[7:7\] selects none of the images of 'mnist_5k'"):
+    with pytest.raises(data.DataError, match=r"`split=test\[7:7\]` selects none of the images of 'mnist_5k'"):
         data.open_images("mnist_5k", split="test[7:7]")
 
 
@@ -180,9 +181,9 @@ def test_held_images_are_not_copied():
         return int(status.partition("VmRSS:")[2].split()[0]) * 1024
 
     images = np.ones((20_000, 64, 64, 3), np.uint8)
-    next(iter(records.hold(images[:64], np.zeros(64, np.int32)).records.batches(64, 0, 0)))
+    next(iter(records.hold((images[:64], np.zeros(64, np.int32))).records.batches(64, 0, 0)))
     before = resident()
-    held = records.hold(images, np.zeros(len(images), np.int32)).records
+    held = records.hold((images, np.zeros(len(images), np.int32))).records
     for batches in (held.batches(64, 0, 0), held.in_order(64)):
         iterator = iter(batches)
         next(iterator)
@@ -213,7 +214,7 @@ def test_batches_have_static_shapes(numbered):
 def test_fewer_images_than_a_batch(numbered):
     images = data.open_images(numbered)
     for method in (images.batches, images.passes):
-        with pytest.raises(data.DataError, match=r"--batch_size=11 .* 10 images .* at most --batch_size=10"):
+        with pytest.raises(data.DataError, match=r"`batch_size=11` .* 10 images .* at most `batch_size=10`"):
             method(11)
     assert len(levels(images.in_order(11))[1]) == 10
 
@@ -248,8 +249,8 @@ def test_slices_share_nothing_leave_nothing_out_and_are_fair(classes):
     "split, message",
     [
         ("test", r"has no split 'test'\. It has: train\."),
-        ("train[:9", r"--split=train\[:9 is not a split\. Write one as train, train\[:90%\]"),
-        ("train[7:7]", r"--split=train\[7:7\] selects none of the 10 images"),
+        ("train[:9", r"`split=train\[:9` is not a split\. Write one as train, train\[:90%\]"),
+        ("train[7:7]", r"`split=train\[7:7\]` selects none of the 10 images"),
     ],
 )
 def test_wrong_splits(numbered, split, message):
@@ -309,7 +310,7 @@ def test_channels_default_to_what_the_images_are(tmp_path):
 
 
 def fitted(path, channels=3, size=None):
-    return decoding.read_image(path, channels, size)
+    return image_files.read_image(path, channels, size)
 
 
 def test_colour_modes(tmp_path):
@@ -331,7 +332,7 @@ def test_colour_modes(tmp_path):
     for level, expected in ((65535, 255), (32896, 128), (255, 0)):
         deep = Image.fromarray(np.full((2, 2), level, np.uint16))
         assert pixel(deep, "deep.png", 1) == [expected] and pixel(deep, "deep.tif", 1) == [expected]
-    assert decoding.read_header(tmp_path / "deep.png").grey
+    assert image_files.read_header(tmp_path / "deep.png").grey
     frames = [Image.new("RGB", (2, 2), colour) for colour in ("red", "blue")]
     assert pixel(frames[0], "moving.gif", save_all=True, append_images=frames[1:]) == [255, 0, 0]
 
@@ -361,7 +362,7 @@ def test_different_sizes_need_an_image_size(tmp_path):
     for number in range(3):
         save(tmp_path / f"{number}.png", grey(0, 32, 40))
     save(tmp_path / "3.png", grey(0, 64, 48))
-    with pytest.raises(data.DataError, match=r"2 different sizes .*40x32 \(3\), 48x64 \(1\).*--image_size=32"):
+    with pytest.raises(data.DataError, match=r"2 different sizes .*40x32 \(3\), 48x64 \(1\).*`image_size=32`"):
         data.open_images(str(tmp_path))
     assert data.open_images(str(tmp_path), image_size=16).image_shape == (16, 16, 1)
 
@@ -540,7 +541,7 @@ def test_unlabelled_faces_of_many_sizes(tmp_path, memory_limit, monkeypatch):
     photos = [np.full((8 + n, 10, 3), [n, 0, 9], np.uint8) for n in range(3)]
     rows = examples(photo=photos, attributes=[{"Smiling": True}] * 3, label=["x"] * 3)
     path = store(tmp_path, "faces", features, {"train": rows})
-    with pytest.raises(data.DataError, match=r"'faces' have 3 different sizes .*--image_size=8"):
+    with pytest.raises(data.DataError, match=r"'faces' have 3 different sizes .*`image_size=8`"):
         data.open_images(path)
     images = data.open_images(path, image_size=8)
     assert images.image_shape == (8, 8, 3) and images.class_names is None
@@ -613,7 +614,7 @@ def test_offline_says_what_to_do_at_once(tmp_path, monkeypatch):
         data.open_images("mnist", data_dir=str(tmp_path))
     assert time.perf_counter() - start < 15
     message = str(caught.value)
-    for part in ("'mnist'", "192.0.2.1", "--data_dir=", "--manual_dir=", "ubyte.gz", "--dataset=mnist_5k"):
+    for part in ("'mnist'", "192.0.2.1", "`data_dir=", "`manual_dir=", "ubyte.gz", "`dataset=mnist_5k`"):
         assert part in message
 
 
@@ -654,13 +655,13 @@ def test_hosts_are_asked(monkeypatch):
 def test_fallback(tmp_path, unreachable, monkeypatch):
     said = []
     monkeypatch.setattr(logging, "warning", lambda text, *args: said.append(text % args))
-    images = data.open_images("fashion_mnist", data_dir=str(tmp_path), fallback="mnist_5k")
+    images = data.open_images("fashion_mnist", data_dir=str(tmp_path), fallback_dataset="mnist_5k")
     assert (images.name, images.fallback_for, images.num_images) == ("mnist_5k", "fashion_mnist", 4000)
     assert len(said) == 1 and said[0].startswith("Using 'mnist_5k' instead of 'fashion_mnist': ")
-    train, test = data.load("fashion_mnist", 64, data_dir=str(tmp_path), fallback="mnist_5k")
+    train, test = data.load("fashion_mnist", 64, data_dir=str(tmp_path), fallback_dataset="mnist_5k")
     assert (len(list(train)), len(list(test)), len(said)) == (62, 16, 2)
     with pytest.raises(data.UnknownDataset):  # only for what cannot be downloaded
-        data.open_images("fashon_mnist", fallback="mnist_5k")
+        data.open_images("fashon_mnist", fallback_dataset="mnist_5k")
 
 
 def test_archives_of_another_dataset_are_not_taken(tmp_path, unreachable):
@@ -678,7 +679,7 @@ def test_damaged_archive(tmp_path):
     for archive in tfds.builder_cls("mnist").url_infos.values():
         with open(tmp_path / archive.filename, "wb") as file:
             file.truncate(archive.size)
-    with pytest.raises(data.DataError, match=r"'mnist' cannot be prepared from .*--data_dir="):
+    with pytest.raises(data.DataError, match=r"'mnist' cannot be prepared from .*`data_dir="):
         data.open_images("mnist", data_dir=str(tmp_path), manual_dir=str(tmp_path))
 
 
@@ -687,7 +688,7 @@ def test_damaged_archive(tmp_path):
     [
         ("fashon_mnist", r"Unknown dataset 'fashon_mnist'\. Did you mean 'fashion_mnist'"),
         ("mnist_5", r"Did you mean .*'mnist_5k'"),
-        ("qqqqqqq", r"Unknown dataset 'qqqqqqq'\. Give --dataset=mnist_5k"),
+        ("qqqqqqq", r"Unknown dataset 'qqqqqqq'\. Give `dataset=mnist_5k`"),
         ("cycle_gan/horse2zebr", r"Did you mean 'horse2zebra'\? There are: apple2orange"),
         ("./nowhere", r"There is no file or folder '\./nowhere'"),
         ("nowhere.npz", r"There is no file or folder 'nowhere\.npz'"),
@@ -702,9 +703,9 @@ def test_wrong_options(tmp_path):
     (tmp_path / "notes.txt").touch()
     with pytest.raises(data.DataError, match=r"neither a folder of images nor an \.npz or \.npy file"):
         data.open_images(str(tmp_path / "notes.txt"))
-    with pytest.raises(data.DataError, match="--image_size=0 must be at least 1"):
+    with pytest.raises(data.DataError, match="`image_size=0` must be at least 1"):
         data.open_images("mnist_5k", image_size=0)
-    with pytest.raises(data.DataError, match="--channels=2 must be 1"):
+    with pytest.raises(data.DataError, match="`channels=2` must be 1"):
         data.open_images("mnist_5k", channels=2)
 
 
@@ -712,7 +713,7 @@ def test_peek_tells_shapes_without_preparing_anything(tmp_path):
     assert data.peek("mnist_5k") == ((28, 28, 1), 10)
     assert data.peek("fashion_mnist", data_dir=str(tmp_path)) == ((28, 28, 1), 10)
     assert data.peek("celeb_a", data_dir=str(tmp_path), image_size=64) == ((64, 64, 3), None)
-    with pytest.raises(data.DataError, match=r"'cats_vs_dogs' differ in size. Give one, for example --image_size=64"):
+    with pytest.raises(data.DataError, match=r"'cats_vs_dogs' differ in size. Give one, for example `image_size=64`"):
         data.peek("cats_vs_dogs", data_dir=str(tmp_path))
     assert not list(tmp_path.iterdir())
     np.save(tmp_path / "mine.npy", np.zeros((4, 16, 16, 3), np.uint8))

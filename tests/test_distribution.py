@@ -223,11 +223,11 @@ def test_shares_of_a_step_hold_parts_of_each_batch():
 
 def records(kind):
     images = np.arange(20, dtype=np.uint8).reshape(20, 1, 1, 1)
-    held = data.records.hold(images, np.arange(20, dtype=np.int32)).records
+    held = data.records.hold((images, np.arange(20, dtype=np.int32))).records
     if kind == "indexed":
         return held
     encoded = tf.data.Dataset.range(20)
-    return data.records.Streamed(encoded, lambda i: (tf.cast(tf.reshape(i, (-1, 1, 1, 1)), tf.uint8), i), 20, (1, 1, 1))
+    return data.records.Streamed(encoded, lambda i: (tf.cast(tf.reshape(i, (-1, 1, 1, 1)), tf.uint8), i), 20, None)
 
 
 @pytest.mark.parametrize("kind", ["indexed", "streamed"])
@@ -250,7 +250,7 @@ def test_no_strategy_is_tensorflows_default():
 
 def test_one_device_is_no_mirror(monkeypatch):
     monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: ["one"] if kind == "CPU" else [])
-    with pytest.raises(UsageError, match="--strategy=mirrored needs two devices or more; this machine has one"):
+    with pytest.raises(UsageError, match="`strategy=mirrored` needs two devices or more; this machine has one"):
         strategies.build_strategy("mirrored")
 
 
@@ -259,7 +259,7 @@ def test_workers_must_know_each_other(monkeypatch, config):
     monkeypatch.delenv("TF_CONFIG", raising=False)
     if config is not None:
         monkeypatch.setenv("TF_CONFIG", config)
-    with pytest.raises(UsageError, match="--strategy=multi_worker needs the environment variable TF_CONFIG"):
+    with pytest.raises(UsageError, match="`strategy=multi_worker` needs the environment variable TF_CONFIG"):
         strategies.build_strategy("multi_worker")
 
 

@@ -12,7 +12,8 @@ from conftest import random_images
 from tfgan_app.data import open_images
 from tfgan_app.metrics import FeatureExtractor, FrechetDistance, KernelDistance, extractors, inception, load_extractor
 from tfgan_app.models import MLPGAN
-from tfgan_app.study.receipts import ArrayFakes, compare, describe_score, score
+from tfgan_app.study.fakes import ArrayFakes
+from tfgan_app.study.receipts import compare, describe_score, score
 
 
 def seen(images):
@@ -352,7 +353,7 @@ def test_no_other_one_does(source, module, tmp_path, monkeypatch):
             "extractor": FeatureExtractor(lambda images: {"features": images}, "inception", "inception", (3,)),
             "keras": "keras_inception_v3",
         }.get(source, source),
-        trust_saved_model=source == "inception",
+        trust_extractor=source == "inception",
     )
     text = printed(extractor)
     for name in ("FID", "KID", "Inception score"):

@@ -16,12 +16,12 @@ from hypothesis.extra import numpy as numpy_strategies
 from PIL import Image
 
 from tfgan_app import cli, runs
-from tfgan_app import train as train_command  # defines the flags
 from tfgan_app.base import errors
 from tfgan_app.base.errors import CheckpointError
 from tfgan_app.checkpoints import Checkpoints
 from tfgan_app.data import DataError, open_images
 from tfgan_app.export.loaded import SavedGAN
+from tfgan_app.runs import build
 from tfgan_app.study.receipts import compare, read_receipt, write_receipt
 
 pytestmark = pytest.mark.parametrize("cases", [200, pytest.param(2000, marks=pytest.mark.nightly)])
@@ -156,7 +156,7 @@ def test_single_arrays(cases, tmp_path):
 
 LINES = st.one_of(
     st.text(max_size=20),
-    st.builds("--{}={}".format, st.sampled_from(sorted(set(train_command.SETTINGS))), st.text(max_size=12)),
+    st.builds("--{}={}".format, st.sampled_from([row.name for row in runs.Settings.rows()]), st.text(max_size=12)),
     st.builds("--flagfile={}".format, st.sampled_from(["fuzz.flags", "mnist.flags", "nowhere", ""])),
 )
 
@@ -169,10 +169,8 @@ def test_flagfiles(cases, tmp_path, monkeypatch):
     )
     def holds(data):
         (tmp_path / "fuzz.flags").write_bytes(data)
-        values = copy.deepcopy(flags.FLAGS)
-        values.unparse_flags()
         with contextlib.suppress(errors.UsageError, flags.Error):
-            values(cli._find_flagfiles(["train", "--flagfile=fuzz.flags"]))
+            cli.parsed(runs.Settings, ["--flagfile=fuzz.flags"])
 
 
 PARTS = st.text("R1(weigh=5,.)[]{}'\"-+*_ \x00é", max_size=16) | st.integers(1, 3000).map(lambda depth: "(" * depth)
@@ -182,14 +180,14 @@ def test_arguments_within_flags(cases):
     @fuzz(cases, PARTS)
     def holds(text):
         for read in (
-            lambda: runs._terms([text], tiny_gan()),
-            lambda: runs._augment(text),
-            lambda: runs._model_arguments([text]),
+            lambda: build._terms((text,), tiny_gan()),
+            lambda: build._augment(text),
+            lambda: build._model_arguments((text,)),
         ):
             with contextlib.suppress(errors.UsageError):
                 read()
         with contextlib.suppress(errors.UsageError):
-            runs._model_arguments([f"units={text}"])
+            build._model_arguments((f"units={text}",))
 
 
 # What runs leave behind.
@@ -218,10 +216,7 @@ def test_receipts(cases, tmp_path):
 
 
 def record():
-    settings: dict = dict.fromkeys(runs._KINDS)
-    settings |= {"model": "DCGAN", "model_arg": ["base_channels=2"], "dataset": "mnist_5k", "split": "train"}
-    settings |= {"decay_learning_rates": False, "batch_size": 8, "train_steps": 4, "steps_per_execution": 1, "seed": 0}
-    settings |= {"jit_compile": "auto", "sync_batch_norm": False, "precision": "none"}
+    settings = runs.Settings(model_arg=["base_channels=2"], batch_size=8, train_steps=4, precision="none").values()
     facts = {
         "name": "mnist_5k",
         "fingerprint": "1",
@@ -236,14 +231,15 @@ def test_records_of_runs(cases, tmp_path):
     valid = record()
     path = tmp_path / "run.json"
     path.write_text(json.dumps(valid))
-    runs.Run(tmp_path).check(valid["settings"], valid["data"])
+    settings = runs.Settings.read(valid["settings"])
+    runs.Run(tmp_path).check(settings, valid["data"])
 
     @fuzz(cases, documents(valid))
     def holds(data):
         path.write_bytes(data)
         with contextlib.suppress(errors.Failure, errors.UsageError):
             found = runs.Run(tmp_path)
-            found.check(valid["settings"], valid["data"])
+            found.check(settings, valid["data"])
 
 
 def test_manifests_of_checkpoints(cases, tmp_path):

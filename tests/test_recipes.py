@@ -1,5 +1,7 @@
 """tfgan_app/flags: every recipe trains, and its networks have the right size."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from conftest import FAMILY, parsed_settings, random_images, random_labels
@@ -29,8 +31,8 @@ def settings_of(recipe):
 
 def images_of(settings):
     """Returns the shape and the number of classes of a recipe's images."""
-    side, channels, classes = DATASETS[settings["dataset"]]
-    side = settings["image_size"] or side
+    side, channels, classes = DATASETS[settings.dataset]
+    side = settings.image_size or side
     return (side, side, channels), classes
 
 
@@ -40,12 +42,10 @@ def test_recipe_trains(recipe):
     # Everything but the width, the side of the images and the batch is the recipe's.
     (_, _, channels), classes = images_of(settings)
     tiny = {
-        name: value
-        for name, value in FAMILY[settings["model"]][0].items()
-        if name not in ("image_shape", "num_classes")
+        name: value for name, value in FAMILY[settings.model][0].items() if name not in ("image_shape", "num_classes")
     }
-    settings["model_arg"] = [f"{name}={value!r}" for name, value in tiny.items()]
-    settings |= {"latent_dim": None, "jit_compile": "false"}
+    arguments = tuple(f"{name}={value!r}" for name, value in tiny.items())
+    settings = dataclasses.replace(settings, model_arg=arguments, latent_dim=None, jit_compile="false")
     gan = runs.build_gan(settings, (28, 28, channels), classes and 3, run_eagerly=True)
     num = 4 * gan.n_critic
     labels = None if gan.num_classes is None else random_labels(num, gan.num_classes)
@@ -62,7 +62,7 @@ def test_recipe_has_networks_of_the_right_size(recipe, unallocated):
         sum(int(np.prod(v.shape)) for v in network.trainable_variables)
         for network in (gan.generator, gan.discriminator)
     )
-    assert tuple(counts) == FAMILY[settings["model"]][1][recipe]
+    assert tuple(counts) == FAMILY[settings.model][1][recipe]
 
 
 def test_every_row_is_used():
@@ -72,6 +72,6 @@ def test_every_row_is_used():
 
 def test_every_model_has_a_recipe_for_two_cores_and_one_of_its_paper():
     for name, (_, recipes) in FAMILY.items():
-        data = [settings_of(recipe)["dataset"] for recipe in recipes]
+        data = [settings_of(recipe).dataset for recipe in recipes]
         assert "fashion_mnist" in data, name
         assert len(set(data)) > 1, name

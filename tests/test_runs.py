@@ -1,12 +1,12 @@
 """tfgan_app.runs: what flags make of a model."""
 
+import dataclasses
 import errno
 import fcntl
 
 import keras
 import numpy as np
 import pytest
-from absl import flags
 from conftest import parsed_settings, random_images
 
 import tfgan_app as tg
@@ -52,22 +52,22 @@ def test_flags_swap_every_part():
 def test_none_takes_a_models_own_parts_away():
     settings = parsed_settings("--model=WGANGP", "--model_arg=g_channels=4", "--model_arg=d_channels=4")
     assert len(runs.build_gan(settings, SHAPE, None).terms) == 1
-    assert runs.build_gan({**settings, "penalty": ["none"], "augment": "none"}, SHAPE, None).terms == []
+    assert runs.build_gan(dataclasses.replace(settings, penalty=["none"], augment="none"), SHAPE, None).terms == []
 
 
 @pytest.mark.parametrize(
     ("flag", "message"),
     [
-        ("--penalty=R3", r"--penalty=R3 must be like DRAGAN or DRAGAN\(name=value\): R3 is not one of DRAGAN, R1"),
-        ("--penalty=R1(5)", r"--penalty=R1\(5\) must be like .*: arguments go by name"),
+        ("--penalty=R3", r"`penalty=R3` must be like DRAGAN or DRAGAN\(name=value\): R3 is not one of DRAGAN, R1"),
+        ("--penalty=R1(5)", r"`penalty=R1\(5\)` must be like .*: arguments go by name"),
         ("--penalty=R1(weight=-1)", "`weight` must be at least 0"),
         ("--penalty=R1(speed=2)", "unexpected keyword argument 'speed'"),
-        ("--penalty=R1(", "--penalty=R1[(] must be like"),
-        ("--penalty=R1(weight=open)", "--penalty=R1[(]weight=open[)] must be like"),
+        ("--penalty=R1(", "`penalty=R1[(]` must be like"),
+        ("--penalty=R1(weight=open)", "`penalty=R1[(]weight=open[)]` must be like"),
         ("--penalty=Term", "Term is not one of"),
-        ("--augment=Flip", r"--augment=Flip must be like AdaptiveAugment or .*: Flip is not one of"),
+        ("--augment=Flip", r"`augment=Flip` must be like AdaptiveAugment or .*: Flip is not one of"),
         ("--augment=tf.image", "this is not one of"),
-        ("--conditional", "--model=DCGAN takes no labels, so --conditional has no meaning for it"),
+        ("--conditional", "`model=DCGAN` takes no labels, so `conditional` has no meaning for it"),
         ("--model_arg=width=3", "DCGAN takes no width. It takes latent_dim, base_channels"),
     ],
 )
@@ -80,7 +80,7 @@ def test_labels_are_taken_where_needed_or_asked_for():
     small = ("--model=SAGAN", "--model_arg=g_channels=8", "--model_arg=d_channels=8")
     assert runs.build_gan(parsed_settings(*small), SHAPE, 3).num_classes is None
     assert runs.build_gan(parsed_settings(*small, "--conditional"), SHAPE, 3).num_classes == 3
-    with pytest.raises(UsageError, match="--model=SAGAN needs labelled images, and --dataset=mnist_5k has none"):
+    with pytest.raises(UsageError, match="`model=SAGAN` needs labelled images, and `dataset=mnist_5k` has none"):
         runs.build_gan(parsed_settings(*small, "--conditional"), SHAPE, None)
 
 
@@ -99,9 +99,9 @@ def test_learning_rates_fall_to_zero_at_the_last_step():
 
 def test_a_models_own_schedule_is_not_overwritten():
     narrow = ("--model=R3GAN", "--model_arg=widths=(4,4,4)", "--model_arg=cardinalities=(2,2,2)")
-    for flag in ("--decay_learning_rates", "--g_learning_rate=0.1"):
-        with pytest.raises(UsageError, match=f"{flag} cannot be set: R3GAN trains with a schedule"):
-            runs.build_gan(parsed_settings(*narrow, flag), SHAPE, None)
+    for setting in ("decay_learning_rates", "g_learning_rate=0.1"):
+        with pytest.raises(UsageError, match=f"`{setting}` cannot be set: R3GAN trains with a schedule"):
+            runs.build_gan(parsed_settings(*narrow, f"--{setting}"), SHAPE, None)
 
 
 def test_a_file_system_without_locks_is_no_reason_not_to_train(tmp_path, monkeypatch, caplog):
@@ -115,7 +115,7 @@ def test_a_file_system_without_locks_is_no_reason_not_to_train(tmp_path, monkeyp
 
 
 def test_help_names_every_part():
-    text = flags.FLAGS["penalty"].help + flags.FLAGS["augment"].help
+    text = runs.Settings.row("penalty").help + runs.Settings.row("augment").help
     for name in {*tg.terms.__all__, *tg.augment.__all__} - {"Augment", "Play", "Term"}:
         assert name in text, name
     assert keras.saving.get_registered_object("tfgan_app>R1") is tg.terms.R1

@@ -7,6 +7,8 @@ respect to them are exact in every order, since R1 and the generator's loss go t
 
 import functools
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -36,20 +38,20 @@ class Augment(keras.layers.Layer):
         ...         return tf.where(flip, images[:, :, ::-1], images)
     """
 
-    def __init__(self, seed=None, **kwargs):
+    def __init__(self, seed: int | None = None, **kwargs: Any):
         # Images keep their dtype under any policy.
         super().__init__(**{"dtype": "float32", "autocast": False, **kwargs})
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 
-    def draw_uniform(self, shape):
+    def draw_uniform(self, shape: Sequence[int | tf.Tensor]) -> tf.Tensor:
         """Draws float32 numbers in (0, 1) for each image of the batch, which is the first dimension."""
         return uniform(shape, next_seed(self.seed_generator))
 
-    def update(self, real_logits):
+    def update(self, real_logits: tf.Tensor) -> None:
         """Adapts to the discriminator: called once per update of it with its logits on the (augmented) real batch."""
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "seed": self.seed}
 
 
@@ -72,20 +74,20 @@ class DiffAugment(Augment):
         ValueError: For an unknown policy.
     """
 
-    def __init__(self, policy=("color", "translation", "cutout"), **kwargs):
+    def __init__(self, policy: Sequence[str] = ("color", "translation", "cutout"), **kwargs: Any):
         super().__init__(**kwargs)
         if isinstance(policy, str) or not set(policy) <= set(_POLICIES):
             raise ValueError(f"`policy` must be a tuple of {', '.join(_POLICIES)}. Received: policy={policy!r}")
         self.policy = tuple(policy)
 
-    def call(self, images):
+    def call(self, images: tf.Tensor) -> tf.Tensor:
         x = tf.cast(images, tf.float32)
         for name in self.policy:
             transform, num_parameters = _POLICIES[name]
             x = transform(x, tf.unstack(self.draw_uniform((tf.shape(x)[0], num_parameters)), axis=1))
         return tf.cast(x, images.dtype)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "policy": self.policy}
 
 
@@ -202,14 +204,14 @@ class AdaptiveAugment(Augment):
 
     def __init__(
         self,
-        target=0.6,
-        speed=500_000,
-        interval=4,
-        blit=True,
-        geometric=True,
-        color=True,
-        initial_p=0.0,
-        **kwargs,
+        target: float = 0.6,
+        speed: int = 500_000,
+        interval: int = 4,
+        blit: bool = True,
+        geometric: bool = True,
+        color: bool = True,
+        initial_p: float = 0.0,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         if not -1 < target < 1:
@@ -241,12 +243,12 @@ class AdaptiveAugment(Augment):
             name=name, shape=(), initializer=initializer, trainable=False, autocast=False, aggregation="mean"
         )
 
-    def call(self, images):
+    def call(self, images: tf.Tensor) -> tf.Tensor:
         # Drawn outside the branch, where the seed's state may change under any strategy.
         uniform = tf.transpose(self.draw_uniform((tf.shape(images)[0], _NUM_UNIFORM)))
         return tf.cond(self.p > 0, lambda: self._transform(images, uniform), lambda: tf.identity(images))
 
-    def update(self, real_logits):
+    def update(self, real_logits: tf.Tensor) -> None:
         num = tf.cast(tf.shape(real_logits)[0], tf.float32)
         self._signs.assign_add(num * tf.reduce_mean(tf.sign(real_logits)))
         self._images.assign_add(num)
@@ -260,7 +262,7 @@ class AdaptiveAugment(Augment):
         for count in (self._signs, self._images, self._updates):
             count.assign(tf.where(due, 0.0, count))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         names = ("target", "speed", "interval", "blit", "geometric", "color", "initial_p")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 

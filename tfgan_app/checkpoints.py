@@ -11,13 +11,15 @@ import os
 import pathlib
 import re
 import shutil
+from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from tfgan_app.base.errors import CheckpointError
-from tfgan_app.base.files import PARTIAL, read_object, reason
+from tfgan_app.base.errors import CheckpointError, NotFinite
+from tfgan_app.base.files import PARTIAL, PathLike, read_object, reason
 
 __all__ = ["Checkpoints"]
 
@@ -39,13 +41,13 @@ class Checkpoints:
         writes: Whether `save` writes; of several workers that share the folder, one does.
     """
 
-    def __init__(self, gan, directory, keep=3, writes=True):
+    def __init__(self, gan: keras.Model, directory: PathLike, keep: int = 3, writes: bool = True):
         self.gan = gan
         self.directory = pathlib.Path(directory)
         self.keep = keep
         self.writes = writes
 
-    def save(self, facts=None, overwrite=False):
+    def save(self, facts: dict[str, Any] | None = None, overwrite: bool = False) -> pathlib.Path:
         """Writes the state at the current step and returns its folder.
 
         Args:
@@ -54,7 +56,7 @@ class Checkpoints:
                 of later steps.
 
         Raises:
-            FloatingPointError: If a weight is NaN or infinite.
+            NotFinite: If a weight is NaN or infinite.
             CheckpointError: If it cannot be written, as on a full disk.
             Either way the checkpoints before stay as they are.
         """
@@ -91,19 +93,19 @@ class Checkpoints:
         for path in (*folder.iterdir(), folder):
             _sync(path)
 
-    def folders(self):
+    def folders(self) -> list[pathlib.Path]:
         """Returns the folders of complete checkpoints, the newest first."""
         found = (path for path in self.directory.glob("step_*") if _NAME.fullmatch(path.name) and path.is_dir())
         return sorted(found, reverse=True, key=_step)
 
-    def facts(self):
+    def facts(self) -> dict[str, Any] | None:
         """Returns the facts that the newest undamaged checkpoint was saved with, None where there is none."""
         for folder in self.folders():
             if _damage(folder) is None:
                 return _manifest(folder)["facts"]
         return None
 
-    def restore(self, step=None):
+    def restore(self, step: int | None = None) -> pathlib.Path | None:
         """Restores the newest checkpoint that is undamaged, or that of `step`.
 
         Returns:
@@ -151,7 +153,7 @@ def _state(gan):
 def _check_finite(gan):
     for variable in gan.weights:
         if not np.isfinite(np.asarray(variable)).all():
-            raise FloatingPointError(f"{variable.path} holds NaN or Inf at step {gan.step}; this state is not saved.")
+            raise NotFinite(f"{variable.path} holds NaN or Inf at step {gan.step}; this state is not saved.")
 
 
 def _damage(folder):

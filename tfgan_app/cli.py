@@ -1,4 +1,4 @@
-"""What the commands share: flagfiles by name, one-line errors, flags of data.
+"""What the commands share: flags from tables, flagfiles by name, one-line errors.
 
 Imports neither TensorFlow nor Keras, so that `--help` and mistyped flags answer at once.
 """
@@ -7,24 +7,17 @@ import contextlib
 import os
 import pathlib
 import sys
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 from absl import app, flags, logging
 
 from tfgan_app.base import errors
 from tfgan_app.base.errors import UsageError
+from tfgan_app.base.table import Row, Table
 
-__all__ = [
-    "DATA_FLAGS",
-    "define_checkpoint_flag",
-    "define_data_flags",
-    "define_extractor_flags",
-    "define_truncation_flag",
-    "flagfile",
-    "run",
-]
-
-# The flags that `define_data_flags` defines.
-DATA_FLAGS = ("dataset", "split", "data_dir", "manual_dir", "image_size", "channels", "fallback_dataset")
+__all__ = ["RECIPES", "define", "flagfile", "given", "parsed", "run", "say"]
 
 RECIPES = pathlib.Path(__file__).parent / "flags"
 
@@ -32,8 +25,11 @@ EXIT_FAILURE = 1
 EXIT_USAGE = errors.UsageError.exit_code
 EXIT_INTERRUPTED = 130
 
+# `--help` lists the flags of a command, wherever they are defined from its tables.
+flags.disclaim_key_flags()
 
-def run(main, subcommands=()):
+
+def run(main: Callable[[list[str]], int], subcommands: Sequence[str] = ()) -> None:
     """Parses the command line, calls `main(argv)`, and ends the process with its return value.
 
     The one argument that is no flag is one of `subcommands`, where there are any.
@@ -44,61 +40,67 @@ def run(main, subcommands=()):
     app.run(lambda argv: _guarded(main, argv, subcommands), flags_parser=_parse)
 
 
-def define_data_flags(dataset, split):
-    """Defines the flags that choose a data set, with the given defaults."""
-    flags.DEFINE_string(
-        "dataset",
-        dataset,
-        "A TFDS name, mnist_5k (shipped), a folder of images, an .npz or .npy, or a prepared TFDS folder.",
-    )
-    flags.DEFINE_string("split", split, "Split to read, with TFDS's slices: train, train[:80%].")
-    flags.DEFINE_string("data_dir", None, "Where TFDS keeps prepared data sets. Default: ~/tensorflow_datasets.")
-    flags.DEFINE_string("manual_dir", None, "Archives downloaded by hand. Default: DATA_DIR/downloads/manual.")
-    flags.DEFINE_integer("image_size", None, "Crop to a square and resize to this side.", lower_bound=1)
-    flags.DEFINE_integer("channels", None, "Convert to greyscale (1) or RGB (3).")
-    flags.register_validator("channels", lambda n: n in (None, 1, 3), "must be 1 (greyscale) or 3 (RGB)")
-    flags.DEFINE_string("fallback_dataset", None, "Taken, with a warning, only where --dataset cannot be downloaded.")
+def define(rows: Iterable[Row], values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines a flag for each row that users set."""
+    rows = [row for row in rows if row.flag]
+    names = {row.name for row in rows}
+    for row in rows:
+        _define(row, errors.with_flags(row.help, names), values)
 
 
-def define_checkpoint_flag():
-    """Defines the flag that chooses one of a run's checkpoints."""
-    flags.DEFINE_string("checkpoint", "last", "The run's checkpoint: last, best (by the run's own scores) or a step.")
-    flags.register_validator(
-        "checkpoint", lambda text: text in ("last", "best") or text.isdigit(), "must be last, best or a step"
-    )
+def _define(row: Row, text: str, values: flags.FlagValues) -> None:
+    kind = row.kinds[0]
+    options: dict[str, Any] = {"flag_values": values}
+    if row.listed:
+        define_list = flags.DEFINE_multi_string if row.repeat else flags.DEFINE_list
+        define_list(row.name, None if row.default is None else list(row.default), text, **options)
+    elif row.one_of:
+        flags.DEFINE_enum(row.name, row.default, row.one_of, text, case_sensitive=not row.any_case, **options)
+    elif kind in (int, float):
+        define_number: Any = flags.DEFINE_integer if kind is int else flags.DEFINE_float
+        define_number(row.name, row.default, text, row.at_least, row.at_most, **options)
+    else:
+        (flags.DEFINE_boolean if kind is bool else flags.DEFINE_string)(row.name, row.default, text, **options)
+    if row.must:
+        demand, holds = row.must
+        flags.register_validator(row.name, lambda value: value is None or holds(value), f"must {demand}", values)
 
 
-def define_extractor_flags():
-    """Defines the flags that choose whose features images are compared by."""
-    flags.DEFINE_string(
-        "extractor",
-        "auto",
-        "Whose features to compare: mnist_cnn, fashion_mnist_cnn, inception (that of FID), keras_inception_v3, a "
-        ".keras file, a SavedModel's folder, none; auto takes the one shipped for the data set, if there is one.",
-    )
-    flags.DEFINE_boolean(
-        "trust_extractor", False, "Load a SavedModel as --extractor: it is a program, and runs with your rights."
-    )
+def given(rows: Iterable[Row], values: flags.FlagValues = flags.FLAGS) -> dict[str, Any]:
+    """Returns the values of the flags of rows, by name."""
+    return {row.name: values[row.name].value for row in rows if row.flag}
 
 
-def define_truncation_flag():
-    """Defines the flag that trades the variety of drawn images for quality."""
-    flags.DEFINE_float(
-        "truncation",
-        None,
-        "Trade variety for quality: largest absolute latent, or psi of a model with styles. Default: none.",
-        lower_bound=0,
-    )
+Settings = TypeVar("Settings", bound=Table)
 
 
-def flagfile(settings):
-    """Returns values of flags by name as the text of a flagfile; None, and what is no flag, are left out."""
+def parsed(table: type[Settings], arguments: Iterable[str]) -> Settings:
+    """Returns a table as a command line would fill it.
+
+    Args:
+        table: The table's class.
+        arguments: Flags, such as `--flagfile=mnist.flags`.
+    """
+    values = flags.FlagValues()
+    define(table.rows(), values)
+    values(_find_flagfiles(["", *arguments]))
+    return table(**given(table.rows(), values))
+
+
+def flagfile(settings: Table) -> str:
+    """Returns settings as the text of a flagfile; None is left out."""
     lines = []
-    for name, value in settings.items():
-        if name in flags.FLAGS and value is not None:
-            for item in value if isinstance(value, list) else [value]:
-                lines.append(f"--{name}={str(item).lower() if isinstance(item, bool) else item}\n")
+    for row in settings.rows():
+        value = getattr(settings, row.name)
+        if row.flag and value is not None:
+            for item in value if row.listed else [value]:
+                lines.append(f"--{row.name}={str(item).lower() if isinstance(item, bool) else item}\n")
     return "".join(lines)
+
+
+def say(text: str) -> None:
+    """Prints what the library says, its arguments written as flags."""
+    print(_with_flags(text), flush=True)
 
 
 def _guarded(main, argv, subcommands):
@@ -107,6 +109,7 @@ def _guarded(main, argv, subcommands):
     if len(argv) > 1 + bool(subcommands):
         return _fail(UsageError(f"unexpected arguments: {' '.join(argv[1:])}"), EXIT_USAGE)
     logging.set_verbosity(logging.WARNING)
+    logging.get_absl_logger().addFilter(_write_flags)
     _import_tensorflow()
     import tensorflow as tf
 
@@ -115,8 +118,10 @@ def _guarded(main, argv, subcommands):
     try:
         return main(argv)
     except errors.Error as error:
+        if isinstance(error, errors.Unexpected):
+            traceback.print_exception(error.__cause__)
         return _fail(error, error.exit_code)
-    except (FloatingPointError, OSError) as error:
+    except OSError as error:
         return _fail(error, EXIT_FAILURE)
     except (MemoryError, tf.errors.ResourceExhaustedError) as error:
         return _fail(f"out of memory or disk space: {reason(error)}", EXIT_FAILURE)
@@ -157,9 +162,18 @@ def _parse(argv):
 
 
 def _fail(error, code):
-    message = errors.with_flags(str(error), flags.FLAGS)
-    print(f"{pathlib.Path(sys.argv[0]).stem}: {message}", file=sys.stderr)
+    print(f"{pathlib.Path(sys.argv[0]).stem}: {_with_flags(str(error))}", file=sys.stderr)
     return code
+
+
+def _with_flags(text):
+    return errors.with_flags(text, flags.FLAGS)
+
+
+def _write_flags(record):
+    """Writes the arguments that a warning names as flags."""
+    record.msg, record.args = _with_flags(record.getMessage()), ()
+    return True
 
 
 def _find_flagfiles(argv):

@@ -1,10 +1,11 @@
 """What can go wrong, said in words for the person who asked.
 
-Messages name arguments as Python does, in backticks: `batch_size=64`. A command shows those that it has as flags, as
-`--batch_size=64`.
+Messages name arguments as Python does, in backticks: `batch_size=64`. A command shows those that it has as flags, with
+two dashes in front.
 """
 
 import re
+from typing import Any
 
 __all__ = [
     "CheckpointError",
@@ -12,7 +13,9 @@ __all__ = [
     "Error",
     "Failure",
     "NotDownloadable",
+    "NotFinite",
     "TrainingCollapsed",
+    "Unexpected",
     "UnknownDataset",
     "UnknownSplit",
     "UsageError",
@@ -38,8 +41,8 @@ class Error(Exception):
         return found["name"] if found else None
 
 
-def with_flags(message: str, flags) -> str:
-    """Returns a message whose arguments are written as flags, `--name=value`, where `flags` holds their names."""
+def with_flags(message: str, flags: Any) -> str:
+    """Returns a message whose arguments are written as flags, with dashes, where `flags` holds their names."""
 
     def written(found: re.Match) -> str:
         return f"--{found['name']}{found['rest']}" if found["name"] in flags else found[0]
@@ -55,6 +58,10 @@ class UsageError(Error, ValueError):
 
 class Failure(Error):  # noqa: N818  # said like a diagnosis, as `Stopped` is
     """What ended work that could have been carried out."""
+
+
+class Unexpected(Failure):
+    """An exception of TensorFlow's that says nothing to a user; a command shows its traceback as well."""
 
 
 class DataError(Error):
@@ -77,6 +84,10 @@ class NotDownloadable(DataError):  # noqa: N818
 
 class CheckpointError(Error):
     """No checkpoint could be read, or one could not be written."""
+
+
+class NotFinite(Error, FloatingPointError):  # noqa: N818
+    """A loss or a weight is NaN or infinite."""
 
 
 class TrainingCollapsed(Error):  # noqa: N818

@@ -2,10 +2,15 @@
 
 import contextlib
 import json
+import os
 import pathlib
 import re
+from collections.abc import Iterator
+from typing import Any, TypeAlias
 
-__all__ = ["PARTIAL", "PROGRAM", "check_object", "read_object", "reason", "written_whole"]
+__all__ = ["PARTIAL", "PROGRAM", "PathLike", "check_object", "read_object", "reason", "written_whole"]
+
+PathLike: TypeAlias = str | os.PathLike[str]
 
 # Ending of what is not written to its end yet.
 PARTIAL = ".partial"
@@ -15,7 +20,7 @@ PROGRAM = "%s is a program and runs with your rights: load it only if you trust 
 
 
 @contextlib.contextmanager
-def written_whole(path):
+def written_whole(path: PathLike) -> Iterator[pathlib.Path]:
     """Yields a path beside `path` to write a file at; it takes the place of `path` at the end.
 
     Whatever is raised meanwhile leaves `path` as it was.
@@ -34,7 +39,7 @@ def written_whole(path):
         raise
 
 
-def read_object(path, **kinds):
+def read_object(path: PathLike, **kinds: Any) -> dict[str, Any]:
     """Reads a JSON object from a file.
 
     Args:
@@ -56,7 +61,7 @@ def read_object(path, **kinds):
     return found
 
 
-def check_object(found, **kinds):
+def check_object(found: Any, **kinds: Any) -> None:
     """Raises `ValueError` unless `found` is a dict with such values; see `read_object`."""
     if not isinstance(found, dict):
         raise ValueError(f"it holds {type(found).__name__}, not an object")
@@ -67,7 +72,7 @@ def check_object(found, **kinds):
             raise ValueError(f"its '{name}' is {type(found[name]).__name__}")
 
 
-def reason(error):
+def reason(error: BaseException) -> str:
     """Returns what an exception of the system or of TensorFlow says, as one line."""
     # TensorFlow puts the place before the matter, and Keras a heading before both.
     place = re.compile(r"\s|Graph execution error|Detected at |<stack traces|$")

@@ -2,6 +2,7 @@
 
 import contextlib
 import pathlib
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import keras
@@ -13,15 +14,15 @@ POLICIES = {"none": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_f
 
 
 class Precision(NamedTuple):
-    """A precision by its flag's value and its Keras policy, and why it was chosen."""
+    """A precision by its name and its Keras policy, and why it was chosen."""
 
     name: str
     policy: str
     reason: str
 
 
-def choose_precision(name):
-    """Resolves `--mixed_precision`.
+def choose_precision(name: str) -> Precision:
+    """Chooses a precision by its name.
 
     Args:
         name: `none`, `bfloat16`, `float16` or `auto`.
@@ -37,7 +38,7 @@ def choose_precision(name):
 
 
 @contextlib.contextmanager
-def dtype_policy(name):
+def dtype_policy(name: str) -> Iterator[None]:
     """Gives the networks that are built meanwhile a Keras dtype policy, and leaves the present one as it was."""
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(name)

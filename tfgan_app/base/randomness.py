@@ -4,23 +4,47 @@ Only TensorFlow's integers, named by their algorithm, are equal everywhere, so t
 """
 
 import math
+import zlib
+from collections.abc import Sequence
+from typing import TypeAlias
 
+import keras
 import tensorflow as tf
 
 from tfgan_app.base import replicas
 
-__all__ = ["integers", "next_seed", "normal", "uniform"]
+__all__ = ["Seed", "integers", "next_seed", "normal", "stream", "uniform"]
+
+# Two integers, or a tensor of them.
+Seed: TypeAlias = tf.Tensor | Sequence[int | tf.Tensor]
 
 # Philox counts blocks of four integers (Salmon et al. 2011, https://doi.org/10.1145/2063384.2063405).
 _BLOCK = 4
 
 
-def next_seed(seed_generator):
+def next_seed(seed_generator: keras.random.SeedGenerator) -> tf.Tensor:
     """Returns the next seed of a layer's `keras.random.SeedGenerator`."""
     return tf.cast(seed_generator.next(), tf.int64)
 
 
-def uniform(shape, seed, whole=False):
+def stream(seed: Seed, name: str) -> tf.Tensor:
+    """Returns the seed of a named stream of random numbers.
+
+    Streams of other names, or of seeds less than 2^31 apart, have nothing in common.
+
+    Args:
+        seed: Two integers, or a tensor of them: that of all streams, and the number of the draw.
+        name: What is drawn.
+
+    Returns:
+        An int64 tensor of two elements.
+    """
+    # Of 32 bits, above those that seeds differ in.
+    offset = zlib.crc32(name.encode()) << 31
+    return tf.cast(tf.stack(seed), tf.int64) + tf.constant([offset, 0], tf.int64)
+
+
+def uniform(shape: Sequence[int | tf.Tensor], seed: Seed, whole: bool = False) -> tf.Tensor:
     """Draws from the uniform distribution on (0, 1).
 
     Args:
@@ -41,13 +65,13 @@ def uniform(shape, seed, whole=False):
     return (tf.cast(tf.bitwise.right_shift(bits, tf.constant(9, tf.uint32)), tf.float32) + 0.5) * 2.0**-23
 
 
-def normal(shape, seed, whole=False):
+def normal(shape: Sequence[int | tf.Tensor], seed: Seed, whole: bool = False) -> tf.Tensor:
     """Draws from the standard normal distribution, by Box and Muller's transform; arguments as in `uniform`."""
     pairs = uniform((*shape, 2), seed, whole)
     return tf.sqrt(-2.0 * tf.math.log(pairs[..., 0])) * tf.cos(2.0 * math.pi * pairs[..., 1])
 
 
-def integers(shape, seed, end):
+def integers(shape: Sequence[int | tf.Tensor], seed: Seed, end: int) -> tf.Tensor:
     """Draws int32 numbers from 0 to `end` - 1; arguments as in `uniform`."""
     return tf.cast(uniform(shape, seed) * end, tf.int32)
 

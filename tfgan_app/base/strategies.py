@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -19,12 +20,13 @@ LOST_WORKER = (
 )
 
 
-def build_strategy(name):
-    """Returns the strategy of `--strategy`; that of several workers must be built before any tensor.
+def build_strategy(name: str, say: Callable[[str], object] = lambda text: None) -> tf.distribute.Strategy:
+    """Returns a strategy by its name; that of several workers must be built before any tensor.
 
     Args:
         name: `none`: one device. `mirrored`: all GPUs of this machine, or its logical CPU devices where it has no GPU.
             `multi_worker`: all devices of all processes that the environment variable TF_CONFIG lists.
+        say: Called with a line before the wait for other processes.
 
     Raises:
         UsageError: If there is one device only, or TF_CONFIG does not say who works together.
@@ -34,7 +36,7 @@ def build_strategy(name):
     if name == "mirrored":
         devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
         if len(devices) < 2:
-            raise UsageError("`strategy=mirrored` needs two devices or more; this machine has one. Leave the flag out.")
+            raise UsageError("`strategy=mirrored` needs two devices or more; this machine has one. Leave it out.")
         return tf.distribute.MirroredStrategy([device.name for device in devices])
     try:
         config = json.loads(os.environ.get("TF_CONFIG", ""))
@@ -45,16 +47,16 @@ def build_strategy(name):
             '\'{"cluster": {"worker": ["host0:12345", "host1:12345"]}, "task": {"type": "worker", "index": 0}}\'; see '
             f"docs/scaling.md. Received: {os.environ.get('TF_CONFIG')}"
         ) from error
-    print(f"{config['task']['type']} {index} of {workers} processes; waiting for the others.", flush=True)
+    say(f"{config['task']['type']} {index} of {workers} processes; waiting for the others.")
     return tf.distribute.MultiWorkerMirroredStrategy()
 
 
-def is_chief(strategy):
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
     """Returns whether this process is the one that writes: the first worker, or the only process."""
     return worker_index(strategy) == 0
 
 
-def worker_index(strategy):
+def worker_index(strategy: tf.distribute.Strategy) -> int:
     """Returns which of the processes this is."""
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return 0
@@ -63,7 +65,7 @@ def worker_index(strategy):
     return resolver.task_id + (chiefs if resolver.task_type == "worker" else 0)
 
 
-def num_workers(strategy):
+def num_workers(strategy: tf.distribute.Strategy) -> int:
     """Returns how many processes train together."""
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return 1

@@ -5,14 +5,16 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 from absl import logging
 
 from tfgan_app.base.errors import DataError, NotDownloadable, UnknownDataset, UnknownSplit
 from tfgan_app.data.files import open_array, open_folder
-from tfgan_app.data.image_set import ImageSet, to_float, to_uint8
+from tfgan_app.data.image_set import ImageSet
 from tfgan_app.data.named import open_named, open_prepared, peek_named
+from tfgan_app.modalities.images import to_float, to_uint8
 
 __all__ = [
     "DataError",
@@ -31,12 +33,12 @@ _BUNDLED = Path(__file__).parent.parent / "datasets" / "mnist_5k" / "1.0.0"
 
 
 def load(
-    name: str,
+    dataset: str,
     batch_size: int,
     *,
     splits: tuple[str, ...] = ("train", "test"),
     seed: int = 0,
-    **source_options,
+    **source_options: Any,
 ) -> tuple[tf.data.Dataset, ...]:
     """Loads a dataset for `model.fit`: the first split shuffled for training, the others in order.
 
@@ -45,12 +47,12 @@ def load(
     ```
 
     Args:
-        name: A dataset, folder or file; see `open_images`.
+        dataset: A dataset, folder or file; see `open_images`.
         batch_size: Images in each batch. The training split leaves out what does not fill one; it is shuffled
             anew in every epoch.
         splits: The splits to load.
         seed: Fixes the order of the training images.
-        **source_options: `data_dir`, `manual_dir`, `image_size`, `channels` and `fallback` of `open_images`.
+        **source_options: `data_dir`, `manual_dir`, `image_size`, `channels` and `fallback_dataset` of `open_images`.
 
     Returns:
         A finite `tf.data.Dataset` for each split. Elements are float32 images (B, H, W, C) in [-1, 1], or
@@ -59,27 +61,27 @@ def load(
     Raises:
         DataError: If the dataset cannot be used as asked.
     """
-    train = open_images(name, split=splits[0], **source_options)
+    train = open_images(dataset, split=splits[0], **source_options)
     if train.fallback_for is not None:  # the hosts need not be asked again for each split
-        name = source_options.pop("fallback")
-    others = [open_images(name, split=split, **source_options) for split in splits[1:]]
+        dataset = source_options.pop("fallback_dataset")
+    others = [open_images(dataset, split=split, **source_options) for split in splits[1:]]
     return train.passes(batch_size, seed=seed), *(images.in_order(batch_size) for images in others)
 
 
 def open_images(
-    name: str,
+    dataset: str,
     *,
     split: str = "train",
     data_dir: str | None = None,
     manual_dir: str | None = None,
     image_size: int | None = None,
     channels: int | None = None,
-    fallback: str | None = None,
+    fallback_dataset: str | None = None,
 ) -> ImageSet:
     """Opens one split of a dataset.
 
     Args:
-        name: In this order, `mnist_5k` (5 000 digits that come with this package); the path of a folder of
+        dataset: In this order, `mnist_5k` (5 000 digits that come with this package); the path of a folder of
             images, of an .npz or .npy file, or of a folder that TFDS prepared; or the name of a TFDS dataset,
             with its configuration if it has some (`cycle_gan/horse2zebra`).
         split: A split of the dataset, optionally with a slice: `train`, `train[:90%]`, `trainA`.
@@ -88,7 +90,7 @@ def open_images(
         image_size: Height and width, in pixels, that the largest centred square of each image is resized to.
             May be None where all images are of one size.
         channels: 1 for greyscale or 3 for RGB; by default as in the dataset.
-        fallback: The dataset to take if, and only if, this one is not at hand and cannot be downloaded.
+        fallback_dataset: What to take if, and only if, this one is not at hand and cannot be downloaded.
 
     Raises:
         UnknownDataset: If nothing goes by this name.
@@ -96,22 +98,22 @@ def open_images(
         DataError: If the dataset cannot be used as asked.
     """
     if image_size is not None and image_size < 1:
-        raise DataError(f"--image_size={image_size} must be at least 1.")
+        raise DataError(f"`image_size={image_size}` must be at least 1.")
     if channels not in (None, 1, 3):
-        raise DataError(f"--channels={channels} must be 1 (greyscale) or 3 (RGB).")
+        raise DataError(f"`channels={channels}` must be 1 (greyscale) or 3 (RGB).")
     form = {"split": split, "image_size": image_size, "channels": channels}
     try:
-        return _open(name, data_dir, manual_dir, form)
+        return _open(dataset, data_dir, manual_dir, form)
     except NotDownloadable as error:
-        if fallback is None:
+        if fallback_dataset is None:
             raise
-        images = _open(fallback, data_dir, manual_dir, form)
-        logging.warning("Using '%s' instead of '%s': %s", fallback, name, error)
-        return dataclasses.replace(images, fallback_for=name)
+        images = _open(fallback_dataset, data_dir, manual_dir, form)
+        logging.warning("Using '%s' instead of '%s': %s", fallback_dataset, dataset, error)
+        return dataclasses.replace(images, fallback_for=dataset)
 
 
 def peek(
-    name: str,
+    dataset: str,
     *,
     data_dir: str | None = None,
     manual_dir: str | None = None,
@@ -122,9 +124,9 @@ def peek(
 
     Arguments and errors are those of `open_images`; `num_classes` is None for an unlabelled dataset.
     """
-    if name != "mnist_5k" and not Path(name).expanduser().exists():
-        return peek_named(name, data_dir=data_dir, image_size=image_size, channels=channels)
-    images = open_images(name, image_size=image_size, channels=channels)
+    if dataset != "mnist_5k" and not Path(dataset).expanduser().exists():
+        return peek_named(dataset, data_dir=data_dir, image_size=image_size, channels=channels)
+    images = open_images(dataset, image_size=image_size, channels=channels)
     return images.image_shape, images.num_classes
 
 

@@ -9,17 +9,7 @@ import tensorflow as tf
 
 from tfgan_app.base.errors import DataError
 from tfgan_app.data.records import Records, prefetched
-
-
-def to_float(images) -> tf.Tensor:
-    """Maps uint8 images to the float32 range [-1, 1] that networks take."""
-    return tf.cast(images, tf.float32) / 127.5 - 1.0
-
-
-def to_uint8(images) -> tf.Tensor:
-    """Maps float images in [-1, 1] to uint8, the nearest level each; values outside are clipped."""
-    images = tf.cast(images, tf.float32)
-    return tf.cast(tf.clip_by_value(tf.round((images + 1.0) * 127.5), 0.0, 255.0), tf.uint8)
+from tfgan_app.modalities import Images, Modality
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +42,11 @@ class ImageSet:
     records: Records = dataclasses.field(repr=False, compare=False)
     skipped: int = 0
     fallback_for: str | None = None
+
+    @property
+    def modality(self) -> Modality:
+        """What a sample of the set is."""
+        return Images(self.image_shape)
 
     @property
     def num_images(self) -> int:
@@ -108,7 +103,7 @@ class ImageSet:
         if self.class_names is None:
             raise DataError(
                 f"The images of '{self.name}' have no labels, which conditional models need. Put them in "
-                "one sub-folder a class, give an .npz file with 'labels', or choose another --dataset."
+                "one sub-folder a class, give an .npz file with 'labels', or choose another `dataset`."
             )
         return len(self.class_names)
 
@@ -121,12 +116,14 @@ class ImageSet:
     def _require_batch(self, batch_size: int) -> None:
         if batch_size > self.num_images:
             raise DataError(
-                f"--batch_size={batch_size} is more than the {self.num_images} images of '{self.name}' "
-                f"({self.split}). Give at most --batch_size={self.num_images}, or more images."
+                f"`batch_size={batch_size}` is more than the {self.num_images} images of '{self.name}' "
+                f"({self.split}). Give at most `batch_size={self.num_images}`, or more images."
             )
 
     def _finished(self, batches: tf.data.Dataset) -> tf.data.Dataset:
+        encode = self.modality.encode
+
         def finish(images, labels):
-            return to_float(images) if self.class_names is None else (to_float(images), labels)
+            return encode(images) if self.class_names is None else (encode(images), labels)
 
         return prefetched(batches.map(finish))

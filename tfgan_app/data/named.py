@@ -19,9 +19,10 @@ import requests
 import tensorflow as tf
 
 from tfgan_app.base.errors import DataError, NotDownloadable, UnknownDataset, UnknownSplit
-from tfgan_app.data.decoding import Header, Item, common_size, read_all, read_header, read_image
+from tfgan_app.data.decoding import Item, common_size, read_all
 from tfgan_app.data.image_set import ImageSet
-from tfgan_app.data.records import Opened, Streamed, decode_and_hold, fits_in_memory
+from tfgan_app.data.records import Opened, Streamed, decode_and_hold, fits_in_memory, labelled_images
+from tfgan_app.modalities.image_files import Header, read_header, read_image
 
 _LICENCES = {  # of datasets for which TFDS states none
     "celeb_a": "non-commercial research purposes only",
@@ -62,12 +63,14 @@ def open_prepared(path: Path, *, split: str, image_size: int | None, channels: i
     return _open_builder(builder, builder.name, split, image_size, channels)
 
 
-def peek_named(name: str, *, data_dir: str | None, image_size: int | None, channels: int | None):
+def peek_named(
+    name: str, *, data_dir: str | None, image_size: int | None, channels: int | None
+) -> tuple[tuple[int, int, int], int | None]:
     """Returns a TFDS dataset's `(image_shape, num_classes)` as declared, without preparing it; see `peek`."""
     features = _find_builder(name, data_dir).info.features
     height, width, depth = features[_image_key(features, f"'{name}'")].shape
     if image_size is None and None in (height, width):
-        raise DataError(f"The images of '{name}' differ in size. Give one, for example --image_size=64.")
+        raise DataError(f"The images of '{name}' differ in size. Give one, for example `image_size=64`.")
     class_names = _class_names(features)
     shape = (image_size or height, image_size or width, channels or (1 if depth == 1 else 3))
     return shape, None if class_names is None else len(class_names)
@@ -81,7 +84,7 @@ def _open_builder(builder: Any, name: str, split: str, image_size: int | None, c
         raise UnknownSplit(f"{where} has no split '{split}'. It has: {', '.join(info.splits)}.") from error
     count = split_info.num_examples
     if not count:
-        raise DataError(f"--split={split} selects none of the images of {where}.")
+        raise DataError(f"`split={split}` selects none of the images of {where}.")
     key = _image_key(info.features, where)
     class_names = _class_names(info.features)
     serialized = _serialized(info, split_info, where)
@@ -116,7 +119,7 @@ def _open_builder(builder: Any, name: str, split: str, image_size: int | None, c
             images, labels = parse(examples)
             return tf.ensure_shape(decode(images), (None, *shape)), labels
 
-        records = Streamed(serialized, parse_and_decode, count, shape)
+        records = Streamed(serialized, parse_and_decode, count, labelled_images(shape))
         opened = Opened(records, hashlib.sha256(repr(facts).encode()).hexdigest())
     return ImageSet(
         name=name,
@@ -199,7 +202,7 @@ def _find_builder(name: str, data_dir: str | None) -> Any:
     if base not in known and not (root / base).is_dir():
         near = _did_you_mean(base.lower(), [*known, "mnist_5k"])
         raise UnknownDataset(
-            f"Unknown dataset '{name}'. {near}Give --dataset=mnist_5k, a name from "
+            f"Unknown dataset '{name}'. {near}Give `dataset=mnist_5k`, a name from "
             "https://www.tensorflow.org/datasets/catalog, or the path of a folder of images, of an .npz or "
             ".npy file, or of a folder prepared by TFDS."
         )
@@ -233,10 +236,10 @@ def _prepare(name: str, builder: Any, manual_dir: str | None) -> None:
 
     def not_downloadable(reason: object) -> NotDownloadable:
         return NotDownloadable(
-            f"'{name}' is not prepared in --data_dir={root}, and cannot be downloaded: {reason}. Either put "
+            f"'{name}' is not prepared in `data_dir={root}`, and cannot be downloaded: {reason}. Either put "
             f"its original archives ({', '.join(sorted(missing.values())) or 'see its homepage'}) into "
-            f"--manual_dir={manual}, or copy a folder that TFDS prepared elsewhere into --data_dir, or use "
-            "the digits that come with this package: --dataset=mnist_5k."
+            f"`manual_dir={manual}`, or copy a folder that TFDS prepared elsewhere into `data_dir`, or use "
+            "the digits that come with this package: `dataset=mnist_5k`."
         )
 
     if reason := _unreachable(missing):
@@ -247,7 +250,7 @@ def _prepare(name: str, builder: Any, manual_dir: str | None) -> None:
     except (requests.RequestException, tfds.download.DownloadError) as error:
         raise not_downloadable(_reason(error)) from error
     except Exception as error:  # a damaged archive, a full disk, a dataset that must be downloaded by hand
-        raise DataError(f"'{name}' cannot be prepared from {manual} in --data_dir={root}: {error}") from error
+        raise DataError(f"'{name}' cannot be prepared from {manual} in `data_dir={root}`: {error}") from error
 
 
 def _archives(builder: Any) -> dict[str, Any]:

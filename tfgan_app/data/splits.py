@@ -24,7 +24,7 @@ def split_name(split: str, available: Iterable[str], where: str) -> str:
     available = sorted(available)
     match = _SPLIT.fullmatch(split)
     if match is None:
-        raise DataError(f"--split={split} is not a split. Write one as train, train[:90%] or train[500:1500].")
+        raise DataError(f"`split={split}` is not a split. Write one as train, train[:90%] or train[500:1500].")
     if match["name"] not in available:
         raise UnknownSplit(f"{where} has no split '{match['name']}'. It has: {', '.join(available)}.")
     return match["name"]
@@ -52,7 +52,7 @@ def split_indices(split: str, count: int) -> np.ndarray:
     # RandomState, unlike Generator, promises the same stream in every version of NumPy.
     indices = np.sort(np.random.RandomState(0).permutation(count)[start:stop])
     if count and not len(indices):
-        raise DataError(f"--split={split} selects none of the {count} images.")
+        raise DataError(f"`split={split}` selects none of the {count} images.")
     return indices
 
 

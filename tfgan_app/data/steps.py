@@ -3,6 +3,9 @@
 Batches here are `tf.data.Dataset`s of any tree of tensors, `(batch, ...)` each.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -11,7 +14,7 @@ from tfgan_app.base.strategies import num_workers, worker_index
 __all__ = ["by_replica", "grouped", "minibatch", "share_batches"]
 
 
-def grouped(x, y, batch_size, shuffle, n_critic, replicas):
+def grouped(x: Any, y: Any, batch_size: int | None, shuffle: bool, n_critic: int, replicas: int) -> tf.data.Dataset:
     """Returns a dataset whose elements are `n_critic` batches of `x`, one after the other.
 
     Args:
@@ -53,7 +56,7 @@ def grouped(x, y, batch_size, shuffle, n_critic, replicas):
     return groups.take(steps).apply(tf.data.experimental.assert_cardinality(steps))
 
 
-def by_replica(batches, n_critic, replicas, split=False):
+def by_replica(batches: tf.data.Dataset, n_critic: int, replicas: int, split: bool = False) -> tf.data.Dataset:
     """Joins the batches of each step, in such an order that a replica's share holds its part of every one.
 
     Args:
@@ -77,7 +80,7 @@ def by_replica(batches, n_critic, replicas, split=False):
     return steps.rebatch(size * n_critic // replicas) if split else steps
 
 
-def minibatch(data, index, n_critic):
+def minibatch(data: Any, index: int, n_critic: int) -> Any:
     """Returns batch `index` of the `n_critic` that `by_replica` joined in `data`."""
     if n_critic == 1:
         return data
@@ -89,7 +92,9 @@ def minibatch(data, index, n_critic):
     return keras.tree.map_structure(part, data)
 
 
-def share_batches(batches, n_critic, strategy):
+def share_batches(
+    batches: Callable[[int, int], tf.data.Dataset], n_critic: int, strategy: tf.distribute.Strategy
+) -> tf.data.Dataset:
     """Returns what to give to `fit`: together, the processes see the batches that one would see.
 
     Args:

@@ -1,13 +1,17 @@
 """Resampling with the binomial filter [1, 3, 3, 1]."""
 
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
 
+from tfgan_app.base.networks import BatchShape
+
 __all__ = ["FIRDownsample", "FIRFilter", "FIRUpsample", "fir_filter"]
 
 
-def fir_filter(x, taps, padding):
+def fir_filter(x: tf.Tensor, taps: tuple[int, ...], padding: int) -> tf.Tensor:
     """Filters each channel, along height and along width.
 
     Args:
@@ -43,14 +47,14 @@ class FIRFilter(keras.layers.Layer):
         **kwargs: As in `keras.layers.Layer`.
     """
 
-    def __init__(self, padding=2, **kwargs):
+    def __init__(self, padding: int = 2, **kwargs: Any):
         super().__init__(**kwargs)
         self.padding = padding
 
-    def call(self, inputs):
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
         return fir_filter(inputs, (1, 3, 3, 1), self.padding)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "padding": self.padding}
 
 
@@ -67,11 +71,11 @@ class FIRDownsample(keras.layers.Layer):
         ValueError: If a side is odd or unknown.
     """
 
-    def build(self, input_shape):
+    def build(self, input_shape: BatchShape) -> None:
         if any(side is None or side % 2 for side in input_shape[1:3]):
             raise ValueError(f"FIRDownsample halves images of even sides. Received: shape {tuple(input_shape)}")
 
-    def call(self, inputs):
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
         return tf.nn.avg_pool2d(fir_filter(inputs, (1, 2, 1), padding=1), 2, 2, "VALID")
 
 
@@ -86,11 +90,11 @@ class FIRUpsample(keras.layers.Layer):
         ValueError: If a side is unknown.
     """
 
-    def build(self, input_shape):
+    def build(self, input_shape: BatchShape) -> None:
         if None in input_shape[1:3]:
             raise ValueError(f"FIRUpsample doubles images of known sides. Received: shape {tuple(input_shape)}")
 
-    def call(self, inputs):
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
         _, height, width, channels = inputs.shape
         # Each pixel four times; XLA cannot compile the gradient of `tf.repeat` through `tf.cond`.
         x = tf.stack([inputs, inputs], axis=3)

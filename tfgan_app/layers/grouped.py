@@ -21,7 +21,7 @@ class GroupedConv2D(keras.layers.Conv2D):
     `(height, width, input channels / groups, filters)`.
     """
 
-    def convolution_op(self, inputs, kernel):
+    def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor | keras.Variable) -> tf.Tensor:
         if self.groups == 1 or self.data_format == "channels_first":
             return super().convolution_op(inputs, kernel)
         kernel = tf.convert_to_tensor(kernel)

@@ -3,16 +3,19 @@
 import functools
 import json
 import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import keras
 import tensorflow as tf
 from absl import logging
 
-from tfgan_app.base.files import PROGRAM, reason
+from tfgan_app.base.files import PROGRAM, PathLike, reason
 from tfgan_app.metrics import inception
 from tfgan_app.metrics.classifier import load_classifier
+from tfgan_app.modalities.modality import Array
 
-__all__ = ["NAMES", "SHIPPED", "FeatureExtractor", "load_extractor", "shipped_for"]
+__all__ = ["NAMES", "SHIPPED", "ExtractorLike", "FeatureExtractor", "load_extractor", "shipped_for"]
 
 _FOLDER = pathlib.Path(__file__).parent / "classifiers"
 
@@ -44,7 +47,17 @@ class FeatureExtractor:
         num_logits: Number of class logits, None where there are none.
     """
 
-    def __init__(self, function, name, reference, image_shape, sha256=None, facts=None, resizer=None, canonical=False):
+    def __init__(
+        self,
+        function: Callable[[tf.Tensor], dict[str, tf.Tensor]],
+        name: str,
+        reference: str | keras.Model,
+        image_shape: Sequence[int | None],
+        sha256: str | None = None,
+        facts: dict[str, Any] | None = None,
+        resizer: str | None = None,
+        canonical: bool = False,
+    ):
         self.function = tf.function(function, reduce_retracing=True)
         self.name, self.reference = name, reference
         self.image_shape = tuple(image_shape)
@@ -55,7 +68,7 @@ class FeatureExtractor:
         self.feature_dim = shapes["features"][-1]
         self.num_logits = shapes["logits"][-1] if "logits" in shapes else None
 
-    def outputs(self, images):
+    def outputs(self, images: Array) -> dict[str, tf.Tensor]:
         """Returns the float32 outputs for a batch by name: `features`, and `logits` where it is a classifier.
 
         Raises:
@@ -72,11 +85,11 @@ class FeatureExtractor:
             )
         return {name: tf.cast(x, tf.float32) for name, x in self.function(tf.cast(images, tf.float32)).items()}
 
-    def __call__(self, images):
+    def __call__(self, images: Array) -> tf.Tensor:
         """Returns the features of a batch; raises as `outputs`."""
         return self.outputs(images)["features"]
 
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         """Returns the facts that identify it, for receipts."""
         return {
             "name": self.name,
@@ -88,7 +101,11 @@ class FeatureExtractor:
         }
 
 
-def load_extractor(extractor, trust_saved_model=False):
+# What `load_extractor` takes.
+ExtractorLike: TypeAlias = PathLike | keras.Model | FeatureExtractor
+
+
+def load_extractor(extractor: ExtractorLike, trust_extractor: bool = False) -> FeatureExtractor:
     """Loads a feature extractor.
 
     A `.keras` file is data, and is loaded in Keras's safe mode always. A SavedModel is a program.
@@ -99,7 +116,7 @@ def load_extractor(extractor, trust_saved_model=False):
             score; see `tfgan_app.metrics.inception` for where it comes from. A model that has a layer called `features`
             gives that layer's output as features and its own as class logits, so a classifier serves as it is; so does
             a SavedModel whose default signature returns `features` and `logits`.
-        trust_saved_model: Whether to load a SavedModel. A metric takes the result in place of the path.
+        trust_extractor: Whether to load a SavedModel. A metric takes the result in place of the path.
 
     Returns:
         A `FeatureExtractor`.
@@ -125,10 +142,10 @@ def load_extractor(extractor, trust_saved_model=False):
     if path.suffix == ".keras" and path.is_file():
         return _of_network(_safely_loaded(path), path.stem, str(path), inception.file_sha256([path]))
     if (path / "saved_model.pb").is_file():
-        if not trust_saved_model:
+        if not trust_extractor:
             raise ValueError(
                 f"{path} is a SavedModel, a program that runs with your rights. If you trust where it is from, load it "
-                "with --trust_extractor, or in Python load_extractor(path, trust_saved_model=True)."
+                "with `trust_extractor`."
             )
         logging.warning(PROGRAM, path)
         return _of_saved_model(path)
@@ -138,7 +155,7 @@ def load_extractor(extractor, trust_saved_model=False):
     )
 
 
-def shipped_for(dataset):
+def shipped_for(dataset: str) -> str | None:
     """Returns the name of the shipped extractor made for a data set, or None."""
     return next((name for name, datasets in SHIPPED.items() if dataset in datasets), None)
 

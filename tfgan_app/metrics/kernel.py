@@ -1,9 +1,12 @@
 """Kernel distance of features. Binkowski et al. 2018, https://arxiv.org/abs/1801.01401."""
 
+from typing import Any
+
 import keras
 import numpy as np
 
 from tfgan_app.metrics.base import StoredFeatures
+from tfgan_app.metrics.extractors import ExtractorLike
 
 __all__ = ["KernelDistance", "kernel_distance"]
 
@@ -28,15 +31,24 @@ class KernelDistance(StoredFeatures):
         seed: Seed of the subsets.
     """
 
-    def __init__(self, extractor, name="kd", num_images=10_000, subsets=None, subset_size=1000, seed=2020, **kwargs):
+    def __init__(
+        self,
+        extractor: ExtractorLike,
+        name: str = "kd",
+        num_images: int = 10_000,
+        subsets: int | None = None,
+        subset_size: int = 1000,
+        seed: int = 2020,
+        **kwargs: Any,
+    ):
         super().__init__(extractor, name, num_images, **kwargs)
         self.subsets, self.subset_size, self.seed = subsets, subset_size, seed
 
-    def result(self):
+    def result(self) -> float:
         """Returns the distance, a float."""
         return self._measured()[0]
 
-    def results(self):
+    def results(self) -> dict[str, float]:
         value, error = self._measured()
         return {self.name: value, f"{self.name}_error": error}
 
@@ -55,12 +67,12 @@ class KernelDistance(StoredFeatures):
             values.append(kernel_distance(*chosen)[0])
         return float(np.mean(values)), error
 
-    def settings(self):
+    def settings(self) -> dict[str, Any]:
         own = {"subsets": self.subsets, "subset_size": self.subset_size, "seed": self.seed}
         return {**super().settings(), **(own if self.subsets is not None else {})}
 
 
-def kernel_distance(first, second):
+def kernel_distance(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
     """Unbiased estimate of the squared maximum mean discrepancy with the kernel (x^T y / dim + 1)^3.
 
     Args:

@@ -1,9 +1,12 @@
 """Sliced Wasserstein distance of features. Rabin et al. 2011, https://doi.org/10.1007/978-3-642-24785-9_37."""
 
+from typing import Any
+
 import keras
 import numpy as np
 
 from tfgan_app.metrics.base import StoredFeatures
+from tfgan_app.metrics.extractors import ExtractorLike
 
 __all__ = ["SlicedWasserstein", "sliced_wasserstein"]
 
@@ -24,20 +27,28 @@ class SlicedWasserstein(StoredFeatures):
         seed: Seed of the directions.
     """
 
-    def __init__(self, extractor, name="swd", num_images=10_000, directions=512, seed=0, **kwargs):
+    def __init__(
+        self,
+        extractor: ExtractorLike,
+        name: str = "swd",
+        num_images: int = 10_000,
+        directions: int = 512,
+        seed: int = 0,
+        **kwargs: Any,
+    ):
         super().__init__(extractor, name, num_images, **kwargs)
         self.directions, self.seed = directions, seed
 
-    def result(self):
+    def result(self) -> float:
         """Returns the distance, a float of at least 0."""
         real, fake = self.stored()
         return sliced_wasserstein(real, fake, self.directions, self.seed)
 
-    def settings(self):
+    def settings(self) -> dict[str, Any]:
         return {**super().settings(), "directions": self.directions, "seed": self.seed}
 
 
-def sliced_wasserstein(real, fake, directions=512, seed=0):
+def sliced_wasserstein(real: np.ndarray, fake: np.ndarray, directions: int = 512, seed: int = 0) -> float:
     """Returns the sliced 1-Wasserstein distance of feature arrays `(num, dim)`, scaled by the real ones' spread."""
     mean, deviation = real.mean(axis=0), real.std(axis=0)
     # A feature that no real image has is left as it is.

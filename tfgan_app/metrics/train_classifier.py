@@ -12,10 +12,11 @@ import sys
 from absl import flags
 
 from tfgan_app import cli
+from tfgan_app.runs.settings import SOURCE, Settings
 
 __all__ = ["main", "run"]
 
-cli.define_data_flags(dataset="mnist_5k", split="train")
+cli.define(Settings.rows(*SOURCE))
 flags.DEFINE_string("test_split", "test", "Held-out split that the accuracy is measured on.")
 flags.DEFINE_integer("epochs", 15, "Passes over the training images.", lower_bound=1)
 flags.DEFINE_integer("batch_size", 128, "Images a step.", lower_bound=1)
@@ -24,17 +25,16 @@ flags.DEFINE_integer("seed", 0, "Seed of weights, order and augmentation.")
 flags.DEFINE_string("out", None, "The .npz of weights; facts go beside it as .json.", required=True)
 
 
-def main(argv):
+def main(argv: list[str]) -> int:
     """Carries out the command; returns its exit code."""
     import keras
 
-    from tfgan_app import runs
     from tfgan_app.base.precision import choose_precision
     from tfgan_app.metrics.classifier import build_classifier, save_classifier
+    from tfgan_app.runs.build import open_split
 
-    settings = {name: flags.FLAGS[name].value for name in cli.DATA_FLAGS}
-    train = runs.open_split(settings, flags.FLAGS.split)
-    test = runs.open_split(settings, flags.FLAGS.test_split)
+    settings = Settings(**cli.given(Settings.rows(*SOURCE)))
+    train, test = (open_split(settings, split) for split in (settings.split, flags.FLAGS.test_split))
     keras.utils.set_random_seed(flags.FLAGS.seed)
     keras.config.set_dtype_policy(choose_precision("auto").policy)
     network = build_classifier(train.image_shape, train.require_labels())

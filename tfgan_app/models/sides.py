@@ -3,7 +3,7 @@
 __all__ = ["start_and_doublings"]
 
 
-def start_and_doublings(model, image_shape, least):
+def start_and_doublings(model: str, image_shape: tuple[int, int, int], least: int) -> tuple[int, int]:
     """Returns the side of the smallest feature map, 4 or 7, and how often it doubles to reach the image's side.
 
     Args:
@@ -17,7 +17,7 @@ def start_and_doublings(model, image_shape, least):
     height, width, _ = image_shape
     if height != width or not (height == 28 or (height >= least and height & (height - 1) == 0)):
         raise ValueError(
-            f"{model} draws square images of side 28 or a power of two from {least}. Resize with --image_size=64 or "
+            f"{model} draws square images of side 28 or a power of two from {least}. Resize with "
             f"`image_size=64`. Received: image_shape={tuple(image_shape)}"
         )
     start = 7 if height == 28 else 4

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from tfgan_app.adversarial import AdversarialModel
 from tfgan_app.losses import NonSaturating, Relativistic, Wasserstein
 from tfgan_app.schedules import CosineRamp
 from tfgan_app.terms import R1, R2, GradientPenalty
@@ -54,7 +55,7 @@ class Adam:
     end: float = 1.0
     ema_decay: float = 0.0
 
-    def build(self, steps, copies):
+    def build(self, steps: int, copies: int) -> keras.optimizers.Optimizer:
         """Returns an optimizer for `copies` networks in one."""
         rate = self.learning_rate
         rate = rate if self.end == 1.0 else CosineRamp(rate, self.end * rate, steps)
@@ -82,7 +83,7 @@ class Method:
     packing: int = 1
     batch_norm: bool = True
 
-    def compile(self, gan, setting, copies=1):
+    def compile(self, gan: AdversarialModel, setting: Setting, copies: int = 1) -> int:
         """Compiles a GAN, or `copies` of them in one; returns the steps that the budget allows."""
         # Budgets count what is seen of the data, and so updates of the discriminator.
         steps = setting.steps // self.n_critic
@@ -97,7 +98,7 @@ class Method:
         )
         return steps
 
-    def facts(self):
+    def facts(self) -> dict[str, Any]:
         """Returns all that it is, as JSON takes it."""
         facts = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         objects = {"loss": self.loss(), "penalties": self.penalties(), "adam": dataclasses.asdict(self.adam)}
@@ -108,7 +109,7 @@ def _non_saturating():
     return NonSaturating(real_label=1.0)
 
 
-def relativistic(gamma, interval=1):
+def relativistic(gamma: float, interval: int = 1) -> Method:
     """Returns a `Method` of R3GAN's loss: relativistic pairs, with gamma / 2 times each of R1 and R2."""
     return Method(Relativistic, lambda: [R1(gamma / 2, interval), R2(gamma / 2, interval)], batch_norm=False)
 

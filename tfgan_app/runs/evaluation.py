@@ -1,0 +1,235 @@
+"""Scores a run, a SavedModel or an array of images against real ones, with a receipt."""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from absl import logging
+
+from tfgan_app import data
+from tfgan_app.base.errors import UsageError
+from tfgan_app.base.files import PROGRAM
+from tfgan_app.base.table import takes
+from tfgan_app.data import ImageSet
+from tfgan_app.export import SavedGAN
+from tfgan_app.metrics.extractors import FeatureExtractor, load_extractor, shipped_for
+from tfgan_app.runs.build import open_split, open_split_like
+from tfgan_app.runs.record import Run
+from tfgan_app.runs.settings import SOURCE, Scoring, Settings
+from tfgan_app.study import receipts
+from tfgan_app.study.fakes import ArrayFakes, SampledFakes
+from tfgan_app.study.memorisation import examine
+from tfgan_app.study.report import write_report
+
+__all__ = ["Evaluated", "evaluate"]
+
+# Images of each kind in a report.
+_REPORTED = 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluated:
+    """What an evaluation leaves.
+
+    Attributes:
+        receipt: The scores, and what was compared with what.
+        path: Where the receipt is.
+        report: The report's page, None where none was asked for.
+    """
+
+    receipt: dict[str, Any]
+    path: pathlib.Path
+    report: pathlib.Path | None
+
+
+@takes(Scoring)
+def evaluate(*, progress: Callable[[str], object] | None = None, **settings: Any) -> Evaluated:
+    """Scores a run, a SavedModel or images of any generator: `python -m tfgan_app.evaluate` as a function.
+
+    `tfgan_app.study.receipts.compare` compares two receipts.
+
+    Args:
+        progress: Called with a line after each batch and before each metric's result.
+        **settings: What to score and how, as below: one of `run`, `saved_model` and `images`.
+
+    Returns:
+        An `Evaluated`.
+
+    Raises:
+        UsageError: For settings that cannot be carried out, or too few images for a metric.
+        DataError: If the real images cannot be used.
+        CheckpointError: If the run has no such checkpoint.
+    """
+    asked = Scoring(**settings)
+    source = _source(asked)
+    real = source.open_real()
+    extractor = _extractor(asked, real)
+    num_images = min(num for num in (asked.num_images, source.num_images, real.num_images) if num is not None)
+    fakes = source.fakes(num_images)
+    names = receipts.applicable(extractor, real, fakes) if asked.metrics == ("all",) else asked.metrics
+    try:
+        receipt = receipts.score(
+            fakes,
+            real,
+            receipts.build_metrics(names, extractor, real, fakes, num_images),
+            batch_size=asked.batch_size,
+            num_images=num_images,
+            facts=source.facts,
+            progress=progress,
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    page = None if asked.report is None else _report(asked.report, source, fakes, real, extractor, receipt)
+    path = receipts.write_receipt(asked.out or source.receipt, receipt)
+    return Evaluated(receipt, path, page)
+
+
+class _Source:
+    """Where fakes come from.
+
+    Attributes:
+        asked: What is to be scored.
+        facts: What the receipt says about the fakes.
+        receipt: Where it goes by default.
+        num_images: How many there are, None if they can be drawn at will.
+        sampler: What draws them, None where they are drawn already.
+        history: Path of a run's `metrics.csv`, None where there is no run.
+    """
+
+    asked: Scoring
+    facts: dict[str, Any]
+    receipt: pathlib.Path
+    num_images: int | None = None
+    sampler: Any = None
+    history: pathlib.Path | None = None
+
+    def fakes(self, num_images: int) -> Any:
+        """Returns so many fakes as `tfgan_app.study.receipts.score` takes them."""
+        return SampledFakes(self.sampler, num_images, self.asked.seed, self.asked.truncation)
+
+    def open_train(self) -> ImageSet | None:
+        """Opens the images that the GAN was trained on, None where nothing tells which."""
+        return (
+            None if self.asked.train_split is None else open_split(self._asked_for(Settings()), self.asked.train_split)
+        )
+
+    def open_real(self) -> ImageSet:
+        """Opens the real images to compare with."""
+        return open_split(self._asked_for(Settings()), self.asked.split or "test")
+
+    def _asked_for(self, settings: Settings) -> Settings:
+        """Returns settings with those about images that were given in place of their own."""
+        given = {name: getattr(self.asked, name) for name in SOURCE}
+        return dataclasses.replace(settings, **{name: value for name, value in given.items() if value is not None})
+
+    def _drawn(self) -> dict[str, Any]:
+        return {"seed": self.asked.seed, "truncation": self.asked.truncation}
+
+
+class _OfRun(_Source):
+    def __init__(self, asked: Scoring, directory: str) -> None:
+        self.asked, self.run = asked, Run.existing(directory)
+        gan = self.sampler = self.run.restored_gan(asked.checkpoint)
+        if asked.raw:
+            gan.ema_generator.set_weights(gan.generator.get_weights())
+        self.facts = {
+            "source": str(self.run.directory),
+            "step": gan.step,
+            "checkpoint": str(asked.checkpoint),
+            "weights": "raw" if asked.raw else "EMA",
+            **self._drawn(),
+        }
+        suffix = "_best" if asked.checkpoint == "best" else ""
+        suffix += "_raw" if asked.raw else ""
+        suffix += f"_truncation_{asked.truncation:g}" if asked.truncation is not None else ""
+        self.receipt = self.run.directory / "scores" / f"step_{gan.step:08d}{suffix}.json"
+        self.history = self.run.directory / "metrics.csv"
+
+    def open_train(self) -> ImageSet:
+        settings = self.run.settings
+        return open_split_like(self.run.record["data"], settings, self.asked.train_split or settings.split)
+
+    def open_real(self) -> ImageSet:
+        """Opens the images that the run was scored on, changed by what is given."""
+        settings, split = self._asked_for(self.run.settings), self.asked.split or self.run.record["eval_split"]
+        if self.asked.dataset is not None:
+            return open_split(settings, split)
+        return open_split_like(self.run.record["data"], settings, split)
+
+
+class _OfSavedModel(_Source):
+    def __init__(self, asked: Scoring, folder: str) -> None:
+        logging.warning(PROGRAM, f"`saved_model={folder}`")
+        self.asked, self.sampler = asked, SavedGAN(folder)
+        self.facts = {"source": folder, "step": self.sampler.facts["step"], "weights": "EMA", **self._drawn()}
+        self.receipt = pathlib.Path("scores") / ("_".join(pathlib.PurePath(folder).parts[-2:]) + ".json")
+
+
+class _OfImages(_Source):
+    def __init__(self, asked: Scoring, path: str) -> None:
+        self.asked, self.images = asked, data.open_images(path)
+        self.num_images = self.images.num_images
+        self.facts = {"source": path, "fingerprint": self.images.fingerprint}
+        self.receipt = pathlib.Path("scores") / f"{pathlib.PurePath(path).stem}.json"
+
+    def fakes(self, num_images: int) -> Any:
+        return ArrayFakes(self.images)
+
+    def open_real(self) -> ImageSet:
+        real = super().open_real()
+        if real.image_shape != self.images.image_shape:
+            raise UsageError(f"`images` are {self.images.image_shape}, those of {real.name} {real.image_shape}.")
+        return real
+
+
+def _source(asked: Scoring) -> _Source:
+    """Returns the one source that was asked for."""
+    kinds: dict[str, Callable[[Scoring, str], _Source]]
+    kinds = {"run": _OfRun, "saved_model": _OfSavedModel, "images": _OfImages}
+    given = [name for name in kinds if getattr(asked, name) is not None]
+    if len(given) != 1:
+        raise UsageError(f"give one of `run`, `saved_model` and `images`. Received: {given or 'none'}")
+    (name,) = given
+    if name == "images" and asked.truncation is not None:
+        raise UsageError("`truncation` has no meaning for `images`: they are drawn already")
+    if name != "run" and asked.dataset is None:
+        raise UsageError(f"`{name}` needs `dataset`, the real images to compare with")
+    return kinds[name](asked, getattr(asked, name))
+
+
+def _extractor(asked: Scoring, real: ImageSet) -> FeatureExtractor:
+    name = shipped_for(real.name) if asked.extractor == "auto" else asked.extractor
+    if name in (None, "none"):
+        raise UsageError(
+            f"no feature extractor is shipped for {real.name}: name one with `extractor`, such as inception"
+        )
+    try:
+        return load_extractor(name, asked.trust_extractor)
+    except ValueError as error:
+        raise UsageError(f"`extractor`: {error}") from error
+
+
+def _report(
+    folder: str, source: _Source, fakes: Any, real: ImageSet, extractor: FeatureExtractor, receipt: dict[str, Any]
+) -> pathlib.Path:
+    """Writes the report's page and returns its path; the receipt gets what was found of memorised images."""
+    images, labels = real.first(min(_REPORTED, receipt["fake"]["used"]))
+    samples = np.asarray(fakes.batch(0, len(images), labels))
+    train, memorisation = source.open_train(), None
+    if train is not None:
+        memorisation = examine(samples, images, train, extractor)
+        receipt["memorisation"] = memorisation.describe()
+    return write_report(
+        folder,
+        title=f"{receipt['fake']['source']} against {real.name} {real.split}",
+        receipt=receipt,
+        samples=samples,
+        real=images,
+        modality=real.modality,
+        extractor=extractor,
+        memorisation=memorisation,
+        sampler=source.sampler,
+        history=source.history,
+    )

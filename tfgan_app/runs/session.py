@@ -1,0 +1,518 @@
+"""A session: one start of a training run, from its settings to the trained, scored and exported GAN."""
+
+import dataclasses
+import importlib.util
+import math
+import pathlib
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, TextIO
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfgan_app import callbacks
+from tfgan_app.base import pictures
+from tfgan_app.base.errors import (
+    Error,
+    Failure,
+    NotFinite,
+    TrainingCollapsed,
+    Unexpected,
+    UnknownSplit,
+    UsageError,
+    WorkerLost,
+)
+from tfgan_app.base.files import reason
+from tfgan_app.base.precision import choose_precision
+from tfgan_app.base.strategies import LOST_WORKER, build_strategy, is_chief
+from tfgan_app.base.table import takes
+from tfgan_app.checkpoints import Checkpoints
+from tfgan_app.cli import flagfile
+from tfgan_app.data import ImageSet
+from tfgan_app.data.steps import share_batches
+from tfgan_app.export import exported_step
+from tfgan_app.gan import GAN
+from tfgan_app.metrics import FrechetDistance
+from tfgan_app.metrics.extractors import FeatureExtractor, load_extractor, shipped_for
+from tfgan_app.runs.build import build_gan, open_split, open_split_like, peek, set_learning_rates
+from tfgan_app.runs.record import BEST, Run
+from tfgan_app.runs.settings import Settings
+from tfgan_app.schedules import has_schedule
+from tfgan_app.study import receipts
+from tfgan_app.study.collapse import ROLLBACK_FACTOR, CollapseGuard
+from tfgan_app.study.fakes import SampledFakes
+
+__all__ = ["Session", "Trained", "train"]
+
+# Training images that samples are held against.
+_GUARD_IMAGES = 500
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """What training leaves.
+
+    Attributes:
+        run: The run.
+        gan: The GAN, trained.
+        step: The step that it is trained to.
+        receipts: The scores of that step, empty where none was asked for.
+        samples: The folder of the grids of samples.
+        saved_model: The folder of the SavedModel.
+    """
+
+    run: Run
+    gan: GAN
+    step: int
+    receipts: list[dict[str, Any]]
+    samples: pathlib.Path
+    saved_model: pathlib.Path
+
+
+@takes(Settings)
+def train(
+    *,
+    say: Callable[[str], object] = lambda text: None,
+    stream: TextIO | None = None,
+    command: str | None = None,
+    **settings: Any,
+) -> Trained:
+    """Trains a GAN, or goes on with a run, scores and exports it: `python -m tfgan_app.train` as a function.
+
+    Weights and order of images go by `seed`, so TensorFlow's and Keras's own seeds are set to it; `deterministic` holds
+    for the rest of the process. On SIGINT and SIGTERM it ends the step, saves, and raises `callbacks.Stopped`.
+
+    Args:
+        say: Called with each line on how it goes, such as `print`.
+        stream: Where a line on the step, losses and the time left is shown, such as `sys.stdout`.
+        command: What the record and the card say that trained it; by default this call.
+        **settings: The settings by name, as below.
+
+    Returns:
+        A `Trained`.
+
+    Raises:
+        UsageError: For settings that cannot be carried out, or are not those that the run began with.
+        tfgan_app.base.errors.Error: For what goes wrong on the way: data, disk, memory, collapse.
+    """
+    with Session(Settings(**settings), say, stream, command) as session:
+        return session.train()
+
+
+class Session:
+    """One start of a training run; a context that gives the run's folder back at its end.
+
+    ```python
+    with Session(Settings(run_dir="runs/mine")) as session:
+        session.open()
+        session.fit()
+        session.finish()
+    ```
+
+    Args:
+        settings: The run's settings.
+        say: Called with each line on how it goes.
+        stream: Where a line on the step, losses and the time left is shown.
+        command: What the record and the card say that trained it; by default the call of `train`.
+
+    Attributes:
+        settings: The settings, with what `auto` came to.
+        run: The `Run`.
+        strategy: The `tf.distribute.Strategy`.
+        chief: Whether this process writes, of several that train together.
+        images: The training images, once it is open, as all that follows.
+        test: Those scored on.
+        extractor: Whose features scores compare, None where nothing is scored.
+        gan: The GAN, restored where there is a checkpoint.
+        checkpoints: Its `Checkpoints`.
+
+    Raises:
+        UsageError: If the batch cannot be shared among the devices.
+        Failure: If the folder holds a record that cannot be read.
+    """
+
+    images: ImageSet
+    test: ImageSet
+    extractor: FeatureExtractor | None
+    gan: Any
+    checkpoints: Checkpoints
+
+    def __init__(
+        self,
+        settings: Settings,
+        say: Callable[[str], object] = lambda text: None,
+        stream: TextIO | None = None,
+        command: str | None = None,
+    ) -> None:
+        self.say, self.stream = say, stream
+        self.command = command or _call(settings)
+        self.strategy = build_strategy(settings.strategy, say)
+        self.chief = is_chief(self.strategy)
+        replicas = self.strategy.num_replicas_in_sync
+        if settings.batch_size % replicas:
+            raise UsageError(
+                f"`batch_size={settings.batch_size}` must be a multiple of the {replicas} devices that share it."
+            )
+        keras.utils.set_random_seed(settings.seed)
+        if settings.deterministic:
+            tf.config.experimental.enable_op_determinism()
+        self.run = Run(settings.run_dir)
+        self.settings = dataclasses.replace(settings, precision=self._precision(settings.mixed_precision))
+
+    def __enter__(self) -> "Session":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.run.unlock()
+
+    def _precision(self, name: str) -> str | None:
+        if self.run.record and name == "auto":
+            # A run keeps the precision that it began with, on whatever machine it goes on.
+            return self.run.settings.precision
+        precision = choose_precision(name)
+        self.say(f"Precision {precision.policy}: {precision.reason}.")
+        return precision.name
+
+    def train(self) -> Trained:
+        """Does what is left to do of opening, fitting and finishing."""
+        self.open()
+        found: list[dict[str, Any]] = []
+        if self.gan.step < self.settings.train_steps:
+            self.fit()
+        elif exported_step(self._saved_model) == self.gan.step:
+            self.say(
+                f"{self.run.directory} is trained to step {self.gan.step} already. Ask for more with `train_steps`."
+            )
+            found = [receipts.read_receipt(self._receipt)] if self._receipt.exists() else []
+            return self._trained(found)
+        if self.chief:
+            found = self.finish()
+        return self._trained(found)
+
+    def _trained(self, found: list[dict[str, Any]]) -> Trained:
+        samples = self.run.directory / "samples"
+        return Trained(self.run, self.gan, self.gan.step, found, samples, self._saved_model)
+
+    @property
+    def _saved_model(self) -> pathlib.Path:
+        return self.run.directory / "saved_model" / "1"
+
+    @property
+    def _receipt(self) -> pathlib.Path:
+        return self.run.directory / "scores" / f"step_{self.gan.step:08d}.json"
+
+    # Opening.
+
+    def open(self) -> None:
+        """Opens the images and builds the GAN, from its last checkpoint if there is one.
+
+        Raises:
+            UsageError: For settings that cannot be carried out, or are not those that the run began with.
+            DataError: If the images cannot be used.
+            CheckpointError: If there are checkpoints, and none can be read.
+        """
+        # A new folder is made, and claimed, when all settings have proved right.
+        if self.run.directory.exists() and self.chief:
+            self.run.lock()
+        settings = self.settings
+        self.images = open_split(settings, settings.split)
+        self.run.check(settings, self.images.describe())
+        self.test = self._open_test()
+        self.extractor = self._load_extractor()
+        if self.extractor:
+            self._check_enough(self.extractor)
+        with self.strategy.scope():
+            metrics = [FrechetDistance(self.extractor, reference=self._validation())] if self.extractor else []
+            self.gan = build_gan(settings, self.images.image_shape, self.images.num_classes, metrics=metrics)
+        scored = ""
+        if self.extractor:
+            every = settings.score_every or self._epochs_to_a_score()
+            settings = self.settings = dataclasses.replace(settings, score_every=every)
+            often = "epoch" if every == 1 else f"{every} epochs"
+            scored = f"; scores on {self.test.split} every {often} and at the end"
+        images = self.images
+        self.say(f"{images.num_images} images of {images.name} ({images.split}), {images.image_shape}{scored}.")
+        folder = self.run.directory / "checkpoints"
+        self.checkpoints = Checkpoints(self.gan, folder, settings.keep_checkpoints, writes=self.chief)
+        restored = self.checkpoints.restore()
+        self.say(f"XLA {'on' if self.gan.jit_compile else 'off'}, {self._why_compiled()}.")
+        if restored:
+            # Constant learning rates are part of the optimizers' state; those asked for now take its place.
+            set_learning_rates(self.gan, settings, ROLLBACK_FACTOR ** len(self.run.rollbacks))
+            self.say(f"Going on from step {self.gan.step} ({restored}).")
+
+    def _open_test(self) -> ImageSet:
+        try:
+            return open_split_like(self.images.describe(), self.settings, self.settings.eval_split)
+        except UnknownSplit:
+            self.say(
+                f"{self.images.name} has no split {self.settings.eval_split}: scores compare with the training images."
+            )
+            return self.images
+
+    def _load_extractor(self) -> FeatureExtractor | None:
+        name: str | None = self.settings.extractor
+        if name == "auto":
+            name = shipped_for(self.images.name)
+            if name is None:
+                self.say(
+                    f"No score: no feature extractor is shipped for {self.images.name}. Name one with `extractor`."
+                )
+        if name in (None, "none"):
+            return None
+        try:
+            return load_extractor(name, self.settings.trust_extractor)
+        except ValueError as error:
+            raise UsageError(f"`extractor`: {error}") from error
+
+    def _check_enough(self, extractor: FeatureExtractor) -> None:
+        """Refuses to score on one image, and warns of a score on too few."""
+        num_images = min(self.test.num_images, self.settings.eval_images)
+        if num_images < 2:
+            raise UsageError(f"`eval_split={self.settings.eval_split}` has one image; scores compare 2 at least.")
+        if warning := receipts.caution(extractor.feature_dim, num_images):
+            self.say(warning)
+
+    def _validation(self) -> tf.data.Dataset:
+        """Returns the batches of real images that epochs are scored on."""
+        return self.test.in_order(250).take(-(-self.settings.eval_images // 250))
+
+    def _epochs_to_a_score(self) -> int:
+        """Returns after how many epochs to score by default: a share of the run that is small and known before."""
+        images = self.settings.steps_per_epoch * self.settings.batch_size * self.gan.n_critic
+        return math.ceil(50 * min(self.test.num_images, self.settings.eval_images) / images)
+
+    def _why_compiled(self) -> str:
+        if self.settings.jit_compile != "auto":
+            return "as asked for"
+        if self.strategy.num_replicas_in_sync > 1:
+            return "as it does not compile a step of several devices"
+        return "the faster for this model here"
+
+    # Fitting.
+
+    def fit(self) -> None:
+        """Trains to the last step, and saves.
+
+        Raises:
+            Stopped: Where SIGINT or SIGTERM said so; all is saved.
+            TrainingCollapsed: Where `on_collapse` says so.
+            NotFinite: If a loss or a weight is NaN or infinite, and there is no rollback.
+            CheckpointError: If no checkpoint can be written.
+            WorkerLost: If another process that trains along is gone.
+            Failure: For what went wrong otherwise, such as too little memory.
+        """
+        self._require_whole_executions()
+        if self.chief:
+            self.run.lock()
+            self.run.write(self.settings, self.images.describe(), self.test.split, self.command, self.gan.step)
+        try:
+            self._fit()
+        except callbacks.Stopped as stop:
+            folder = self.checkpoints.save()
+            raise callbacks.Stopped(stop.signum, f"{stop} at step {self.gan.step}; saved {folder}") from stop
+        except (tf.errors.OpError, MemoryError) as error:
+            raise self._diagnosis(error) from error
+
+    def _require_whole_executions(self) -> None:
+        """Keras would round epochs up to whole executions."""
+        settings, unit = self.settings, self.settings.steps_per_execution
+        steps = {
+            f"`train_steps={settings.train_steps}`": settings.train_steps,
+            f"`steps_per_epoch={settings.steps_per_epoch}`": settings.steps_per_epoch,
+            f"step={self.gan.step}": self.gan.step,
+        }
+        for name, value in steps.items():
+            if value % unit:
+                raise UsageError(f"{name} must be a multiple of `steps_per_execution={unit}`.")
+
+    def _fit(self) -> None:
+        """Trains in epochs that end at multiples of `steps_per_epoch` and at the last step."""
+        gan, settings, guard, stop = self.gan, self.settings, self._guard(), callbacks.StopOnSignal()
+        parts = self._callbacks(guard, stop)
+        validation = self._validation() if self.extractor else None
+        try:
+            while gan.step < settings.train_steps:
+                try:
+                    for first_epoch, last_epoch, steps in self._segments():
+                        gan.fit(
+                            share_batches(self._batches(), gan.n_critic, self.strategy),
+                            initial_epoch=first_epoch,
+                            epochs=last_epoch,
+                            steps_per_epoch=steps,
+                            validation_data=validation,
+                            validation_freq=settings.score_every or 1,
+                            callbacks=parts,
+                            shuffle=False,
+                            verbose=0,
+                        )
+                except (TrainingCollapsed, NotFinite) as failure:
+                    if guard is None or settings.on_collapse != "rollback":
+                        raise
+                    self._roll_back(guard, str(failure))
+        finally:
+            stop.restore_handlers()
+
+    def _segments(self) -> Iterator[tuple[int, int, int]]:
+        """Yields calls of `fit`, `(first_epoch, last_epoch, steps)`: rest of a cut epoch, whole ones, remainder."""
+        step, total, length = self.gan.step, self.settings.train_steps, self.settings.steps_per_epoch
+        while step < total:
+            epoch, done = divmod(step, length)
+            whole = (total - step) // length
+            if done or not whole:
+                steps, count = min(length - done, total - step), 1
+            else:
+                steps, count = length, whole
+            yield epoch, epoch + count, steps
+            step += steps * count
+
+    def _batches(self) -> Callable[[int, int], tf.data.Dataset]:
+        """Returns the batches from this step on, as `share_batches` takes them; `fit` groups those of a step."""
+        size, seed, start = self.settings.batch_size, self.settings.seed, self.gan.step * self.gan.n_critic
+        return lambda index, parts: self.images.batches(size, seed=seed, start_step=start, part=(index, parts))
+
+    def _callbacks(self, guard: CollapseGuard | None, stop: callbacks.StopOnSignal) -> list[keras.callbacks.Callback]:
+        begun = [callbacks.ContinueEpoch(self.gan)] if self.gan.step % self.settings.steps_per_epoch else []
+        # Of several workers one writes; all watch, and come to the same conclusions.
+        writers = self._writers() if self.chief else []
+        return [*begun, callbacks.StopOnNonFinite(), *writers, *([guard] if guard else []), stop]
+
+    def _writers(self) -> list[keras.callbacks.Callback]:
+        folder, settings = self.run.directory, self.settings
+        columns = pictures.columns(self.gan.num_classes)
+        images_a_step = settings.batch_size * self.gan.n_critic
+        return [
+            callbacks.SampleGrid(folder / "samples", columns=columns, seed=settings.seed),
+            callbacks.MetricsCSV(folder / "metrics.csv"),
+            *self._tensorboard(),
+            *([callbacks.Progress(settings.train_steps, images_a_step, self.stream)] if self.stream else []),
+            callbacks.SaveCheckpoint(self.checkpoints),
+        ]
+
+    def _tensorboard(self) -> list[keras.callbacks.Callback]:
+        if importlib.util.find_spec("tensorboard") is None:
+            self.say("No TensorBoard logs: pip install 'tfgan_app[tensorboard]' for them.")
+            return []
+        return [callbacks.TensorBoard(str(self.run.directory / "logs"), profile_batch=0)]
+
+    def _guard(self) -> CollapseGuard | None:
+        """Returns what watches for collapse, None where nothing is to."""
+        action = self.settings.on_collapse
+        if action == "ignore":
+            return None
+        if action == "rollback" and any(map(has_schedule, (self.gan.g_optimizer, self.gan.d_optimizer))):
+            raise UsageError("`on_collapse=rollback` lowers constant learning rates; this run's follow a schedule.")
+        guard = CollapseGuard(
+            self.images.first(_GUARD_IMAGES)[0],
+            self.extractor,
+            # The session rolls back by itself, as the run's folder goes back too.
+            action="warn" if action == "warn" else "stop",
+            checkpoints=Checkpoints(self.gan, self.run.directory / BEST, keep=1, writes=self.chief),
+            monitor="val_fd" if self.extractor else None,
+        )
+        guard.set_model(self.gan)
+        guard.rollbacks = len(self.run.rollbacks)
+        return guard
+
+    def _roll_back(self, guard: CollapseGuard, failure: str) -> None:
+        failed = self.gan.step
+        guard.roll_back(failure)
+        self.checkpoints.save(overwrite=True)
+        if self.chief:
+            self.run.add_rollback(failed, self.gan.step, failure)
+
+    def _diagnosis(self, error: Exception) -> Error:
+        """Returns what to make of an exception from within TensorFlow: another worker, memory, data, or else."""
+        size, replicas = self.settings.batch_size, self.strategy.num_replicas_in_sync
+        if isinstance(error, LOST_WORKER) and replicas > 1:
+            return WorkerLost(
+                f"Another worker stopped after step {self.gan.step}. The same command, given to all of them, goes on "
+                f"from the last checkpoint. ({type(error).__name__})"
+            )
+        saved = next(iter(self.checkpoints.folders()), None)
+        rest = f" {saved} is as it was." if saved else " There is no checkpoint yet."
+        if isinstance(error, (tf.errors.ResourceExhaustedError, MemoryError)):
+            smaller = max(size // 2 // replicas, 1) * replicas
+            advice = f"Try `batch_size={smaller}` in another `run_dir`" if smaller < size else "Try smaller networks"
+            return Failure(f"Out of memory with `batch_size={size}`: {reason(error)}. {advice}.{rest}")
+        # Errors of the data cross TensorFlow as text.
+        found = re.search(r"DataError: (.*)", str(error))
+        return Failure(found[1] + rest) if found else Unexpected(f"TensorFlow failed: {reason(error)}.{rest}")
+
+    # Finishing.
+
+    def finish(self) -> list[dict[str, Any]]:
+        """Scores the GAN, draws samples of it, and exports it with its card.
+
+        Returns:
+            The receipts of the scores.
+
+        Raises:
+            Failure: If they cannot be written.
+        """
+        try:
+            found = self._score(self.extractor) if self.extractor else []
+            folder = self._export(found)
+        except (OSError, tf.errors.OpError) as error:
+            raise Failure(
+                f"Trained to step {self.gan.step} and saved, but its score and its export cannot be written: "
+                f"{reason(error)}. The same command tries again."
+            ) from error
+        for receipt in found:
+            self.say(receipts.describe_score(receipt))
+        self.say(f"Samples in {self.run.directory / 'samples'}, SavedModel in {folder}.")
+        return found
+
+    def _score(self, extractor: FeatureExtractor) -> list[dict[str, Any]]:
+        gan, test = self.gan, self.test
+        facts = {"source": str(self.run.directory), "step": gan.step, "checkpoint": "last", "weights": "EMA", "seed": 0}
+        fakes = SampledFakes(gan, test.num_images)
+        metrics = receipts.build_metrics(["fd"], extractor, test, fakes, test.num_images)
+        receipt = receipts.score(fakes, test, metrics, facts=facts)
+        receipts.write_receipt(self._receipt, receipt)
+        return [receipt]
+
+    def _export(self, found: list[dict[str, Any]]) -> pathlib.Path:
+        gan, columns, picture = self.gan, pictures.columns(self.gan.num_classes), "samples.png"
+        pictures.save_png(self._saved_model.parent / picture, gan.picture(8 * columns, columns), 2)
+        return gan.export(
+            self._saved_model,
+            data=self.images.describe(),
+            command=self.command,
+            batch_size=self.settings.batch_size * gan.n_critic,
+            scores=[receipts.summary(receipt) for receipt in found],
+            picture=picture,
+        )
+
+    # Trying out.
+
+    def dry_run(self) -> dict[str, float]:
+        """Shows the settings and the networks, and does one step on noise; writes nothing, and opens no images.
+
+        Returns:
+            The step's logs.
+        """
+        settings = self.settings
+        image_shape, num_classes = peek(settings)
+        gan = build_gan(settings, image_shape, num_classes)
+        self.say(flagfile(settings).rstrip("\n"))
+        for network in (gan.generator, gan.discriminator):
+            network.summary(print_fn=lambda text: self.say(text.rstrip("\n")))
+        noise = np.random.default_rng(settings.seed)
+        num = settings.batch_size * gan.n_critic
+        images = noise.uniform(-1, 1, (num, *image_shape)).astype("float32")
+        labels = noise.integers(0, num_classes or 1, num)
+        history = gan.fit(images, labels, batch_size=settings.batch_size, verbose=0).history
+        logs = {name: values[0] for name, values in history.items()}
+        self.say(f"One step on noise: {', '.join(f'{name} {value:.3f}' for name, value in logs.items())}")
+        return logs
+
+
+def _call(settings: Settings) -> str:
+    """Returns the call of `train` that has these settings."""
+    values = [(row, getattr(settings, row.name)) for row in settings.rows() if row.flag]
+    return (
+        f"tfgan_app.runs.train({', '.join(f'{row.name}={value!r}' for row, value in values if value != row.default)})"
+    )

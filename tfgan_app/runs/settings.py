@@ -1,0 +1,209 @@
+"""What a user can set, a row each: of training, of scoring, of drawing.
+
+Imports neither TensorFlow nor Keras, as commands answer wrong flags before those have loaded.
+"""
+
+import ast
+import dataclasses
+import pathlib
+from typing import Any
+
+from tfgan_app import models
+from tfgan_app.base.table import Table, again, row
+
+__all__ = ["SOURCE", "Drawing", "Scoring", "Settings"]
+
+# The rows of `Settings` that say which images, and how they are read.
+SOURCE = ("dataset", "split", "data_dir", "manual_dir", "image_size", "channels", "fallback_dataset")
+
+
+def _losses() -> tuple[str, ...]:
+    """Returns the names of the losses, read from their file: to import it would load TensorFlow."""
+    program = ast.parse((pathlib.Path(models.__file__).parents[1] / "losses.py").read_text(encoding="utf-8"))
+    names = next(one.value for one in program.body if isinstance(one, ast.Assign) and _is_all(one.targets[0]))
+    return tuple(name for name in ast.literal_eval(names) if name != "AdversarialLoss")
+
+
+def _is_all(target: ast.expr) -> bool:
+    return isinstance(target, ast.Name) and target.id == "__all__"
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings(Table):
+    """The settings of a training run. One that is None is left to the model, whose own value is its paper's.
+
+    `help(tfgan_app.runs.train)` lists them.
+    """
+
+    model: str = row("DCGAN", "The GAN.", one_of=tuple(models.__all__), any_case=True, fixed=True)
+    model_arg: tuple[str, ...] = row(
+        (), "NAME=VALUE, an argument of the model; repeat it for more.", repeat=True, fixed=True
+    )
+    latent_dim: int | None = row(None, "Length of the latents.", at_least=1, fixed=True)
+    loss: str | None = row(None, "The adversarial loss.", one_of=_losses(), any_case=True, fixed=True)
+    real_label: float | None = row(None, "D's target for real images, in (0, 1].", at_least=0, at_most=1, fixed=True)
+    penalty: tuple[str, ...] | None = row(
+        None,
+        "A penalty on D: GradientPenalty, DRAGAN, R1, R2 or ZeroCentered, with arguments where they differ from the "
+        "defaults: 'R1(weight=5, interval=16)'; repeat it for more; none.",
+        repeat=True,
+        fixed=True,
+    )
+    augment: str | None = row(
+        None,
+        "What D's images pass through: DiffAugment or AdaptiveAugment, with arguments as in `penalty`; none.",
+        fixed=True,
+    )
+    n_critic: int | None = row(None, "Updates of D before each of G, all on fresh batches.", at_least=1, fixed=True)
+    conditional: bool | None = row(None, "Give the labels to a model that can do without them.", fixed=True)
+    ema_decay: float | None = row(None, "Decay of the generator's moving average.", at_least=0, at_most=1, fixed=True)
+    g_learning_rate: float | None = row(None, "The generator's learning rate.", at_least=0)
+    d_learning_rate: float | None = row(None, "The discriminator's learning rate.", at_least=0)
+    decay_learning_rates: bool = row(False, "Let the learning rates fall linearly to 0 at the last step.", fixed=True)
+    dataset: str = row(
+        "mnist_5k",
+        "A TFDS name, mnist_5k (shipped), a folder of images, an .npz or .npy, or a prepared TFDS folder.",
+        fixed=True,
+    )
+    fallback_dataset: str | None = row(None, "Taken, with a warning, only where `dataset` cannot be downloaded.")
+    data_dir: str | None = row(None, "Where TFDS keeps prepared data sets. Default: ~/tensorflow_datasets.")
+    manual_dir: str | None = row(None, "Archives downloaded by hand. Default: DATA_DIR/downloads/manual.")
+    split: str = row("train", "Split to read, with TFDS's slices: train, train[:80%].", fixed=True)
+    image_size: int | None = row(None, "Crop to a square and resize to this side.", at_least=1, fixed=True)
+    channels: int | None = row(
+        None,
+        "Convert to greyscale (1) or RGB (3).",
+        must=("be 1 (greyscale) or 3 (RGB)", lambda channels: channels in (1, 3)),
+        fixed=True,
+    )
+    eval_split: str = row("test", "Split to score on; the training images where the data has no such split.")
+    eval_images: int = row(10_000, "Real images to score on, at most.", at_least=2)
+    score_every: int | None = row(
+        None,
+        "Epochs from one score of a training run to the next. Default: those that see 50 times as many images as a "
+        "score.",
+        at_least=1,
+    )
+    extractor: str = row(
+        "auto",
+        "Whose features to compare: mnist_cnn, fashion_mnist_cnn, inception (that of FID), keras_inception_v3, a "
+        ".keras file, a SavedModel's folder, none; auto takes the one shipped for the data set, if there is one.",
+    )
+    trust_extractor: bool = row(False, "Load a SavedModel as `extractor`: it is a program, and runs with your rights.")
+    batch_size: int = row(64, "Images an update of D.", at_least=1, fixed=True)
+    train_steps: int = row(10_000, "Generator updates in all.", at_least=1)
+    steps_per_epoch: int = row(1_000, "Steps between samples, scores and checkpoints.", at_least=1)
+    steps_per_execution: int = row(1, "Steps in one call of the graph.", at_least=1)
+    mixed_precision: str = row(
+        "auto", "Precision; auto goes by the hardware.", one_of=("auto", "none", "bfloat16", "float16")
+    )
+    precision: str | None = row(
+        None,
+        "What `mixed_precision` came to on the machine that the run began on.",
+        one_of=("none", "bfloat16", "float16"),
+        fixed=True,
+        flag=False,
+    )
+    jit_compile: str = row(
+        "auto", "Compile with XLA; auto: where it makes this model faster.", one_of=("auto", "true", "false")
+    )
+    strategy: str = row(
+        "none",
+        "What trains: one device, all of this machine, or all of the machines in TF_CONFIG. `batch_size` is that of "
+        "all.",
+        one_of=("none", "mirrored", "multi_worker"),
+    )
+    sync_batch_norm: bool = row(
+        False,
+        "Normalise by the batches of all devices together, where models normalise by the batch.",
+        fixed=True,
+    )
+    seed: int = row(0, "Seed of weights, latents and the order of images.", fixed=True)
+    deterministic: bool = row(
+        False, "Only operations that give the same bits in every run; on a GPU others are faster."
+    )
+    keep_checkpoints: int = row(3, "How many checkpoints to keep.", at_least=1)
+    on_collapse: str = row(
+        "warn",
+        "What to do where samples are all alike, D is always right or a loss is not finite; rollback goes on from the "
+        "best checkpoint with halved learning rates.",
+        one_of=("ignore", "warn", "stop", "rollback"),
+    )
+    run_dir: str = row(None, "The run's folder. Default: runs/MODEL_DATASET.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.run_dir is None:
+            object.__setattr__(self, "run_dir", f"runs/{self.model.lower()}_{pathlib.PurePath(self.dataset).stem}")
+
+    @classmethod
+    def read(cls, values: dict[str, Any]) -> "Settings":
+        """Returns the settings that a version of this package recorded by `values`.
+
+        What it did not know has its default, and what is no row any more is passed over.
+        """
+        return cls(**{one.name: values[one.name] for one in cls.rows() if one.name in values})
+
+
+def _optional(name: str) -> Any:
+    return again(Settings, name, default=None)
+
+
+@dataclasses.dataclass(frozen=True)
+class Scoring(Table):
+    """What to score, on which images, by what; `help(tfgan_app.runs.evaluate)` lists it."""
+
+    run: str | None = row(None, "A run folder.")
+    saved_model: str | None = row(None, "A folder that this package exported to, such as saved_models/mnist/1.")
+    images: str | None = row(None, "An .npz or .npy of uint8 images from any generator.")
+    dataset: str | None = _optional("dataset")
+    split: str | None = _optional("split")
+    data_dir: str | None = _optional("data_dir")
+    manual_dir: str | None = _optional("manual_dir")
+    image_size: int | None = _optional("image_size")
+    channels: int | None = _optional("channels")
+    fallback_dataset: str | None = _optional("fallback_dataset")
+    checkpoint: str | int = row(
+        "last",
+        "The run's checkpoint: last, best (by the run's own scores) or a step.",
+        must=("be last, best or a step", lambda text: text in ("last", "best") or str(text).isdigit()),
+    )
+    raw: bool = row(False, "Score the run's generator itself rather than its moving average.")
+    metrics: tuple[str, ...] = row(("fd", "kd", "precision", "density"), "What to measure; all for all that apply.")
+    extractor: str = again(Settings, "extractor")
+    trust_extractor: bool = again(Settings, "trust_extractor")
+    num_images: int | None = row(None, "Real and generated images to compare. Default: all of the split.", at_least=2)
+    seed: int = row(0, "Seed of the fakes.")
+    truncation: float | None = row(
+        None,
+        "Trade variety for quality: largest absolute latent, or psi of a model with styles. Default: none.",
+        at_least=0,
+    )
+    batch_size: int = row(250, "Images at a time.", at_least=1)
+    report: str | None = row(None, "Folder of a page with samples, curves, neighbours, interpolation and spectrum.")
+    train_split: str | None = row(
+        None, "Split that the GAN was trained on, for the report's neighbours. Default: the run's own."
+    )
+    out: str | None = row(None, "Where the receipt goes. Default: into the run folder, or scores/ beside the rest.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Drawing(Table):
+    """What to draw from what, and where to; `help(tfgan_app.runs.generate)` lists it."""
+
+    run: str | None = again(Scoring, "run")
+    saved_model: str | None = again(Scoring, "saved_model")
+    checkpoint: str | int = again(Scoring, "checkpoint")
+    grid: str = row("8x8", "ROWSxCOLUMNS of a picture; with `out=NAME.gif`, of each frame of a latent walk.")
+    num_images: int | None = row(None, "How many single images; `out` is then a folder or an .npz.", at_least=1)
+    labels: tuple[str | int, ...] | None = row(
+        None, "Classes to draw, repeated in turn, of a conditional GAN. Default: all."
+    )
+    seed: int = row(0, "Seed: equal seeds give equal images.")
+    truncation: float | None = again(Scoring, "truncation")
+    scale: int = row(2, "Screen pixels for each pixel of a picture.", at_least=1)
+    frames: int = row(48, "Frames of a walk.", at_least=2)
+    out: str = row(
+        "grid.png",
+        "NAME.png: a grid. NAME.gif: a walk through the latents. NAME.npz: an array. A folder: single PNGs.",
+    )
