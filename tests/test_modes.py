@@ -4,9 +4,8 @@ import dataclasses
 import json
 import math
 import pathlib
-import subprocess
-import sys
 
+import commands
 import keras
 import numpy as np
 import pytest
@@ -18,11 +17,7 @@ TINY = modes.Setting(steps=10, batch_size=8, g_width=5, d_width=3)
 
 
 def command(*arguments, code=0):
-    process = subprocess.run(
-        [sys.executable, "-m", "tfgan_app.benchmark", *arguments], capture_output=True, text=True, timeout=300
-    )
-    assert process.returncode == code, process.stderr
-    return process.stderr if code else process.stdout
+    return commands.run("benchmark", *arguments, code=code)
 
 
 def run_of(method, seed=0, found=8, high_quality=0.5, kl=0.1, seconds=2.0):

@@ -6,6 +6,8 @@ can be fetched by number: arrays in memory, or files decoded when their turn com
 shards, and resume by skipping encoded records.
 """
 
+import atexit
+import gc
 import hashlib
 import os
 from collections.abc import Callable, Iterable
@@ -219,6 +221,11 @@ def decode_and_hold(
 def fetch_with(read: Callable[[np.ndarray], Any], count: int, spec: Any) -> Indexed:
     """Makes records of a Python function from indices `(batch,)` to a tree of arrays as `spec` has them."""
     leaves = keras.tree.flatten(spec)
+
+    # An iterator waits for its last calls when it goes. One that only the end of Python frees waits for ever, as no
+    # thread calls Python any more then: free what is left over before.
+    atexit.unregister(gc.collect)
+    atexit.register(gc.collect)
 
     def read_leaves(indices):
         return [np.asarray(leaf) for leaf in keras.tree.flatten(read(indices))]
