@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 FLAGFILE ?= mnist.flags
+# A worker for each core; what one has not begun another takes over.
+PARALLEL := -n auto --maxprocesses=8 --dist=worksteal
 
 .PHONY: train test test-slow test-nightly audit lint lock clean
 
@@ -9,10 +11,10 @@ train: .venv
 	$(BIN)/python -m tfgan_app.train --flagfile=$(FLAGFILE)
 
 test: .venv lint
-	$(BIN)/python -m pytest -m "not slow and not nightly"
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow and not nightly"
 
 test-slow: .venv
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest $(PARALLEL) -m slow
 
 test-nightly: .venv
 	$(BIN)/python -m pytest -m nightly

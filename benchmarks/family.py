@@ -10,7 +10,7 @@ images/s counts from the end of the first step, which traces the graph. The samp
 0, scored on 10 000 test images.
 
 Runs that the report holds already are not repeated, so an interrupted command goes on, and `--report_only` writes the
-pages anew: `docs/results.md` with every sample grid, and the table between its marks in README.md.
+page anew: `docs/results.md`, with the table and every sample grid.
 """
 
 import argparse
@@ -23,7 +23,7 @@ import tempfile
 import textwrap
 import time
 
-from processes import RunError, busy_fraction, call, machine, parse_result, write_between
+from processes import RunError, busy_fraction, call, machine, parse_result
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs" / "results"
@@ -50,11 +50,10 @@ RECIPES = {
     "sagan": "SAGAN",
     "biggan": "BigGAN",
 }
-MARKS = "<!-- family: made by benchmarks/family.py -->", "<!-- end of family -->"
 
 
 def benchmark(args):
-    """Runs what is missing, then writes the pages; returns the process's exit code."""
+    """Runs what is missing, then writes the page; returns the process's exit code."""
     path = RESULTS / "family.json"
     report = json.loads(path.read_text()) if path.exists() else {"runs": []}
     RESULTS.mkdir(parents=True, exist_ok=True)
@@ -70,7 +69,7 @@ def benchmark(args):
         report |= {"machine": machine(), "date": datetime.date.today().isoformat()}
         path.write_text(json.dumps(report, indent=1) + "\n")
         print(json.dumps(run), file=sys.stderr, flush=True)
-    write_pages(report)
+    write_page(report)
     return int(any("error" in run for run in report["runs"]))
 
 
@@ -98,7 +97,7 @@ def train(args):
     from tfgan_app.base.versions import versions
     from tfgan_app.metrics import FrechetDistance, load_extractor
     from tfgan_app.runs import Session, Settings
-    from tfgan_app.study.receipts import GANFakes, score
+    from tfgan_app.study import SampledFakes, score
 
     (recipe,), (seed,) = args.recipes, args.seeds
     given = [f"--flagfile={cli.RECIPES / recipe}.flags", f"--seed={seed}", "--extractor=none"]
@@ -124,7 +123,7 @@ def train(args):
     batches = session.images.batches(settings.batch_size, seed=seed)
     gan.fit(batches, steps_per_epoch=steps, callbacks=[clock], verbose=0, shuffle=False)
     extractor = load_extractor("fashion_mnist_cnn")
-    receipt = score(GANFakes(gan, 10_000, seed=0), test, [FrechetDistance(extractor)])
+    receipt = score(SampledFakes(gan, 10_000), test, [FrechetDistance(extractor)])
     if seed == 0:
         classes = gan.num_classes
         columns = classes if classes else 10
@@ -162,7 +161,7 @@ def table(report):
         if runs:
             values = [[run["value"] for run in runs if run["images"] == images] for images in budgets]
             rate = max(run["images_per_second"] for run in runs)
-            cells = [f"[{name}](docs/results.md#{recipe})", *map(_mean, values), f"{rate:,.0f}"]
+            cells = [f"[{name}](#{recipe})", *map(_mean, values), f"{rate:,.0f}"]
             cells += [f"{runs[0][count]:,}" for count in ("g_parameters", "d_parameters")]
             order = [statistics.mean(part) if part else float("inf") for part in values]
             rows.append((runs[0]["conditional"], order, f"| {' | '.join(cells)} |"))
@@ -184,16 +183,15 @@ def _budgets(report):
     return sorted({run["images"] for run in report["runs"]})
 
 
-def write_pages(report):
-    """Writes docs/results.md, and the table into README.md between its marks."""
+def write_page(report):
+    """Writes docs/results.md."""
     if not report["runs"]:
         return
     notes = json.loads((RESULTS / "notes.json").read_text()) if (RESULTS / "notes.json").exists() else {}
-    caption = _caption(report)
     lines = [
         "# The family on Fashion-MNIST",
         "",
-        *caption,
+        *_caption(report),
         "",
         textwrap.fill(
             "The grids are the first samples of the first seed, not chosen, a grid for each number of images; of "
@@ -201,7 +199,7 @@ def write_pages(report):
             120,
         ),
         "",
-        table(report).replace("docs/results.md", ""),
+        table(report),
         "",
     ]
     for recipe, name in RECIPES.items():
@@ -214,7 +212,6 @@ def write_pages(report):
             pictures = [f"![Samples of {name}](results/{path.name})" for _, path in grids]
             lines += [f"| {' | '.join(pictures)} |", ""]
     PAGE.write_text("\n".join(lines))
-    write_between(ROOT / "README.md", MARKS, "\n".join([*caption, "", table(report)]))
 
 
 def _caption(report):
@@ -242,7 +239,7 @@ def parse_arguments(argv=None):
     parser.add_argument("--images", type=int, default=96_000, help="real images that each run sees")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--data_dir", help="where TFDS keeps prepared data sets")
-    parser.add_argument("--report_only", action="store_true", help="train nothing, write the pages")
+    parser.add_argument("--report_only", action="store_true", help="train nothing, write the page")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args(argv)
 

@@ -4,8 +4,8 @@ BigGAN and StyleGAN2 (pytorch_large.py), on those images enlarged, can only be t
 
     python benchmarks/pytorch_gans.py --model=dcgan --data=train.npz --seconds=600 --out=samples.npz
 
-`--data` is an .npz with uint8 `images` (N, 28, 28, 1), or such an .npy. The samples are written likewise. The last line
-of the output is a JSON object with the steps and images/s of the timed part.
+`--data` is an .npz with uint8 `images` `(num, 28, 28, 1)`, or such an .npy. The samples are written likewise. The last
+line of the output is a JSON object with the steps and images/s of the timed part.
 
 The networks and their settings are the published ones, in eager float32. `--best` is what a careful PyTorch user would
 make of them: fused Adam, no gradients of D's weights in G's update, and whichever of float32 and bfloat16 autocast,
@@ -323,10 +323,10 @@ def _finish():
 
 
 def load_images(path, side, channels=1):
-    """Returns the file's images as one uint8 tensor `(N, channels, side, side)`.
+    """Returns the file's images as one uint8 tensor `(num, channels, side, side)`.
 
     Raises:
-        ValueError: If they are no uint8 images (N, 28, 28, 1).
+        ValueError: If they are no uint8 images `(num, 28, 28, 1)`.
     """
     loaded = np.load(path)
     images = loaded if isinstance(loaded, np.ndarray) else loaded["images"]

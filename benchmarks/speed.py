@@ -273,7 +273,7 @@ def serve_ours(row, path, precision, xla):
     )
     images = np.repeat(np.round(tf.image.resize(np.load(path), shape[:2])).astype(np.uint8), shape[-1], axis=-1)
     labels = np.random.default_rng(0).integers(gan.num_classes or 1, size=len(images), dtype=np.int32)
-    batches = data.records.hold(images, labels).records.batches(settings.batch_size, 0, 0)
+    batches = data.records.hold((images, labels)).records.batches(settings.batch_size, 0, 0)
     batches = batches.map(lambda x, y: (data.to_float(x), y) if gan.num_classes else data.to_float(x)).prefetch(2)
     facts = {
         "flops": step_flops(gan, settings.batch_size, gan.n_critic),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.util
+import os
 import pathlib
 import sys
 
@@ -208,6 +209,12 @@ def parsed_settings(*arguments):
     return dataclasses.replace(cli.parsed(Settings, arguments), precision="none")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes():
+    """Gives each worker, and the commands that it starts, one thread: there is a worker for each core already."""
+    os.environ |= dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"), "1")
+
+
 @pytest.fixture(autouse=True)
 def fresh_state():
     """Seeds a test, and undoes its dtype policy."""
@@ -223,10 +230,12 @@ def unallocated(monkeypatch):
     def build(make):
         # Values are all that the EMA generator would copy.
         monkeypatch.setattr(adversarial, "float32_copy", keras.models.clone_model)
-        with keras.StatelessScope():
+        # The end of a scope would make up for the values, and Keras keeps what lacks them in a list.
+        with keras.StatelessScope(initialize_variables=False):
             return make()
 
-    return build
+    yield build
+    keras.backend.clear_session(free_memory=False)
 
 
 def load_benchmark(name):

@@ -21,6 +21,7 @@ from conftest import (
 import tfgan_app as tg
 from tfgan_app.base.latents import draw_latents
 from tfgan_app.base.networks import float32_copy
+from tfgan_app.base.randomness import stream
 
 # A large epsilon: Adam would blow rounding errors of tiny gradients up to whole steps.
 ADAM = {"learning_rate": 1e-2, "beta_1": 0.5, "epsilon": 1e-3}
@@ -63,7 +64,7 @@ def train_by_hand(generator, discriminator, batches, seed, ema_decay):
     average = [np.array(weight, np.float64) for weight in generator.weights]
     logs = []
     for step, real in enumerate(batches):
-        latents = draw_latents(len(real), LATENT_DIM, (seed, step))
+        latents = draw_latents(len(real), LATENT_DIM, stream((seed, step), "latents"))
         with tf.GradientTape() as g_tape:
             fake = generator(latents, training=True)
         constant = tf.constant(fake.numpy())
@@ -107,7 +108,7 @@ def test_step_equals_one_written_by_hand(steps, d_batch_norm):
 
 def test_generator_meets_the_updated_discriminator():
     gan = tiny_gan(g_optimizer=keras.optimizers.SGD(0.0), d_optimizer=keras.optimizers.SGD(1.0))
-    fake = gan.generator(draw_latents(4, LATENT_DIM, (3, 0)), training=True)
+    fake = gan.generator(draw_latents(4, LATENT_DIM, stream((3, 0), "latents")), training=True)
     old = cross_entropy(gan.discriminator(fake), 1.0)
     g_loss = train(gan, random_images(4)).history["g_loss"][0]
     updated = cross_entropy(gan.discriminator(fake), 1.0)
@@ -223,7 +224,7 @@ def test_mixed_precision_trains_and_averages_in_float32(policy):
     exact.set_weights(gan.ema_generator.get_weights())
     latents = draw_latents(4, LATENT_DIM, (1, 2))
     expected = exact(latents)
-    for drawn in (gan.ema_generator(latents), gan(latents), gan.images_from(latents) * 2 - 1):
+    for drawn in (gan.ema_generator(latents), gan(latents), gan.generate(latents) * 2 - 1):
         np.testing.assert_allclose(drawn, expected, atol=1e-6)
 
 
@@ -341,7 +342,7 @@ def test_relativistic_loss_compares_real_with_fake():
         loss=loss, g_optimizer=keras.optimizers.SGD(0.0), d_optimizer=keras.optimizers.SGD(0.0), run_eagerly=True
     )
     images = random_images(4)
-    fake = gan.discriminator(gan.generator(draw_latents(4, LATENT_DIM, (3, 0)), training=True))
+    fake = gan.discriminator(gan.generator(draw_latents(4, LATENT_DIM, stream((3, 0), "latents")), training=True))
     history = train(gan, images).history
     real = gan.discriminator(images)
     np.testing.assert_allclose(history["d_loss"], [loss.discriminator(real, fake)], rtol=1e-5)
@@ -398,7 +399,7 @@ def test_evaluation_draws_a_fake_for_each_real_image():
     assert [len(batch) for batch in fakes] == [4, 4, 2]
     assert np.all(np.abs(fakes[0] - fakes[1]).max(axis=(1, 2, 3)) > 0.01)
     for index, batch in enumerate(fakes):
-        latents = draw_latents(len(batch), LATENT_DIM, (21, index))
+        latents = draw_latents(len(batch), LATENT_DIM, stream((20, index), "test latents"))
         np.testing.assert_allclose(batch, gan.ema_generator(latents, training=False), atol=1e-6)
     # What was learned is left alone.
     after = state(gan)
@@ -420,7 +421,8 @@ def test_evaluate_is_repeatable_and_gives_a_list_or_a_dict():
     results = gan.evaluate(images, batch_size=4, verbose=0)
     assert dict(zip(gan.metrics_names, results, strict=True)) == logs, "not in the order of metrics_names"
     reals = gan._scores[0].extractor(images)
-    fakes = np.concatenate([gan.ema_generator(draw_latents(4, LATENT_DIM, (4, index))) for index in range(2)])
+    seeds = [stream((3, index), "test latents") for index in range(2)]
+    fakes = np.concatenate([gan.ema_generator(draw_latents(4, LATENT_DIM, seed)) for seed in seeds])
     fakes = gan._scores[0].extractor(fakes)
     moments = [moment for x in (reals, fakes) for moment in (np.mean(x, 0), np.cov(x, rowvar=False))]
     np.testing.assert_allclose(logs["fd"], tg.metrics.frechet_distance(*moments), rtol=1e-4)
@@ -496,7 +498,34 @@ def test_critic_updates_draw_fresh_latents():
     seeds, drawn = [], gan.draw
     gan.draw = lambda real, condition, seed: seeds.append(tuple(np.array(seed))) or drawn(real, condition, seed)
     train(gan, random_images(16))
-    assert seeds == [(3, 0), (3, 1), (3, 2), (3, 3)]
+    assert seeds == [tuple(np.array(stream((3, update), "latents"))) for update in range(4)]
+
+
+def test_streams_of_a_seed_and_of_its_neighbours_have_nothing_in_common():
+    class Drawing(tg.terms.Term):
+        own_tape = True
+
+        def __init__(self, name, player):
+            super().__init__()
+            self.name, self.player = name, player
+
+        def __call__(self, play):
+            seen.append(tuple(np.array(play.seed)))
+            return tf.reduce_sum(play.judge(play.generator(play.inputs[0], training=True)))
+
+    seen = []
+    for seed in (3, 4, 5):
+        terms = [Drawing(f"{player}_{index}", player) for player in ("discriminator", "generator") for index in (0, 1)]
+        gan = tiny_gan(seed=seed, terms=terms, run_eagerly=True)
+        drawn, observed = gan.draw, gan.observation
+        gan.draw = lambda *args, drawn=drawn: (seen.append(tuple(np.array(args[-1]))), drawn(*args))[1]
+        gan.observation = lambda *args, observed=observed: (seen.append(tuple(np.array(args[-1]))), observed(*args))[1]
+        train(gan, random_images(8))
+        gan.evaluate(random_images(8), batch_size=4, verbose=0)
+    # Of two steps, and two batches of an evaluation: latents, what else is drawn, and four terms.
+    assert len(seen) == len(set(seen)) == 3 * (2 * (1 + 4) + 2 * 2)
+    # Those that people draw samples by.
+    assert not set(seen) & {(seed, count) for seed in range(100) for count in range(10)}
 
 
 def test_n_critic_with_labels_shuffles_arrays_once_an_epoch():
@@ -677,7 +706,7 @@ def test_what_a_discriminator_predicts_has_its_own_loss():
     gan.compile(d_optimizer=keras.optimizers.SGD(0.0), g_optimizer=keras.optimizers.SGD(0.0))
     real = random_images(4)
     logs = train(gan, real).history
-    fake = gan.generator(gan.draw(real, (), tf.constant([3, 0], tf.int64))[0], training=True)
+    fake = gan.generator(gan.draw(real, (), stream((3, 0), "latents"))[0], training=True)
     means = [float(tf.reduce_mean(gan.discriminator(x)["brightness"])) for x in (real, fake)]
     np.testing.assert_allclose(logs["d_brightness"], sum(means) + 11, rtol=1e-5)
     np.testing.assert_allclose(logs["g_brightness"], means[1] + 10, rtol=1e-5)

@@ -23,6 +23,7 @@ def trained(tmp_path_factory):
         "--train_steps=4",
         "--steps_per_epoch=2",
         f"--run_dir={folder}",
+        fresh=True,
     )
     return folder
 
@@ -35,7 +36,7 @@ def test_help_and_wrong_flags_answer_before_tensorflow_loads(command, tmp_path):
     for library in ("tensorflow", "keras"):
         (tmp_path / f"{library}.py").write_text("raise SystemExit('loaded too early')")
     for flag, text in (("--help", "python -m tfgan_app"), ("--sed=1", "Did you mean: seed")):
-        process = start(command, flag, PYTHONPATH=str(tmp_path))
+        process = start(command, flag, fresh=True, PYTHONPATH=str(tmp_path))
         out, error = process.communicate(timeout=60)
         assert text in out + error
     assert process.returncode == 2
@@ -180,7 +181,7 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(signum, code, tmp_path):
     assert 500 <= int(saved.name.removeprefix("step_")) < 4000
 
     run("train", *base, f"--run_dir={interrupted}")
-    run("train", *base, f"--run_dir={tmp_path / 'whole'}")
+    run("train", *base, f"--run_dir={tmp_path / 'whole'}", fresh=True)
     expected, received = weights(tmp_path / "whole", 4000), weights(interrupted, 4000)
     assert expected.keys() == received.keys()
     for name, value in expected.items():
@@ -263,7 +264,7 @@ def test_a_conditional_model_asks_for_labels(tmp_path):
 
 
 def test_evaluate_scores_a_run_its_export_and_its_images_alike(trained, tmp_path):
-    out = run("evaluate", f"--run={trained}", f"--out={tmp_path / 'run.json'}")
+    out = run("evaluate", f"--run={trained}", f"--out={tmp_path / 'run.json'}", fresh=True)
     assert "not FID" in out and "mnist_cnn" in out and "step 4" in out and "EMA" in out
     receipt = json.loads((tmp_path / "run.json").read_text())
     at_end = json.loads((trained / "scores" / "step_00000004.json").read_text())
@@ -336,7 +337,7 @@ def test_evaluate_of_a_missing_checkpoint_is_an_error(trained):
 
 def test_generate_writes_what_the_ending_says(trained, tmp_path):
     draw = [f"--run={trained}", "--seed=7"]
-    run("generate", *draw, "--grid=2x3", "--scale=1", f"--out={tmp_path / 'grid.png'}")
+    run("generate", *draw, "--grid=2x3", "--scale=1", f"--out={tmp_path / 'grid.png'}", fresh=True)
     with Image.open(tmp_path / "grid.png") as picture:
         assert picture.size == (3 * 30 + 2, 2 * 30 + 2)
     run("generate", *draw, "--num_images=5", "--labels=3,1", f"--out={tmp_path / 'five.npz'}")

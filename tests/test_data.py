@@ -17,7 +17,8 @@ from absl import logging
 from PIL import Image
 
 from tfgan_app import data
-from tfgan_app.data import decoding, named, records, splits
+from tfgan_app.data import named, records, splits
+from tfgan_app.modalities import image_files
 
 
 def save(path, array, **options):
@@ -180,9 +181,9 @@ def test_held_images_are_not_copied():
         return int(status.partition("VmRSS:")[2].split()[0]) * 1024
 
     images = np.ones((20_000, 64, 64, 3), np.uint8)
-    next(iter(records.hold(images[:64], np.zeros(64, np.int32)).records.batches(64, 0, 0)))
+    next(iter(records.hold((images[:64], np.zeros(64, np.int32))).records.batches(64, 0, 0)))
     before = resident()
-    held = records.hold(images, np.zeros(len(images), np.int32)).records
+    held = records.hold((images, np.zeros(len(images), np.int32))).records
     for batches in (held.batches(64, 0, 0), held.in_order(64)):
         iterator = iter(batches)
         next(iterator)
@@ -309,7 +310,7 @@ def test_channels_default_to_what_the_images_are(tmp_path):
 
 
 def fitted(path, channels=3, size=None):
-    return decoding.read_image(path, channels, size)
+    return image_files.read_image(path, channels, size)
 
 
 def test_colour_modes(tmp_path):
@@ -331,7 +332,7 @@ def test_colour_modes(tmp_path):
     for level, expected in ((65535, 255), (32896, 128), (255, 0)):
         deep = Image.fromarray(np.full((2, 2), level, np.uint16))
         assert pixel(deep, "deep.png", 1) == [expected] and pixel(deep, "deep.tif", 1) == [expected]
-    assert decoding.read_header(tmp_path / "deep.png").grey
+    assert image_files.read_header(tmp_path / "deep.png").grey
     frames = [Image.new("RGB", (2, 2), colour) for colour in ("red", "blue")]
     assert pixel(frames[0], "moving.gif", save_all=True, append_images=frames[1:]) == [255, 0, 0]
 

@@ -223,11 +223,11 @@ def test_shares_of_a_step_hold_parts_of_each_batch():
 
 def records(kind):
     images = np.arange(20, dtype=np.uint8).reshape(20, 1, 1, 1)
-    held = data.records.hold(images, np.arange(20, dtype=np.int32)).records
+    held = data.records.hold((images, np.arange(20, dtype=np.int32))).records
     if kind == "indexed":
         return held
     encoded = tf.data.Dataset.range(20)
-    return data.records.Streamed(encoded, lambda i: (tf.cast(tf.reshape(i, (-1, 1, 1, 1)), tf.uint8), i), 20, (1, 1, 1))
+    return data.records.Streamed(encoded, lambda i: (tf.cast(tf.reshape(i, (-1, 1, 1, 1)), tf.uint8), i), 20, None)
 
 
 @pytest.mark.parametrize("kind", ["indexed", "streamed"])

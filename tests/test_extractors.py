@@ -12,7 +12,8 @@ from conftest import random_images
 from tfgan_app.data import open_images
 from tfgan_app.metrics import FeatureExtractor, FrechetDistance, KernelDistance, extractors, inception, load_extractor
 from tfgan_app.models import MLPGAN
-from tfgan_app.study.receipts import ArrayFakes, compare, describe_score, score
+from tfgan_app.study.fakes import ArrayFakes
+from tfgan_app.study.receipts import compare, describe_score, score
 
 
 def seen(images):

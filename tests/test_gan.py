@@ -60,11 +60,11 @@ def test_sample_draws_from_the_average_in_batches():
     np.testing.assert_allclose(gan(draw_latents(300, LATENT_DIM, (5, 0))), expected, atol=1e-6)
 
 
-def test_images_from_takes_latents_of_numpy():
+def test_generate_takes_latents_of_numpy():
     gan = tiny_gan()
     latents = np.random.default_rng(0).normal(size=(5, LATENT_DIM))
-    expected = gan.images_from(tf.constant(latents, tf.float32))
-    np.testing.assert_allclose(gan.images_from(latents), expected, atol=1e-6)
+    expected = gan.generate(tf.constant(latents, tf.float32))
+    np.testing.assert_allclose(gan.generate(latents), expected, atol=1e-6)
 
 
 def test_images_are_clipped_where_a_generator_is_unbounded():
@@ -72,7 +72,7 @@ def test_images_are_clipped_where_a_generator_is_unbounded():
     wide = layers.Reshape((1, 2, 1))(layers.Rescaling(1.0)(latents))
     images = keras.Input((1, 2, 1), name="images")
     gan = tg.GAN(keras.Model(latents, wide), keras.Model(images, layers.Dense(1)(layers.Flatten()(images))))
-    drawn = gan.images_from(np.array([[-5.0, -0.5], [0.0, 5.0]], np.float32))
+    drawn = gan.generate(np.array([[-5.0, -0.5], [0.0, 5.0]], np.float32))
     np.testing.assert_allclose(drawn.ravel(), [0, 0.25, 0.5, 1])
 
 
@@ -123,7 +123,9 @@ def test_number_of_inputs(num_classes, role):
 def test_shapes_must_fit():
     images = keras.Input((8, 8, 3), name="images")
     discriminator = keras.Model(images, layers.Dense(1)(layers.Flatten()(images)))
-    with pytest.raises(ValueError, match=r"draws images of shape \(8, 8, 1\), but the discriminator takes \(8, 8, 3\)"):
+    with pytest.raises(
+        ValueError, match=r"draws samples of shape \(8, 8, 1\), but the discriminator takes \(8, 8, 3\)"
+    ):
         tg.GAN(tiny_networks()[0], discriminator)
 
 
@@ -278,7 +280,7 @@ def test_samples_truncated():
     gan = tiny_gan(num_classes=3)
     latents = draw_latents(6, LATENT_DIM, (7, 0))
     labels = np.arange(6) % 3
-    expected = gan.images_from(truncate_normal(latents, 0.5), labels)
+    expected = gan.generate(truncate_normal(latents, 0.5), labels)
     np.testing.assert_allclose(gan.sample(6, seed=7, truncation=0.5), expected, atol=1e-6)
     assert np.abs(gan.sample(6, seed=7) - expected).max() > 1e-3
     average = gan.sample(6, seed=7, truncation=0)

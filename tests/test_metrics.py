@@ -19,10 +19,9 @@ from tfgan_app.metrics import FeatureExtractor, FrechetDistance, extractors, fre
 from tfgan_app.metrics.classifier import load_classifier
 from tfgan_app.models import CGAN, MLPGAN
 from tfgan_app.observation import Observation
+from tfgan_app.study.fakes import ArrayFakes, SampledFakes
 from tfgan_app.study.receipts import (
     METRICS,
-    ArrayFakes,
-    GANFakes,
     build_metrics,
     compare,
     describe_score,
@@ -256,7 +255,7 @@ class Drawn:
 
 @pytest.mark.parametrize(("num_images", "used"), [(None, 70), (45, 45), (2, 2), (1000, 70)])
 def test_score_equals_the_distance_of_all_at_once(digits, extractor, num_images, used):
-    fakes, lines = Drawn(np.random.default_rng(0).uniform(size=(used, 28, 28, 1))), []
+    fakes, lines = Drawn(np.random.default_rng(0).uniform(-1, 1, size=(used, 28, 28, 1)).astype(np.float32)), []
     receipt = score(
         fakes,
         digits,
@@ -268,7 +267,7 @@ def test_score_equals_the_distance_of_all_at_once(digits, extractor, num_images,
     )
     reals, labels = next(iter(digits.in_order(70)))
     moments = []
-    for images in (reals[:used], fakes.images * 2 - 1):
+    for images in (reals[:used], fakes.images):
         x = np.asarray(extractor(tf.cast(images, tf.float32)), np.float64)
         moments += [x.mean(0), np.cov(x, rowvar=False)]
     assert receipt["scores"] == {"fd": pytest.approx(by_eigenvalues(*moments), rel=1e-4, abs=1e-4)}
@@ -285,7 +284,7 @@ def test_score_equals_the_distance_of_all_at_once(digits, extractor, num_images,
 
 def tiny_score(extractor, digits, seed, **kwargs):
     gan = MLPGAN((28, 28, 1), latent_dim=2, g_units=(2,), d_units=(2,), seed=1)
-    return score(GANFakes(gan, 30, seed), digits, [FrechetDistance(extractor)], num_images=30, **kwargs)
+    return score(SampledFakes(gan, 30, seed), digits, [FrechetDistance(extractor)], num_images=30, **kwargs)
 
 
 def test_receipt_is_written_and_never_called_fid(tmp_path, digits, extractor):
@@ -304,9 +303,9 @@ def test_receipt_is_written_and_never_called_fid(tmp_path, digits, extractor):
 
 def test_fakes_are_those_of_sample():
     gan = MLPGAN((8, 8, 1), latent_dim=2, g_units=(2,), d_units=(2,))
-    fakes = GANFakes(gan, 10, seed=5)
+    fakes = SampledFakes(gan, 10, seed=5)
     received = np.concatenate([fakes.batch(0, 4, None), fakes.batch(4, 10, None)])
-    np.testing.assert_allclose(received, gan.sample(10, seed=5), atol=1e-6)
+    np.testing.assert_allclose(gan.modality.decode(received), gan.sample(10, seed=5), atol=1e-6)
 
 
 # Comparing receipts.
@@ -579,7 +578,7 @@ def test_every_metric_in_fit_and_in_a_receipt(digits, num_classes):
     arguments = {"g_units": (4,), "d_units": (4,)} if num_classes is None else {"num_classes": 10, "base_channels": 2}
     gan = make((28, 28, 1), latent_dim=3, seed=1, **arguments)
     images = open_images("mnist_5k", split="test[:300]")
-    fakes = GANFakes(gan, 300, seed=0)
+    fakes = SampledFakes(gan, 300, seed=0)
     names = [name for name in METRICS if num_classes or name not in ("intra_fd", "cas")]
     gan.compile(metrics=build_metrics(names, extractor, images, fakes, 300))
     logs = gan.evaluate(images.in_order(100), verbose=0, return_dict=True)

@@ -278,7 +278,7 @@ def test_mlp_gan_leaves_xla_in_bfloat16_on_a_cpu():
 def test_cgan_draws_and_judges_by_the_label():
     gan = tiny_model("CGAN")
     latents = tf.ones((2, 4))
-    same, different = (gan.images_from(latents, labels) for labels in ([1, 1], [1, 2]))
+    same, different = (gan.generate(latents, labels) for labels in ([1, 1], [1, 2]))
     np.testing.assert_allclose(same[0], same[1], atol=1e-6)
     np.testing.assert_allclose(different[0], same[0], atol=1e-6)
     assert np.abs(different[1] - same[1]).max() > 1e-5

@@ -94,8 +94,8 @@ def test_critic_updates_share_a_level():
     gan = tiny(fade_steps=2)
     gan.compile(n_critic=2, run_eagerly=True)
     levels = []
-    judge = gan.judge
-    gan.judge = lambda *args, **kwargs: (levels.append(gan.level), judge(*args, **kwargs))[1]
+    discriminate = gan.discriminate
+    gan.discriminate = lambda *args, **kwargs: (levels.append(gan.level), discriminate(*args, **kwargs))[1]
     train(gan, random_images(8), batch_size=4)
     assert set(levels) == {0.25}
     assert gan.level == 0.75

@@ -189,7 +189,14 @@ def test_residual_branches_start_at_zero():
 
 
 def test_weights_start_with_fixups_scales():
-    gan = R3GAN((32, 32, 3), 64, num_classes=4, widths=(64, 48, 32, 32), cardinalities=(4, 4, 2, 2), blocks_per_stage=2)
+    gan = R3GAN(
+        (32, 32, 3),
+        latent_dim=64,
+        num_classes=4,
+        widths=(64, 48, 32, 32),
+        cardinalities=(4, 4, 2, 2),
+        blocks_per_stage=2,
+    )
     gain = np.sqrt(2 / 1.04) * 8**-0.25
     for network in (gan.generator, gan.discriminator):
         grouped_inputs = [layer for layer in network.layers if isinstance(layer, GroupedConv2D)]

@@ -13,6 +13,7 @@ from PIL import Image
 
 from tfgan_app.data import open_images
 from tfgan_app.metrics import load_extractor
+from tfgan_app.modalities import Images
 from tfgan_app.study.memorisation import SupportSize, examine
 from tfgan_app.study.report import power_spectrum, write_report
 
@@ -30,7 +31,7 @@ RECEIPT = {
 @pytest.fixture(scope="module")
 def digits():
     images, _ = open_images("mnist_5k", split="test").first(80)
-    return (images + 1.0) / 2.0
+    return images
 
 
 def test_page_holds_every_part_and_escapes_names(tmp_path, digits):
@@ -43,6 +44,7 @@ def test_page_holds_every_part_and_escapes_names(tmp_path, digits):
         receipt=RECEIPT,
         samples=digits[:40],
         real=digits[40:],
+        modality=Images((28, 28, 1)),
         extractor=extractor,
         memorisation=examine(digits[:40], digits[40:], train, extractor),
         history=tmp_path / "metrics.csv",
@@ -78,6 +80,7 @@ def test_page_without_distances_by_class_and_without_twins(tmp_path, digits):
         receipt=receipt,
         samples=digits[:10],
         real=digits[40:50],
+        modality=Images((28, 28, 1)),
         extractor=extractor,
         memorisation=found,
     ).read_text()
@@ -87,8 +90,10 @@ def test_page_without_distances_by_class_and_without_twins(tmp_path, digits):
 
 def test_page_of_a_gan_interpolates_and_leaves_out_what_it_has_not(tmp_path):
     gan = tiny_gan(num_classes=3)
-    images = (random_images(8) + 1.0) / 2.0
-    page = write_report(tmp_path, title="t", receipt=RECEIPT, samples=images, real=images, gan=gan)
+    images = random_images(8)
+    page = write_report(
+        tmp_path, title="t", receipt=RECEIPT, samples=images, real=images, modality=gan.modality, sampler=gan
+    )
     headings = re.findall("<h2>(.*?)</h2>", page.read_text())
     assert headings == ["Scores", "Samples", "Real images", "Interpolation", "Spectrum"]
 

@@ -10,7 +10,8 @@ from PIL import Image
 
 import tfgan_app as tg
 from tfgan_app.export.loaded import SavedGAN
-from tfgan_app.metrics import FrechetDistance, receipts
+from tfgan_app.metrics import FrechetDistance
+from tfgan_app.study import SampledFakes, score
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = sorted(path.parent for path in (ROOT / "saved_models").glob("*/README.md"))
@@ -46,7 +47,7 @@ def test_draws_the_samples_of_its_picture(folder):
 def test_digits_score_what_their_card_says():
     gan = SavedGAN(ROOT / "saved_models" / "mnist" / "1")
     images = tg.data.open_images("mnist_5k", split="test")
-    receipt = receipts.score(receipts.GANFakes(gan, 1000, seed=0), images, [FrechetDistance("mnist_cnn")])
+    receipt = score(SampledFakes(gan, 1000), images, [FrechetDistance("mnist_cnn")])
     card = (ROOT / "saved_models" / "mnist" / "README.md").read_text()
     (stated,) = re.findall(r"Frechet distance ([\d.]+) with", card)
     assert receipt["scores"]["fd"] == pytest.approx(float(stated), abs=0.02)

@@ -10,9 +10,9 @@
 `python -m tfgan_app.train` and its fellows do the same from the command line.
 """
 
-import importlib
 import sys
 
+from tfgan_app.base.lazy import lazily
 from tfgan_app.base.versions import __version__
 
 _MODULES = (
@@ -24,6 +24,7 @@ _MODULES = (
     "layers",
     "losses",
     "metrics",
+    "modalities",
     "models",
     "optimizers",
     "pictures",
@@ -35,18 +36,7 @@ _MODULES = (
 _CLASSES = {"AdversarialModel": "adversarial", "GAN": "gan"}
 
 __all__ = ["GAN", "AdversarialModel", "__version__", *_MODULES]
-
-
-def __getattr__(name):
-    if name in _MODULES:
-        return importlib.import_module(f"{__name__}.{name}")
-    if name in _CLASSES:
-        return getattr(importlib.import_module(f"{__name__}.{_CLASSES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__():
-    return __all__
+__getattr__, __dir__ = lazily(__name__, _CLASSES, _MODULES)
 
 
 def _is_command():

@@ -4,18 +4,24 @@ import dataclasses
 import functools
 import operator
 import random
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import keras
 import tensorflow as tf
 
 from tfgan_app import losses
-from tfgan_app.base.networks import apply, call_hooks, float32_copy, in_float32
+from tfgan_app.augment import Augment
+from tfgan_app.base.networks import apply, call_hooks, float32_copy, move_average
+from tfgan_app.base.randomness import stream
 from tfgan_app.base.replicas import num_replicas
 from tfgan_app.data import steps
+from tfgan_app.metrics.base import ImageMetric
 from tfgan_app.observation import Observation
 from tfgan_app.optimizers import Adam
-from tfgan_app.schedules import value_at
-from tfgan_app.terms import Play
+from tfgan_app.players import Judge, Player
+from tfgan_app.schedules import Number, value_at
+from tfgan_app.terms import Play, Term
 
 __all__ = ["AdversarialModel"]
 
@@ -27,8 +33,8 @@ class AdversarialModel(keras.Model):
     discriminator, then the generator's, each player with its own optimizer. The last generated batch serves
     both, as the generator does not change in between. After them the EMA generator moves towards the generator.
 
-    A player is one functional `keras.Model`, of as many networks as it likes: that of a generator and an encoder, or of
-    two discriminators whose logits are a dict. A sample is what the discriminator judges, any tree of tensors
+    A player is one functional `keras.Model`, which may join several networks: a generator and an encoder, or two
+    discriminators whose logits are a dict. A sample is what the discriminator judges, any tree of tensors
     `(batch, ...)`. What a player's loss holds beside the adversarial loss is a `tfgan_app.terms.Term`.
 
     Subclasses define what a batch is, what the generator is given and what is judged, in `unpack`, `draw` and `judged`,
@@ -47,11 +53,11 @@ class AdversarialModel(keras.Model):
         **kwargs: `name` and `dtype`, as in `keras.Model`.
     """
 
-    # Whether the discriminator judges each sample by itself: no layer of it normalises, packs or compares over a batch.
-    # Its update then passes real samples and fakes together: the same, in fewer and larger operations.
+    # Whether the discriminator judges each sample by itself, with no layer that normalises, packs or compares over a
+    # batch. Its update then passes real samples and fakes as one batch: the same, in fewer and larger operations.
     joint_pass = False
 
-    def __init__(self, generator, discriminator, seed=None, **kwargs):
+    def __init__(self, generator: keras.Model, discriminator: keras.Model, seed: int | None = None, **kwargs: Any):
         super().__init__(**{"dtype": "float32", **kwargs})
         self.generator = generator
         self.discriminator = discriminator
@@ -61,12 +67,12 @@ class AdversarialModel(keras.Model):
         # Generator updates made so far, and batches seen by the current evaluation.
         self.iterations = self._add_counter("iterations")
         self._test_batches = self._add_counter("test_batches")
-        # The networks are built, and a GAN has no input of its own that Keras could build it from.
+        # Keras has nothing to build: the networks are built, and a GAN has no input of its own.
         self.built = True
 
     # What subclasses define.
 
-    def unpack(self, data):
+    def unpack(self, data: Any) -> tuple[Any, tuple[tf.Tensor, ...]]:
         """Splits a batch as `fit` delivers it.
 
         Returns:
@@ -75,7 +81,7 @@ class AdversarialModel(keras.Model):
         """
         raise NotImplementedError(f"{type(self).__name__} must define `unpack`.")
 
-    def draw(self, real, condition, seed):
+    def draw(self, real: Any, condition: tuple[tf.Tensor, ...], seed: tf.Tensor) -> list[tf.Tensor]:
         """Returns the list of the generator's inputs for one fake beside each sample of `real`.
 
         Args:
@@ -85,7 +91,7 @@ class AdversarialModel(keras.Model):
         """
         raise NotImplementedError(f"{type(self).__name__} must define `draw`.")
 
-    def judged(self, real, inputs, outputs):
+    def judged(self, real: Any, inputs: list[tf.Tensor], outputs: Any) -> tuple[Any, Any]:
         """Returns the samples that the discriminator judges, `(real, fake)`: here what is real, and the outputs.
 
         Called inside the generator's tape: what is real of a sample may depend on the generator, as the code of an
@@ -98,18 +104,20 @@ class AdversarialModel(keras.Model):
         """
         return real, outputs
 
-    def compile_defaults(self):
+    def compile_defaults(self) -> dict[str, Any]:
         """Returns the arguments of `compile` that this model's paper sets, by name; those left out are DCGAN's."""
         return {}
 
-    def inherent_terms(self):
+    def inherent_terms(self) -> list[Term]:
         """Returns the terms without which the networks make no sense, whatever is given to `compile`: a list.
 
         Those of what a discriminator predicts besides its logits, for example.
         """
         return []
 
-    def observation(self, real, fake, condition, inputs, seed):
+    def observation(
+        self, real: Any, fake: Any, condition: tuple[tf.Tensor, ...], inputs: list[tf.Tensor], seed: tf.Tensor
+    ) -> Observation:
         """Returns the `tfgan_app.metrics.Observation` that metrics see of a batch of `evaluate`.
 
         Args:
@@ -125,17 +133,17 @@ class AdversarialModel(keras.Model):
 
     def compile(
         self,
-        g_optimizer=None,
-        d_optimizer=None,
-        loss=None,
-        terms=None,
-        augment=None,
-        n_critic=None,
-        ema_decay=None,
-        ema_half_life=None,
-        metrics=(),
-        **kwargs,
-    ):
+        g_optimizer: keras.optimizers.Optimizer | str | dict[str, Any] | None = None,
+        d_optimizer: keras.optimizers.Optimizer | str | dict[str, Any] | None = None,
+        loss: losses.AdversarialLoss | None = None,
+        terms: Sequence[Term] | None = None,
+        augment: Augment | Literal[False] | None = None,
+        n_critic: int | None = None,
+        ema_decay: Number | None = None,
+        ema_half_life: Number | None = None,
+        metrics: Sequence[ImageMetric] = (),
+        **kwargs: Any,
+    ) -> None:
         """Configures training. What is None is the model's own choice, its paper's; the defaults below are `GAN`'s.
 
         Args:
@@ -176,7 +184,7 @@ class AdversarialModel(keras.Model):
         if "ema_decay" in given:
             own.pop("ema_half_life", None)
         if num_replicas() > 1:
-            # Keras's optimizers add gradients up over replicas in a way that XLA does not compile.
+            # XLA does not compile the way in which Keras's optimizers add gradients up over replicas.
             own = {name: value for name, value in own.items() if name != "jit_compile"}
         defaults = _defaults()
         chosen = {**defaults, **own, **given}
@@ -190,34 +198,36 @@ class AdversarialModel(keras.Model):
                 f"Received: the same {type(g_optimizer).__name__} twice."
             )
         super().compile(optimizer=None, **{name: value for name, value in chosen.items() if name not in defaults})
-        self.loss = chosen["loss"]
-        self.terms = [*self.inherent_terms(), *chosen["terms"]]
-        self.augment = chosen["augment"] or None
+        self.loss: losses.AdversarialLoss = chosen["loss"]
+        self.terms: list[Term] = [*self.inherent_terms(), *chosen["terms"]]
+        self.augment: Augment | None = chosen["augment"] or None
         self.n_critic = int(chosen["n_critic"])
-        self.ema_decay = chosen["ema_decay"]
-        self.ema_half_life = chosen["ema_half_life"]
+        self.ema_decay: Number = chosen["ema_decay"]
+        self.ema_half_life: Number | None = chosen["ema_half_life"]
         if self.augment is not None and not self.augment.built:
             self.augment.build((None, *self.generator.outputs[0].shape[1:]))
-        self.g_optimizer = _prepared_optimizer(chosen["g_optimizer"], self.generator)
-        self.d_optimizer = _prepared_optimizer(chosen["d_optimizer"], self.discriminator)
+        self._judge = Judge(self.discriminator, self.augment)
+        self._g_player = Player("generator", self.generator, chosen["g_optimizer"], self.terms)
+        self._d_player = Player("discriminator", self.discriminator, chosen["d_optimizer"], self.terms)
+        # Keras finds optimizers among the model's attributes.
+        self.g_optimizer: keras.optimizers.Optimizer = self._g_player.optimizer
+        self.d_optimizer: keras.optimizers.Optimizer = self._d_player.optimizer
         names = ["d_loss", "g_loss", "d_real", "d_fake", *(term.name for term in self.terms)]
         if len(set(names)) < len(names):
             raise ValueError(f"Each term must have a `name` of its own. Received: {names[4:]}")
         for term in self.terms:
             if term.player not in ("generator", "discriminator"):
-                raise ValueError(
-                    f"A term's `player` is generator or discriminator. Received: {term.player} ({term.name})"
-                )
+                raise ValueError(f"`player` of {term.name} must be generator or discriminator. Received: {term.player}")
         self._loss_trackers = [keras.metrics.Mean(name=name) for name in names]
         self._scores = list(metrics or ())
         self._compile_arguments = chosen
 
     @property
-    def step(self):
+    def step(self) -> int:
         """The generator updates made so far, an integer."""
         return int(self.iterations.numpy())
 
-    def get_compile_config(self):
+    def get_compile_config(self) -> dict[str, Any] | None:
         if not self.compiled:
             return None
         arguments = {
@@ -228,37 +238,39 @@ class AdversarialModel(keras.Model):
         }
         return {name: keras.saving.serialize_keras_object(value) for name, value in arguments.items()}
 
-    def compile_from_config(self, config):
+    def compile_from_config(self, config: dict[str, Any]) -> None:
         self.compile(**keras.saving.deserialize_keras_object(config))
 
     @property
-    def random_state(self):
+    def random_state(self) -> list[keras.Variable]:
         """The state variables of random layers, which Keras keeps out of `weights` and of its files."""
         weights = {id(variable) for variable in self.weights}
         return [variable for variable in self.non_trainable_variables if id(variable) not in weights]
 
     @property
-    def loss_state(self):
+    def loss_state(self) -> list[keras.Variable]:
         """The variables of the losses' averages over an epoch, scalars.
 
-        Of several processes' none: all of them together would have to read one.
+        There are none where several processes train, as all of them would have to read a variable together.
         """
         if isinstance(self.distribute_strategy, tf.distribute.MultiWorkerMirroredStrategy):
             return []
         return [variable for tracker in self._loss_trackers for variable in tracker.variables]
 
-    def save_own_variables(self, store):
+    def save_own_variables(self, store: Any) -> None:
         super().save_own_variables(store)
         for index, variable in enumerate(self.random_state):
             store[f"random_{index}"] = variable.numpy()
 
-    def load_own_variables(self, store):
+    def load_own_variables(self, store: Any) -> None:
         own = {key: store[key] for key in sorted(store.keys()) if not key.startswith("random_")}
         super().load_own_variables(own)
         for index, variable in enumerate(self.random_state):
             variable.assign(store[f"random_{index}"])
 
-    def fit(self, x=None, y=None, batch_size=None, **kwargs):
+    def fit(
+        self, x: Any = None, y: Any = None, batch_size: int | None = None, **kwargs: Any
+    ) -> keras.callbacks.History:
         """Trains as `keras.Model.fit`; where `n_critic` is above 1, a step takes that many batches of fresh images.
 
         Then `x` must be a `tf.data.Dataset` or arrays, and images that do not fill a step are left out.
@@ -275,35 +287,34 @@ class AdversarialModel(keras.Model):
 
     # The step.
 
-    def train_step(self, data):
+    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Updates the discriminator `n_critic` times, then the generator, then the EMA generator."""
+        g_player, d_player = self._g_player, self._d_player
         call_hooks(self.generator, "begin_update")
         for index in range(self.n_critic):
             update = self.iterations * self.n_critic + index
             real, condition = self.unpack(steps.minibatch(data, index, self.n_critic))
             with tf.GradientTape() as g_tape:
-                play = self.play(real, condition, self._seeds(0, update))
+                play = self.play(real, condition, self._seed("latents", update))
 
             call_hooks(self.discriminator, "begin_update")
             constant = _detached(play)
             with tf.GradientTape() as d_tape:
-                d_loss = self.discriminator_loss(constant) + sum(self.discriminator.losses)
-                d_loss = _scaled(self.d_optimizer, d_loss)
-            more = self._gradients_apart("discriminator", self.d_optimizer, constant, update)
-            _minimize(self.d_optimizer, self.discriminator, d_tape, d_loss, more)
+                d_loss = d_player.scaled(self.discriminator_loss(constant) + sum(self.discriminator.losses))
+            apart = d_player.gradients_apart(constant, self.iterations, update, self._seed, self._track)
+            d_player.update(d_tape, d_loss, apart)
 
         with g_tape:
-            g_loss = self.generator_loss(play) + sum(self.generator.losses)
-            g_loss = _scaled(self.g_optimizer, g_loss)
-        more = self._gradients_apart("generator", self.g_optimizer, play, self.iterations)
-        _minimize(self.g_optimizer, self.generator, g_tape, g_loss, more)
+            g_loss = g_player.scaled(self.generator_loss(play) + sum(self.generator.losses))
+        apart = g_player.gradients_apart(play, self.iterations, self.iterations, self._seed, self._track)
+        g_player.update(g_tape, g_loss, apart)
 
         call_hooks(self.generator, "end_update")
         self.iterations.assign_add(1)
-        self._update_ema(tf.shape(keras.tree.flatten(real)[0])[0] * num_replicas())
+        move_average(self.ema_generator, self.generator, self._ema_decay(real))
         return self.get_metrics_result()
 
-    def play(self, real, condition, seed, training=True):
+    def play(self, real: Any, condition: tuple[tf.Tensor, ...], seed: tf.Tensor, training: bool = True) -> Play:
         """Generates one fake for each real sample; returns the `tfgan_app.terms.Play` of it.
 
         Args:
@@ -319,105 +330,46 @@ class AdversarialModel(keras.Model):
         discriminate = functools.partial(self.discriminate, training=training)
         return Play(real, fake, condition, inputs, outputs, generator, discriminate, training)
 
-    def discriminator_loss(self, play):
+    def discriminator_loss(self, play: Play) -> tf.Tensor:
         """Returns the discriminator's loss but for terms with a tape of their own; tracks it with D(x) and D(G(z))."""
         if self.joint_pass:
-            play.real_outputs, play.fake_outputs = self._discriminate_together(play)
+            play.real_outputs, play.fake_outputs = self._judge.together(play)
         real_logits, fake_logits = play.real_outputs["logits"], play.fake_outputs["logits"]
         if play.training and self.augment is not None:
             self.augment.update(real_logits)
         loss = _added(self.loss.discriminator, real_logits, fake_logits)
         self._track(d_loss=loss, d_real=_probability(real_logits), d_fake=_probability(fake_logits))
-        return self._with_terms("discriminator", loss, play)
+        return self._d_player.with_terms(loss, play, self.iterations, self._track)
 
-    def generator_loss(self, play):
+    def generator_loss(self, play: Play) -> tf.Tensor:
         """Returns the generator's loss but for terms with a tape of their own, and tracks it."""
         real_logits = [play.real_outputs["logits"]] if self.loss.needs_real_logits else []
         loss = _added(self.loss.generator, play.fake_outputs["logits"], *real_logits)
         self._track(g_loss=loss)
-        return self._with_terms("generator", loss, play)
+        return self._g_player.with_terms(loss, play, self.iterations, self._track)
 
-    def discriminate(self, samples, condition, training=True):
+    def discriminate(self, samples: Any, condition: tuple[tf.Tensor, ...], training: bool = True) -> dict[str, Any]:
         """Returns the discriminator's float32 outputs by name; in training it sees augmented images."""
-        return self._outputs(self._augmented(samples, training), condition, training)
+        return self._judge(samples, condition, training)
 
-    def judge(self, samples, condition, training=True):
+    def judge(self, samples: Any, condition: tuple[tf.Tensor, ...], training: bool = True) -> Any:
         """Returns the discriminator's logits, as `discriminate`."""
         return self.discriminate(samples, condition, training)["logits"]
 
-    def _discriminate_together(self, play):
-        """Returns `discriminate` for real samples and for fakes, in one pass."""
-        sides = [self._augmented(samples, play.training) for samples in (play.real, play.fake)]
-        samples = keras.tree.map_structure(lambda *parts: tf.concat(parts, axis=0), *sides)
-        condition = [tf.concat([part, part], axis=0) for part in play.condition]
-        outputs = self._outputs(samples, condition, play.training)
-        return tuple(keras.tree.map_structure(lambda x, side=side: tf.split(x, 2)[side], outputs) for side in range(2))
-
-    def _augmented(self, samples, training):
-        return self.augment(samples) if training and self.augment is not None else samples
-
-    def _outputs(self, samples, condition, training):
-        # A discriminator without an input for the condition predicts it, if anything.
-        inputs = [*keras.tree.flatten(samples), *condition][: len(self.discriminator.inputs)]
-        outputs = apply(self.discriminator, inputs, training)
-        outputs = outputs if isinstance(outputs, dict) else {"logits": outputs}
-        return keras.tree.map_structure(lambda x: tf.cast(x, tf.float32), outputs)
-
-    def _terms_of(self, player, apart):
-        """Returns a player's terms: those with a tape of their own, or the others."""
-        return [term for term in self.terms if term.player == player and term.own_tape == apart]
-
-    def _with_terms(self, player, loss, play):
-        """Adds to a loss the player's terms that share its tape."""
-        for term in self._terms_of(player, apart=False):
-            value = value_at(term.weight, self.iterations) * term(play)
-            self._track(**{term.name: value})
-            loss += value
-        return loss
-
-    def _gradients_apart(self, player, optimizer, play, update):
-        """Tracks a player's terms with a tape of their own; returns for each the gradients of its scaled value."""
-        network = getattr(self, player)
-        variables = network.trainable_variables
-
-        def evaluate(term, play):
-            with in_float32(network), tf.GradientTape() as tape:
-                weight = term.interval * value_at(term.weight, self.iterations)
-                value = weight * term(play)
-                scaled_value = _scaled(optimizer, value)
-            gradients = tape.gradient(scaled_value, variables)
-            pairs = zip(gradients, zeros(), strict=True)
-            return value, [zero if gradient is None else tf.convert_to_tensor(gradient) for gradient, zero in pairs]
-
-        def zeros():
-            return [tf.zeros(variable.shape, variable.dtype) for variable in variables]
-
-        found = []
-        for index, term in enumerate(self._terms_of(player, apart=True)):
-            # A record without outputs: what the term asks for is computed on its own tape.
-            own = dataclasses.replace(play, seed=self._seeds(2 + index, update))
-            evaluated = functools.partial(evaluate, term, own)
-            # A term of every update needs no branch. The gradients are taken inside it, as XLA compiles anew at each
-            # step, or not at all, what a tape records across one.
-            due = update % term.interval == 0
-            value, gradients = evaluated() if term.interval == 1 else tf.cond(due, evaluated, lambda: (0.0, zeros()))
-            self._track(**{term.name: value})
-            found.append(gradients)
-        return found
-
-    def test_step(self, data):
+    def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Updates losses and metrics with a batch of real samples and as many fakes from the EMA generator."""
         real, condition = self.unpack(data)
-        play = self.play(real, condition, self._seeds(1, self._test_batches), training=False)
+        play = self.play(real, condition, self._seed("test latents", self._test_batches), training=False)
         self.discriminator_loss(play)
         self.generator_loss(play)
-        observation = self.observation(real, play.fake, condition, play.inputs, self._seeds(2, self._test_batches))
+        seed = self._seed("test", self._test_batches)
+        observation = self.observation(real, play.fake, condition, play.inputs, seed)
         for score in self._scores:
             score.observe(observation)
         self._test_batches.assign_add(1)
         return self.get_metrics_result()
 
-    def evaluate(self, *args, return_dict=False, **kwargs):
+    def evaluate(self, *args: Any, return_dict: bool = False, **kwargs: Any) -> dict[str, float] | list[float]:
         """Returns the losses and metrics on `x`, as `keras.Model.evaluate`.
 
         Terms with a tape of their own have no part in them. The metrics' results are computed once, here: those such as
@@ -430,46 +382,43 @@ class AdversarialModel(keras.Model):
         return logs if return_dict else [logs[name] for name in self.metrics_names]
 
     @property
-    def metrics(self):
+    def metrics(self) -> list[keras.metrics.Metric]:
         return [*self._loss_trackers, *self._scores] if self.compiled else []
 
-    def reset_metrics(self):
+    def reset_metrics(self) -> None:
         super().reset_metrics()
         # Every evaluation draws the same fakes, so scores differ by the weights alone.
         self._test_batches.assign(0)
 
-    def get_metrics_result(self):
+    def get_metrics_result(self) -> dict[str, tf.Tensor]:
         results = {tracker.name: tracker.result() for tracker in self._loss_trackers}
         strategy = tf.distribute.get_strategy()
         if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) and tf.distribute.get_replica_context():
-            # Keras takes the mean over workers along the first axis.
+            # Keras averages over workers along the first axis, which scalars lack.
             results = {name: tf.reshape(value, (1,)) for name, value in results.items()}
         return results
 
     def _add_counter(self, name):
         return self.add_weight(name=name, shape=(), dtype="int64", initializer="zeros", trainable=False)
 
-    def _seeds(self, stream, count):
-        return tf.stack([tf.constant(self.seed + stream, tf.int64), tf.convert_to_tensor(count)])
+    def _seed(self, name, count):
+        """Returns the seed of draw `count` of the model's stream of a name."""
+        return stream([tf.constant(self.seed, tf.int64), tf.cast(count, tf.int64)], name)
 
     def _track(self, **values):
         for tracker in self._loss_trackers:
             if tracker.name in values:
                 tracker.update_state(values[tracker.name])
 
-    def _update_ema(self, batch_size):
+    def _ema_decay(self, real):
+        """Returns the weight of the old average after the present step."""
         step = tf.cast(self.iterations, tf.float32)
         if self.ema_half_life is None:
             decay = value_at(self.ema_decay, step)
         else:
-            decay = 0.5 ** (tf.cast(batch_size, tf.float32) / value_at(self.ema_half_life, step))
-        decay = tf.minimum(decay, (1.0 + step) / (10.0 + step))
-        pairs = zip(self.ema_generator.weights, self.generator.weights, strict=True)
-        for average, current in pairs:
-            if current.trainable:
-                average.assign_add((1.0 - decay) * (current - average))
-            else:
-                average.assign(current)
+            num = tf.shape(keras.tree.flatten(real)[0])[0] * num_replicas()
+            decay = 0.5 ** (tf.cast(num, tf.float32) / value_at(self.ema_half_life, step))
+        return tf.minimum(decay, (1.0 + step) / (10.0 + step))
 
 
 def _defaults():
@@ -483,28 +432,6 @@ def _defaults():
         "ema_decay": 0.999,
         "ema_half_life": None,
     }
-
-
-def _prepared_optimizer(optimizer, network):
-    """Returns the optimizer with its slots built and, where the network computes in float16, with loss scaling."""
-    optimizer = keras.optimizers.get(optimizer)
-    scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
-    if not scaled and any(layer.compute_dtype == "float16" for layer in network._flatten_layers()):
-        optimizer, scaled = keras.optimizers.LossScaleOptimizer(optimizer), True
-    if scaled and num_replicas() > 1:
-        # Measured with Keras 3.15: an overflow on one replica alone is seen by none, and NaN reaches every weight.
-        raise ValueError(
-            "float16 trains on one device: its loss scale does not hear of another replica's overflow. Take "
-            "`mixed_precision=bfloat16` (the policy mixed_bfloat16), or `mixed_precision=none` (float32)."
-        )
-    # Unbuilt slots are left out when Keras saves the model.
-    optimizer.build(network.trainable_variables)
-    return optimizer
-
-
-def _scaled(optimizer, loss):
-    """Returns what to take the gradients of: over replicas Keras's optimizers add them up."""
-    return optimizer.scale_loss(loss / num_replicas())
 
 
 def _detached(play):
@@ -522,17 +449,3 @@ def _added(loss, *logits):
 def _probability(logits):
     parts = [tf.sigmoid(x) for x in keras.tree.flatten(logits)]
     return parts[0] if len(parts) == 1 else tf.concat([tf.reshape(x, (-1,)) for x in parts], axis=0)
-
-
-def _minimize(optimizer, network, tape, scaled_loss, more):
-    """Updates a network by the gradients of a loss on a tape, and those of `more`, lists of them."""
-    variables = network.trainable_variables
-    gradients = tape.gradient(scaled_loss, variables)
-    for others in more:
-        pairs = zip(gradients, others, strict=True)
-        gradients = [other if gradient is None else gradient + other for gradient, other in pairs]
-    # Updates wait for every gradient. Keras joins them in one operation; TensorFlow drops the order of a variable's
-    # reads and updates where that operation implies it, then takes the operation apart, and updates are lost.
-    with tf.control_dependencies([gradient for gradient in gradients if gradient is not None]):
-        gradients = [None if gradient is None else tf.identity(gradient) for gradient in gradients]
-    optimizer.apply(gradients, variables)

@@ -7,6 +7,8 @@ respect to them are exact in every order, since R1 and the generator's loss go t
 
 import functools
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -36,20 +38,20 @@ class Augment(keras.layers.Layer):
         ...         return tf.where(flip, images[:, :, ::-1], images)
     """
 
-    def __init__(self, seed=None, **kwargs):
+    def __init__(self, seed: int | None = None, **kwargs: Any):
         # Images keep their dtype under any policy.
         super().__init__(**{"dtype": "float32", "autocast": False, **kwargs})
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 
-    def draw_uniform(self, shape):
+    def draw_uniform(self, shape: Sequence[int | tf.Tensor]) -> tf.Tensor:
         """Draws float32 numbers in (0, 1) for each image of the batch, which is the first dimension."""
         return uniform(shape, next_seed(self.seed_generator))
 
-    def update(self, real_logits):
+    def update(self, real_logits: tf.Tensor) -> None:
         """Adapts to the discriminator: called once per update of it with its logits on the (augmented) real batch."""
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "seed": self.seed}
 
 
@@ -72,20 +74,20 @@ class DiffAugment(Augment):
         ValueError: For an unknown policy.
     """
 
-    def __init__(self, policy=("color", "translation", "cutout"), **kwargs):
+    def __init__(self, policy: Sequence[str] = ("color", "translation", "cutout"), **kwargs: Any):
         super().__init__(**kwargs)
         if isinstance(policy, str) or not set(policy) <= set(_POLICIES):
             raise ValueError(f"`policy` must be a tuple of {', '.join(_POLICIES)}. Received: policy={policy!r}")
         self.policy = tuple(policy)
 
-    def call(self, images):
+    def call(self, images: tf.Tensor) -> tf.Tensor:
         x = tf.cast(images, tf.float32)
         for name in self.policy:
             transform, num_parameters = _POLICIES[name]
             x = transform(x, tf.unstack(self.draw_uniform((tf.shape(x)[0], num_parameters)), axis=1))
         return tf.cast(x, images.dtype)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "policy": self.policy}
 
 
@@ -101,7 +103,7 @@ def _random_translation(images, uniform):
 
 def _random_cutout(images, uniform):
     extent = [(size + 1) // 2 for size in images.shape[1:3]]
-    # Every centre is as probable, so the square may stick out.
+    # Every pixel is as likely to be the centre, so the rectangle may stick out.
     first = [-(part // 2) for part in extent]
     last = [size - part // 2 - part % 2 for size, part in zip(images.shape[1:3], extent, strict=True)]
     return cut_out(images, *map(_integer, uniform, first, last), *extent)
@@ -112,7 +114,7 @@ def _integer(uniform, low, high):
     return low + tf.cast(uniform * (high - low + 1), tf.int32)
 
 
-# By name: the transform and how many uniform numbers it needs.
+# The transforms by name, with how many uniform numbers each needs.
 _POLICIES = {"color": (_random_color, 3), "translation": (_random_translation, 2), "cutout": (_random_cutout, 2)}
 
 
@@ -120,7 +122,7 @@ def jitter_color(images, brightness, saturation, contrast):
     """Adds `brightness`, then scales by `saturation` about each pixel's mean, then by `contrast` about the image's."""
     brightness, saturation, contrast = (part[:, None, None] for part in (brightness, saturation, contrast))
     grey, rest = _luma_and_chroma(images)
-    # Of the three, brightness alone moves the image's mean.
+    # Neither saturation nor contrast moves the image's mean; brightness does.
     mean = tf.reduce_mean(images, (1, 2, 3))[:, None, None]
     return _mix(images, contrast * (grey + saturation * rest), brightness + (1.0 - contrast) * mean)
 
@@ -202,14 +204,14 @@ class AdaptiveAugment(Augment):
 
     def __init__(
         self,
-        target=0.6,
-        speed=500_000,
-        interval=4,
-        blit=True,
-        geometric=True,
-        color=True,
-        initial_p=0.0,
-        **kwargs,
+        target: float = 0.6,
+        speed: int = 500_000,
+        interval: int = 4,
+        blit: bool = True,
+        geometric: bool = True,
+        color: bool = True,
+        initial_p: float = 0.0,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         if not -1 < target < 1:
@@ -228,7 +230,7 @@ class AdaptiveAugment(Augment):
         self.color = color
         self.initial_p = initial_p
         self.p = self._add_state("p", initial_p)
-        # Since the last change of p: sum of the images' signs, number of images and of updates.
+        # Counted since the last change of p: the sum of the images' signs, the images and the updates.
         self._signs = self._add_state("signs")
         self._images = self._add_state("images")
         self._updates = self._add_state("updates")
@@ -236,17 +238,17 @@ class AdaptiveAugment(Augment):
 
     def _add_state(self, name, value=0.0):
         initializer = keras.initializers.Constant(value)
-        # Under tf.distribute, every replica holds the mean of what the replicas assign.
+        # Under tf.distribute every replica holds the mean of what all of them assign.
         return self.add_weight(
             name=name, shape=(), initializer=initializer, trainable=False, autocast=False, aggregation="mean"
         )
 
-    def call(self, images):
-        # Drawn outside the branch, where the seed's state may change under any strategy.
+    def call(self, images: tf.Tensor) -> tf.Tensor:
+        # Drawn before the branch: inside it some strategies let no state change, not even the seed's.
         uniform = tf.transpose(self.draw_uniform((tf.shape(images)[0], _NUM_UNIFORM)))
         return tf.cond(self.p > 0, lambda: self._transform(images, uniform), lambda: tf.identity(images))
 
-    def update(self, real_logits):
+    def update(self, real_logits: tf.Tensor) -> None:
         num = tf.cast(tf.shape(real_logits)[0], tf.float32)
         self._signs.assign_add(num * tf.reduce_mean(tf.sign(real_logits)))
         self._images.assign_add(num)
@@ -260,7 +262,7 @@ class AdaptiveAugment(Augment):
         for count in (self._signs, self._images, self._updates):
             count.assign(tf.where(due, 0.0, count))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         names = ("target", "speed", "interval", "blit", "geometric", "color", "initial_p")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
@@ -284,7 +286,7 @@ class AdaptiveAugment(Augment):
 
         x = tf.cast(images, tf.float32)
         height, width = images.shape[1:3]
-        # The paper's G <- M G, inverted: G^-1 <- G^-1 M^-1.
+        # `warp` takes the inverse, so the paper's G <- M G is G^-1 <- G^-1 M^-1 here.
         inverses = []
         if self.blit:
             flip = sometimes(integer(2))
@@ -296,7 +298,7 @@ class AdaptiveAugment(Augment):
                 translation(-tf.round(right * width), -tf.round(down * height)),
             ]
         if self.geometric:
-            # Then a rotation before or after the stretch happens with probability p.
+            # Of the two rotations, before and after the stretch, at least one happens with probability p.
             p_rotation = 1.0 - tf.sqrt(1.0 - self.p)
             scale = 2.0 ** sometimes(normal(0.2))
             before = sometimes(between(-math.pi, math.pi), p_rotation)
@@ -349,11 +351,11 @@ def _matrix(*rows):
 
 
 def _product(a, b):
-    # In full float32: a GPU's tf.matmul may round the factors to TF32, which moves pixels.
+    # Not by tf.matmul: a GPU may round its factors to TF32, which moves pixels.
     return tf.reduce_sum(a[:, :, :, None] * b[:, None, :, :], 2)
 
 
-# Low-pass filter of the symlet of 6 vanishing moments (Daubechies 1992, table 6.3).
+# The low-pass filter of the symlet with 6 vanishing moments (Daubechies 1992, table 6.3).
 _SYM6 = np.array(
     [
         *(0.015404109327027373, 0.0034907120842174702, -0.11799011114819057, -0.048311742585633),
@@ -379,7 +381,7 @@ def warp(images, inverse):
     rows, columns = (tf.constant(_upsampling(size), images.dtype) for size in (height, width))
     fine = tf.einsum("jw,bhwc->bhjc", columns, tf.einsum("ih,bhwc->biwc", rows, images))
 
-    # Positions (batch, [x, y], height, width) in the upsampled images.
+    # Where each pixel comes from in the upsampled images, x and y: `(batch, 2, height, width)`.
     last = tf.constant([2 * width - 2, 2 * height - 2], images.dtype)[:, None, None]
     x, y = (tf.range(1 - size, size, 2, images.dtype) for size in (width, height))
     linear, offset = inverse[:, :2, :2, None, None], inverse[:, :2, 2, None, None]

@@ -34,7 +34,7 @@ flags.DEFINE_boolean("small_discriminator", False, "Give D a quarter of G's chan
 flags.DEFINE_string("out", "modes", "Folder of the results: JSON, a table and a plot for each task.")
 
 
-def main(argv):
+def main(argv: list[str]) -> int:
     """Carries out the command; returns its exit code."""
     from tfgan_app import modes
     from tfgan_app.base.versions import versions

@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import time
+from typing import TextIO, TypeAlias
 
 import keras
 import numpy as np
@@ -18,9 +19,10 @@ import tensorflow as tf
 from absl import logging
 from PIL import Image
 
-from tfgan_app import pictures
+from tfgan_app.base import pictures
 from tfgan_app.base.errors import CheckpointError, NotFinite
-from tfgan_app.base.files import reason, written_whole
+from tfgan_app.base.files import PathLike, reason, written_whole
+from tfgan_app.checkpoints import Checkpoints
 
 __all__ = [
     "ContinueEpoch",
@@ -33,6 +35,10 @@ __all__ = [
     "Stopped",
     "TensorBoard",
 ]
+
+
+# What Keras tells a callback: losses and scores by name.
+Logs: TypeAlias = dict[str, float]
 
 
 @contextlib.contextmanager
@@ -54,18 +60,18 @@ class SampleGrid(keras.callbacks.Callback):
         seed: Seed of the latents.
     """
 
-    def __init__(self, directory, rows=8, columns=10, seed=0):
+    def __init__(self, directory: PathLike, rows: int = 8, columns: int = 10, seed: int = 0):
         super().__init__()
         self.directory = pathlib.Path(directory)
         self.rows, self.columns, self.seed = rows, columns, seed
 
-    def on_epoch_end(self, epoch, logs=None):
-        images = self.model.sample(self.rows * self.columns, self.seed)
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        picture = self.model.picture(self.rows * self.columns, self.columns, self.seed)
         path = self.directory / f"step_{self.model.step:08d}.png"
         with _writing(path):
-            pictures.save_png(path, pictures.grid(images, self.columns))
+            pictures.save_png(path, picture)
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Logs | None = None) -> None:
         frames, film = [], self.directory / "samples.gif"
         with _writing(film):
             for path in sorted(self.directory.glob("step_*.png")):
@@ -78,15 +84,15 @@ class SampleGrid(keras.callbacks.Callback):
 class TensorBoard(keras.callbacks.TensorBoard):
     """Keras's TensorBoard callback, for which a full disk is no reason to end training."""
 
-    def on_test_end(self, logs=None):
+    def on_test_end(self, logs: Logs | None = None) -> None:
         with _writing(self.log_dir):
             super().on_test_end(logs)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         with _writing(self.log_dir):
             super().on_epoch_end(epoch, logs)
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Logs | None = None) -> None:
         with _writing(self.log_dir):
             super().on_train_end(logs)
 
@@ -102,12 +108,12 @@ class StopOnNonFinite(keras.callbacks.Callback):
 
     _LEAST_SCALE = 2.0**-10
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs | None = None) -> None:
         optimizers = {"g_optimizer": self.model.g_optimizer, "d_optimizer": self.model.d_optimizer}
         self._scaled = {name: one for name, one in optimizers.items() if hasattr(one, "dynamic_scale")}
         self._warned = False
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         for name, optimizer in self._scaled.items():
             scale = float(optimizer.dynamic_scale)
             if scale >= 1.0:
@@ -135,13 +141,13 @@ class SaveCheckpoint(keras.callbacks.Callback):
     `CheckpointError`.
     """
 
-    def __init__(self, checkpoints, attempts=3):
+    def __init__(self, checkpoints: Checkpoints, attempts: int = 3):
         super().__init__()
         self.checkpoints = checkpoints
         self.attempts = attempts
         self._failures = 0
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         try:
             self.checkpoints.save()
             self._failures = 0
@@ -155,17 +161,17 @@ class SaveCheckpoint(keras.callbacks.Callback):
 class ContinueEpoch(keras.callbacks.Callback):
     """Gives the first epoch of `fit` the averages of its losses that the GAN has at the moment.
 
-    For a GAN restored in the midst of an epoch; Keras starts every epoch from none.
+    For a GAN restored in the midst of an epoch; Keras starts every epoch without any.
 
     Args:
         gan: The GAN.
     """
 
-    def __init__(self, gan):
+    def __init__(self, gan: keras.Model):
         super().__init__()
         self._values = [variable.numpy() for variable in gan.loss_state]
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         for variable, value in zip(self.model.loss_state, self._values, strict=False):
             variable.assign(value)
         self._values = []
@@ -178,11 +184,11 @@ class MetricsCSV(keras.callbacks.Callback):
     new are added, empty in the rows before.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: PathLike):
         super().__init__()
         self.path = pathlib.Path(path)
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs | None = None) -> None:
         self._began = time.monotonic()
         self._rows = []
         if self.path.exists():
@@ -190,7 +196,7 @@ class MetricsCSV(keras.callbacks.Callback):
                 rows = list(csv.DictReader(file))
             self._rows = [row for row in rows if int(row["step"]) <= self.model.step]
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         seconds = time.monotonic() - self._began
         row = {"step": self.model.step, "epoch": epoch + 1, "seconds": f"{seconds:.1f}"}
         self._rows.append({**row, **{name: f"{value:.6g}" for name, value in (logs or {}).items()}})
@@ -209,7 +215,7 @@ class Stopped(Exception):  # noqa: N818  # not an error: the user asked for it
         message: What to say of it; by default its name.
     """
 
-    def __init__(self, signum, message=None):
+    def __init__(self, signum: int, message: str | None = None):
         super().__init__(message or signal.Signals(signum).name)
         self.signum = signum
 
@@ -225,23 +231,23 @@ class StopOnSignal(keras.callbacks.Callback):
         self._received = None
         self._previous = {}
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs | None = None) -> None:
         if threading.current_thread() is threading.main_thread():
             for signum in (signal.SIGINT, signal.SIGTERM):
                 self._previous[signum] = signal.signal(signum, self._receive)
 
-    def on_train_batch_end(self, batch, logs=None):
-        # The epoch's last step is followed by its validation and its checkpoint.
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        # Not after the epoch's last step: validation and a checkpoint are still to come, and `on_epoch_end` stops then.
         if batch + 1 != self.params["steps"]:
             self._stop()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         self._stop()
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Logs | None = None) -> None:
         self.restore_handlers()
 
-    def restore_handlers(self):
+    def restore_handlers(self) -> None:
         """Gives the signals back; call it where `fit` may have ended by an exception, as then nothing else does."""
         for signum, handler in self._previous.items():
             signal.signal(signum, handler)
@@ -249,7 +255,7 @@ class StopOnSignal(keras.callbacks.Callback):
 
     def _receive(self, signum, frame):
         self._received = signum
-        # First, as a second signal may follow at once.
+        # Before the message, as a second signal may follow at once.
         self.restore_handlers()
         print(f"\n{signal.Signals(signum).name}: finishing the step, then saving.", file=sys.stderr, flush=True)
 
@@ -270,37 +276,37 @@ class Progress(keras.callbacks.Callback):
         stream: Where to write; standard output by default.
     """
 
-    # Keras sorts logs by name; these come first, called as in the field's logs.
+    # Keras sorts logs by name. These are shown first, under the names that the field gives them.
     _NAMES = {"d_loss": "d_loss", "g_loss": "g_loss", "d_real": "D(x)", "d_fake": "D(G(z))"}  # noqa: RUF012
     _REFRESH_SECONDS = 0.25
 
-    def __init__(self, total_steps, batch_size, stream=None):
+    def __init__(self, total_steps: int, batch_size: int, stream: TextIO | None = None):
         super().__init__()
         self.total_steps, self.batch_size = total_steps, batch_size
         self.stream = stream or sys.stdout
         self._began = 0.0
         self._width = 0
 
-    def on_train_begin(self, logs=None):
-        # A run is several calls of `fit` where epochs are cut short.
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        # A run whose epochs are cut short calls `fit` several times; time counts from the first.
         if not self._began:
             self._began, self._first_step = time.monotonic(), self.model.step
             self._shown = 0.0
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         self._epoch_began, self._epoch_step = time.monotonic(), self.model.step
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         now = time.monotonic()
         self._step_ended = now
         if self.stream.isatty() and now - self._shown >= self._REFRESH_SECONDS:
             self._shown = now
             self._show(logs, end="\r")
 
-    def on_epoch_end(self, epoch, logs=None):
-        # Of the validation's logs only the scores: its losses say little more than those of training.
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        # The validation's losses say little more than those of training, so only its scores are shown.
         losses = {f"val_{name}" for name in self._NAMES}
-        self._show({name: value for name, value in logs.items() if name not in losses}, end="\n")
+        self._show({name: value for name, value in (logs or {}).items() if name not in losses}, end="\n")
 
     def _show(self, logs, end):
         step = self.model.step

@@ -11,13 +11,15 @@ import os
 import pathlib
 import re
 import shutil
+from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 from absl import logging
 
 from tfgan_app.base.errors import CheckpointError, NotFinite
-from tfgan_app.base.files import PARTIAL, read_object, reason
+from tfgan_app.base.files import PARTIAL, PathLike, read_object, reason
 
 __all__ = ["Checkpoints"]
 
@@ -39,13 +41,13 @@ class Checkpoints:
         writes: Whether `save` writes; of several workers that share the folder, one does.
     """
 
-    def __init__(self, gan, directory, keep=3, writes=True):
+    def __init__(self, gan: keras.Model, directory: PathLike, keep: int = 3, writes: bool = True):
         self.gan = gan
         self.directory = pathlib.Path(directory)
         self.keep = keep
         self.writes = writes
 
-    def save(self, facts=None, overwrite=False):
+    def save(self, facts: dict[str, Any] | None = None, overwrite: bool = False) -> pathlib.Path:
         """Writes the state at the current step and returns its folder.
 
         Args:
@@ -67,7 +69,7 @@ class Checkpoints:
             for folder in self.directory.glob(f"step_*{PARTIAL}"):
                 shutil.rmtree(folder)
             self._write(partial, facts or {})
-            # Those that `restore` passed over, or that were rolled back, would count as the newest.
+            # Later checkpoints, which `restore` passed over or a rollback undid, would count as the newest.
             for folder in self.folders():
                 if _step(folder) >= self.gan.step:
                     shutil.rmtree(folder)
@@ -84,26 +86,26 @@ class Checkpoints:
         folder.mkdir(parents=True)
         _state(self.gan).write(str(folder / "state"))
         sums = {path.name: _sha256(path) for path in sorted(folder.iterdir())}
-        # Not among the variables, as how many there are goes by the devices.
+        # Kept apart from the variables, as their number depends on the devices.
         losses = [float(variable.numpy()) for variable in self.gan.loss_state]
         manifest = {"sha256": sums, "facts": facts, "losses": losses}
         (folder / _MANIFEST).write_text(json.dumps(manifest, indent=2))
         for path in (*folder.iterdir(), folder):
             _sync(path)
 
-    def folders(self):
+    def folders(self) -> list[pathlib.Path]:
         """Returns the folders of complete checkpoints, the newest first."""
         found = (path for path in self.directory.glob("step_*") if _NAME.fullmatch(path.name) and path.is_dir())
         return sorted(found, reverse=True, key=_step)
 
-    def facts(self):
+    def facts(self) -> dict[str, Any] | None:
         """Returns the facts that the newest undamaged checkpoint was saved with, None where there is none."""
         for folder in self.folders():
             if _damage(folder) is None:
                 return _manifest(folder)["facts"]
         return None
 
-    def restore(self, step=None):
+    def restore(self, step: int | None = None) -> pathlib.Path | None:
         """Restores the newest checkpoint that is undamaged, or that of `step`.
 
         Returns:

@@ -8,7 +8,7 @@ import os
 import pathlib
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from absl import app, flags, logging
@@ -29,7 +29,7 @@ EXIT_INTERRUPTED = 130
 flags.disclaim_key_flags()
 
 
-def run(main, subcommands=()):
+def run(main: Callable[[list[str]], int], subcommands: Sequence[str] = ()) -> None:
     """Parses the command line, calls `main(argv)`, and ends the process with its return value.
 
     The one argument that is no flag is one of `subcommands`, where there are any.

@@ -20,7 +20,7 @@ cli.define(Scoring.rows())
 flags.DEFINE_list("compare", None, "Two receipts: print how their scores differ.")
 
 
-def main(argv):
+def main(argv: list[str]) -> int:
     """Carries out the command; returns its exit code."""
     if flags.FLAGS.compare:
         return _compare(flags.FLAGS.compare)

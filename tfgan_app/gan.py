@@ -1,33 +1,39 @@
-"""GANs that map latents, and labels where conditional, to images."""
+"""GANs that map latents, and labels where conditional, to samples."""
 
 import inspect
 import math
+import pathlib
+from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
+from tfgan_app import modalities
 from tfgan_app.adversarial import AdversarialModel
+from tfgan_app.base.files import PathLike
 from tfgan_app.base.latents import draw_latents, slerp, truncate_normal
-from tfgan_app.base.networks import apply
+from tfgan_app.base.networks import apply, float32_copy
+from tfgan_app.export import card_path, export_model, write_card
+from tfgan_app.modalities import Modality
 from tfgan_app.observation import Observation
+from tfgan_app.sampler import Sampler, Signatures
 
 __all__ = ["GAN"]
 
-_SAMPLE_BATCH = 256
-
 
 @keras.saving.register_keras_serializable("tfgan_app")
-class GAN(AdversarialModel):
+class GAN(AdversarialModel, Sampler):
     """A GAN of any two functional models.
 
     Args:
-        generator: Maps latents `(batch, latent_dim)`, or `[latents, labels]` with integer labels `(batch,)`, to images
-            `(batch, height, width, channels)` in [-1, 1]. Name the inputs `latents` and `labels`: exported signatures
-            take those names.
-        discriminator: Maps images, or `[images, labels]`, to logits `(batch, ...)`; see `AdversarialModel` for further
-            outputs. That of a conditional GAN may take images alone, if it predicts the labels.
+        generator: Maps latents `(batch, latent_dim)`, or `[latents, labels]` with integer labels `(batch,)`, to samples
+            `(batch, ...)` in the network's range: images `(batch, height, width, channels)` in [-1, 1]. Name the inputs
+            `latents` and `labels`: exported signatures take those names.
+        discriminator: Maps samples, or `[samples, labels]`, to logits `(batch, ...)`; see `AdversarialModel` for
+            further outputs. That of a conditional GAN may take samples alone, if it predicts the labels.
         num_classes: Number of classes of a conditional pair; None for an unconditional one.
+        modality: What a sample is, a `tfgan_app.modalities.Modality`. By default by the rank of what the generator
+            returns: images `(height, width, channels)` or points `(dim,)`.
         seed: Seed of the latents, as in `AdversarialModel`.
         **kwargs: `name` and `dtype`, as in `keras.Model`.
 
@@ -41,52 +47,61 @@ class GAN(AdversarialModel):
         >>> gan.sample(16, seed=7)      # (16, height, width, channels) in [0, 1]
     """
 
-    # Whether labels are those of the data, rather than codes that the GAN gives a meaning itself.
-    supervised = True
-
     def __new__(cls, *args, **kwargs):
-        # What it is built with is kept, so that a copy can be: no subclass lists its arguments again.
+        # The arguments are kept for `get_config`, so that no subclass lists its own again.
         gan = super().__new__(cls, *args, **kwargs)
         bound = inspect.signature(cls.__init__).bind(gan, *args, **kwargs)
         bound.apply_defaults()
         object.__setattr__(gan, "_bound", bound)
         return gan
 
-    def __init__(self, generator, discriminator, num_classes=None, seed=None, **kwargs):
+    def __init__(
+        self,
+        generator: keras.Model,
+        discriminator: keras.Model,
+        *,
+        num_classes: int | None = None,
+        modality: Modality | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
+    ):
         _check_networks(generator, discriminator, num_classes)
         super().__init__(generator, discriminator, seed=seed, **kwargs)
         self.latent_dim = generator.inputs[0].shape[-1]
-        self.image_shape = tuple(generator.outputs[0].shape[1:])
         self.num_classes = num_classes
+        self.modality = modality or modalities.infer(generator.outputs[0].shape[1:])
 
-    def unpack(self, data):
-        images, labels, _ = keras.utils.unpack_x_y_sample_weight(data)
-        check_images(images)
+    def unpack(self, data: Any) -> tuple[Any, tuple[tf.Tensor, ...]]:
+        samples, labels, _ = keras.utils.unpack_x_y_sample_weight(data)
+        check_samples(samples)
         if self.num_classes is None:
-            return images, ()
+            return samples, ()
         if labels is None:
             raise ValueError(
                 f"{type(self).__name__} is conditional on {self.num_classes} classes and needs batches of "
-                f"(images, labels). Received: images of shape {tuple(images.shape)} without labels."
+                f"({self.modality.name}, labels). Received: {self.modality.name} of shape {tuple(samples.shape)} "
+                "without labels."
             )
-        return images, (labels,)
+        return samples, (labels,)
 
-    def draw(self, real, condition, seed):
+    def draw(self, real: Any, condition: tuple[tf.Tensor, ...], seed: tf.Tensor) -> list[tf.Tensor]:
         return [draw_latents(tf.shape(real)[0], self.latent_dim, seed), *condition]
 
-    def observation(self, real, fake, condition, inputs, seed):
+    def observation(
+        self, real: Any, fake: Any, condition: tuple[tf.Tensor, ...], inputs: list[tf.Tensor], seed: tf.Tensor
+    ) -> Observation:
         latents, *labels = inputs
         other = draw_latents(tf.shape(latents)[0], self.latent_dim, seed)
 
         def nearby(epsilon):
-            pair = [apply(self.ema_generator, [z, *labels]) for z in (latents, slerp(latents, other, epsilon))]
-            return [tf.clip_by_value(images, -1.0, 1.0) for images in pair]
+            pair = [self.forward([z, *labels]) for z in (latents, slerp(latents, other, epsilon))]
+            return [self.modality.clip(samples) for samples in pair]
 
         classes = condition[0] if self.num_classes and self.supervised else None
-        return Observation(real, tf.clip_by_value(fake, -1.0, 1.0), classes, nearby)
+        return Observation(real, self.modality.clip(fake), classes, nearby)
 
-    def truncate(self, generator, inputs, truncation):
-        """Returns a generator's images at a truncation, which trades variety for quality.
+    def truncate(self, generator: keras.Model, inputs: list[tf.Tensor], truncation: tf.Tensor) -> tf.Tensor:
+        """Returns a generator's samples at a truncation, which trades variety for quality.
 
         Args:
             generator: The generator or its EMA.
@@ -97,62 +112,91 @@ class GAN(AdversarialModel):
         latents, *labels = inputs
         return apply(generator, [truncate_normal(latents, truncation), *labels])
 
-    def call(self, inputs, training=False):
-        """Returns images in [-1, 1] from latents, or `[latents, labels]`, by the EMA generator."""
+    def call(self, inputs: tf.Tensor | list[tf.Tensor], training: bool = False) -> tf.Tensor:
+        """Returns samples in the network's range from latents, or `[latents, labels]`, by the EMA generator."""
         return self.ema_generator(inputs, training=training)
 
-    def sample(self, num_images, seed=0, labels=None, truncation=None):
-        """Draws images from the EMA generator.
-
-        Args:
-            num_images: How many.
-            seed: Equal seeds give equal images, here and in the exported `sample` signature.
-            labels: Integer classes `(num_images,)` of a conditional GAN; by default 0, 1, 2, ... in turn.
-            truncation: As in `truncate`; by default none.
-
-        Returns:
-            A float32 array `(num_images, height, width, channels)` in [0, 1].
-        """
-        latents = draw_latents(num_images, self.latent_dim, (seed, 0))
-        return self.images_from(latents, labels, truncation)
-
-    def images_from(self, latents, labels=None, truncation=None):
-        """Returns the EMA generator's images in [0, 1], a float32 array, for latents `(num, latent_dim)`."""
-        num = len(latents)
-        if self.num_classes is None and labels is not None:
-            raise ValueError(f"{type(self).__name__} is unconditional. Received: labels={labels}")
-        inputs = [latents]
-        truncation = None if truncation is None else tf.constant(check_truncation(truncation), tf.float32)
-        if self.num_classes is not None:
-            inputs.append(check_labels(labels, num, self.num_classes))
-        # Batches bound the memory.
-        batches = [
-            to_unit(self._forward([part[start : start + _SAMPLE_BATCH] for part in inputs], truncation))
-            for start in range(0, num, _SAMPLE_BATCH)
-        ]
-        return np.concatenate(batches) if batches else np.zeros((0, *self.image_shape), np.float32)
-
-    @tf.function(reduce_retracing=True)
-    def _forward(self, inputs, truncation):
+    def forward(self, inputs: list[tf.Tensor], truncation: tf.Tensor | None = None) -> tf.Tensor:
+        """Returns the EMA generator's samples; see `Sampler.forward`."""
         if truncation is None:
             return apply(self.ema_generator, inputs)
         return self.truncate(self.ema_generator, inputs, truncation)
 
-    def export(self, filepath, **kwargs):
-        """Writes the EMA generator as a SavedModel; see `tfgan_app.export.export_gan`."""
-        from tfgan_app.export.saved_model import export_gan
+    @tf.function(reduce_retracing=True)
+    def _forward(self, inputs, truncation):
+        return self.forward(inputs, truncation)
 
-        return export_gan(self, filepath, **kwargs)
+    def signatures(self) -> Signatures:
+        """Returns those of `Sampler`, and `discriminate`.
+
+        `discriminate(images[, labels]) -> {"logits"}` and what else the discriminator tells, for decoded samples.
+        """
+        discriminator, modality = float32_copy(self.discriminator), self.modality
+        samples = tf.TensorSpec((None, *modality.shape), tf.float32, modality.name)
+        labels = [] if self.num_classes is None else [tf.TensorSpec((None,), tf.int32, "labels")]
+
+        def discriminate(samples, *labels):
+            inputs = [modality.encode(samples), *labels][: len(discriminator.inputs)]
+            outputs = apply(discriminator, inputs)
+            return outputs if isinstance(outputs, dict) else {"logits": outputs}
+
+        return {**super().signatures(), "discriminate": (discriminate, [samples, *labels])}
+
+    def export(self, filepath: PathLike, **facts: Any) -> pathlib.Path:
+        """Writes the EMA generator and the discriminator as a SavedModel in float32, and a model card.
+
+        Args:
+            filepath: Folder of the SavedModel. Serving wants a version number as its last part (`digits/1`); the card
+                then stands beside that folder, otherwise in it.
+            **facts: What the card tells, see `tfgan_app.export.write_card`.
+
+        Returns:
+            The folder's path.
+
+        Raises:
+            FileExistsError: If the card would replace a README.md that is not one.
+        """
+        card, described = card_path(filepath), self.describe()
+        folder = export_model(filepath, self.signatures(), described)
+        write_card(card, described, **facts)
+        return folder
+
+    def describe(self) -> dict[str, Any]:
+        """Returns what is known of a compiled GAN and its training, as JSON takes it."""
+        half_life = self.ema_half_life
+        average = f"decay {_text(self.ema_decay)}" if half_life is None else f"half-life {_text(half_life)} images"
+        return {
+            **super().describe(),
+            "step": self.step,
+            "average": average,
+            "seed": self.seed,
+            "loss": _text(self.loss),
+            "terms": [_text(term) for term in self.terms],
+            "augment": self.augment and _text(self.augment),
+            "parameters": [
+                sum(math.prod(variable.shape) for variable in network.trainable_variables)
+                for network in (self.generator, self.discriminator)
+            ],
+        }
 
     @property
-    def arguments(self):
+    def image_shape(self) -> tuple[int, ...]:
+        """The shape of a sample: of images `(height, width, channels)`."""
+        return self.modality.shape
+
+    @property
+    def arguments(self) -> dict[str, Any]:
         """What the model was built with, by name; the seed is that which was drawn where none was given."""
         _, *names = self._bound.signature.parameters
-        arguments = {name: self._bound.arguments[name] for name in names}
+        # A config from a file has lists where tuples were given.
+        given: dict[str, Any] = {
+            name: tuple(x) if isinstance(x, list) else x for name, x in self._bound.arguments.items()
+        }
+        arguments = {name: given[name] for name in names}
         kwargs = arguments.pop("kwargs", {})
         return {**arguments, **kwargs, "seed": self.seed, "name": self.name}
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Returns the arguments that rebuild the model; its networks are among them where they were given."""
 
         def plain(value):
@@ -161,7 +205,7 @@ class GAN(AdversarialModel):
         return {name: plain(value) for name, value in self.arguments.items()}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "GAN":
         def restored(value):
             is_object = isinstance(value, dict) and "class_name" in value
             return keras.saving.deserialize_keras_object(value) if is_object else value
@@ -169,50 +213,25 @@ class GAN(AdversarialModel):
         return cls(**{name: restored(value) for name, value in config.items()})
 
 
-def to_unit(images):
-    """Maps images from [-1, 1] to [0, 1], clipping what a generator without tanh puts outside."""
-    return tf.clip_by_value((images + 1.0) / 2.0, 0.0, 1.0)
+def _text(part):
+    """Returns a number, or what an object was made with, as text."""
+    if not hasattr(part, "get_config"):
+        return str(part)
+    ours = {name: value for name, value in part.get_config().items() if name not in ("name", "dtype", "trainable")}
+    return f"{type(part).__name__} {ours}" if ours else type(part).__name__
 
 
-def check_images(images):
-    """Returns training images.
+def check_samples(samples):
+    """Refuses training samples that are not in the network's range.
 
     Raises:
         ValueError: If they are integers.
     """
-    if not tf.as_dtype(images.dtype).is_floating:
+    if not tf.as_dtype(samples.dtype).is_floating:
         raise ValueError(
             "Images must be floating point in [-1, 1]; `tfgan_app.data.to_float` makes them of uint8. "
-            f"Received: {tf.as_dtype(images.dtype).name}"
+            f"Received: {tf.as_dtype(samples.dtype).name}"
         )
-    return images
-
-
-def check_labels(labels, num, num_classes):
-    """Returns int32 labels `(num,)`; where None, the classes in turn.
-
-    Raises:
-        ValueError: For another number of labels, or one outside [0, num_classes).
-    """
-    labels = np.arange(num) % num_classes if labels is None else np.asarray(labels)
-    integers = labels.dtype.kind in "iu" or not num
-    if labels.shape != (num,) or not integers or (num and not 0 <= labels.min() <= labels.max() < num_classes):
-        raise ValueError(
-            f"`labels` must be {num} integers from 0 to {num_classes - 1}, one for each image. Received: "
-            f"shape {labels.shape}" + (f", values {labels.min()} to {labels.max()}" if labels.size else "")
-        )
-    return labels.astype(np.int32)
-
-
-def check_truncation(truncation):
-    """Returns a truncation.
-
-    Raises:
-        ValueError: If it is negative or not finite.
-    """
-    if not 0 <= truncation < math.inf:
-        raise ValueError(f"`truncation` must be a number of at least 0. Received: truncation={truncation}")
-    return truncation
 
 
 def _check_networks(generator, discriminator, num_classes):
@@ -229,5 +248,5 @@ def _check_networks(generator, discriminator, num_classes):
     image_shape, expected = generator.outputs[0].shape[1:], discriminator.inputs[0].shape[1:]
     if tuple(image_shape) != tuple(expected):
         raise ValueError(
-            f"The generator draws images of shape {tuple(image_shape)}, but the discriminator takes {tuple(expected)}."
+            f"The generator draws samples of shape {tuple(image_shape)}, but the discriminator takes {tuple(expected)}."
         )

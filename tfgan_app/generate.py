@@ -13,7 +13,7 @@ __all__ = ["main", "run"]
 cli.define(Drawing.rows())
 
 
-def main(argv):
+def main(argv: list[str]) -> int:
     """Carries out the command; returns its exit code."""
     from tfgan_app.runs.generation import generate
 

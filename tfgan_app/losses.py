@@ -5,6 +5,8 @@ Both take float32 logits of shape `(batch, ...)`, never probabilities, and retur
 Write your own by subclassing `AdversarialLoss`.
 """
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -28,20 +30,20 @@ class AdversarialLoss:
 
     needs_real_logits = False
 
-    def discriminator(self, real_logits, fake_logits):
+    def discriminator(self, real_logits: tf.Tensor, fake_logits: tf.Tensor) -> tf.Tensor:
         """Returns the scalar that the discriminator minimises."""
         raise NotImplementedError(f"{type(self).__name__} must define `discriminator`.")
 
-    def generator(self, fake_logits, real_logits=None):
+    def generator(self, fake_logits: tf.Tensor, real_logits: tf.Tensor | None = None) -> tf.Tensor:
         """Returns the scalar that the generator minimises."""
         raise NotImplementedError(f"{type(self).__name__} must define `generator`.")
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
         return {}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "AdversarialLoss":
         """Rebuilds the loss from `get_config`."""
         return cls(**config)
 
@@ -63,18 +65,18 @@ class NonSaturating(AdversarialLoss):
             label 0, and the generator aims at 1: smoothing either would teach D to keep the generator's errors.
     """
 
-    def __init__(self, real_label=0.9):
+    def __init__(self, real_label: float = 0.9):
         if not 0 < real_label <= 1:
             raise ValueError(f"`real_label` must lie in (0, 1]. Received: real_label={real_label}")
         self.real_label = float(real_label)
 
-    def discriminator(self, real_logits, fake_logits):
+    def discriminator(self, real_logits: tf.Tensor, fake_logits: tf.Tensor) -> tf.Tensor:
         return _cross_entropy(real_logits, self.real_label) + _cross_entropy(fake_logits, 0.0)
 
-    def generator(self, fake_logits, real_logits=None):
+    def generator(self, fake_logits: tf.Tensor, real_logits: tf.Tensor | None = None) -> tf.Tensor:
         return _cross_entropy(fake_logits, 1.0)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"real_label": self.real_label}
 
 
@@ -86,7 +88,7 @@ class Minimax(NonSaturating):
     confidently; `NonSaturating` is what the paper trains with.
     """
 
-    def generator(self, fake_logits, real_logits=None):
+    def generator(self, fake_logits: tf.Tensor, real_logits: tf.Tensor | None = None) -> tf.Tensor:
         return -_cross_entropy(fake_logits, 0.0)
 
 
@@ -97,10 +99,10 @@ class LeastSquares(AdversarialLoss):
     LSGAN, Mao et al. 2016, https://arxiv.org/abs/1611.04076, equation 9.
     """
 
-    def discriminator(self, real_logits, fake_logits):
+    def discriminator(self, real_logits: tf.Tensor, fake_logits: tf.Tensor) -> tf.Tensor:
         return 0.5 * (tf.reduce_mean(tf.square(real_logits - 1.0)) + tf.reduce_mean(tf.square(fake_logits)))
 
-    def generator(self, fake_logits, real_logits=None):
+    def generator(self, fake_logits: tf.Tensor, real_logits: tf.Tensor | None = None) -> tf.Tensor:
         return 0.5 * tf.reduce_mean(tf.square(fake_logits - 1.0))
 
 
@@ -111,10 +113,10 @@ class Hinge(AdversarialLoss):
     Geometric GAN, Lim and Ye 2017, https://arxiv.org/abs/1705.02894; the loss of SNGAN, SAGAN and BigGAN.
     """
 
-    def discriminator(self, real_logits, fake_logits):
+    def discriminator(self, real_logits: tf.Tensor, fake_logits: tf.Tensor) -> tf.Tensor:
         return tf.reduce_mean(tf.nn.relu(1.0 - real_logits)) + tf.reduce_mean(tf.nn.relu(1.0 + fake_logits))
 
-    def generator(self, fake_logits, real_logits=None):
+    def generator(self, fake_logits: tf.Tensor, real_logits: tf.Tensor | None = None) -> tf.Tensor:
         return -tf.reduce_mean(fake_logits)
 
 
@@ -126,10 +128,10 @@ class Wasserstein(AdversarialLoss):
     networks' business: weight clipping, spectral normalisation or a gradient penalty.
     """
 
-    def discriminator(self, real_logits, fake_logits):
+    def discriminator(self, real_logits: tf.Tensor, fake_logits: tf.Tensor) -> tf.Tensor:
         return tf.reduce_mean(fake_logits) - tf.reduce_mean(real_logits)
 
-    def generator(self, fake_logits, real_logits=None):
+    def generator(self, fake_logits: tf.Tensor, real_logits: tf.Tensor | None = None) -> tf.Tensor:
         return -tf.reduce_mean(fake_logits)
 
 
@@ -143,8 +145,8 @@ class Relativistic(AdversarialLoss):
 
     needs_real_logits = True
 
-    def discriminator(self, real_logits, fake_logits):
+    def discriminator(self, real_logits: tf.Tensor, fake_logits: tf.Tensor) -> tf.Tensor:
         return tf.reduce_mean(tf.nn.softplus(fake_logits - real_logits))
 
-    def generator(self, fake_logits, real_logits=None):
+    def generator(self, fake_logits: tf.Tensor, real_logits: tf.Tensor | None = None) -> tf.Tensor:
         return tf.reduce_mean(tf.nn.softplus(real_logits - fake_logits))

@@ -1,6 +1,19 @@
 """What metrics see of a batch: real samples and fakes, with what several of them want computed once."""
 
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import tensorflow as tf
+
+from tfgan_app.modalities.modality import Array
+
 __all__ = ["Observation"]
+
+
+class Extractor(Protocol):
+    """What computes outputs of samples by name: a `tfgan_app.metrics.FeatureExtractor`."""
+
+    def outputs(self, images: Array) -> dict[str, tf.Tensor]: ...
 
 
 class Observation:
@@ -14,15 +27,21 @@ class Observation:
             the fakes do not come from latents.
     """
 
-    def __init__(self, real, fake, labels=None, nearby=None):
+    def __init__(
+        self,
+        real: Array,
+        fake: Array,
+        labels: Array | None = None,
+        nearby: Callable[[float], Sequence[Array]] | None = None,
+    ):
         self.real, self.fake, self.labels, self.nearby = real, fake, labels, nearby
-        self._outputs = {}
+        self._outputs: dict[tuple[str, int], dict[str, tf.Tensor]] = {}
 
-    def real_outputs(self, extractor):
+    def real_outputs(self, extractor: Extractor) -> dict[str, tf.Tensor]:
         """Returns an extractor's outputs by name for the real samples."""
         return self._computed("real", self.real, extractor)
 
-    def fake_outputs(self, extractor):
+    def fake_outputs(self, extractor: Extractor) -> dict[str, tf.Tensor]:
         """Returns an extractor's outputs by name for the fakes."""
         return self._computed("fake", self.fake, extractor)
 

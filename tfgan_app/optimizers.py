@@ -1,7 +1,11 @@
 """Adam, as one operation for each variable."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
+
+from tfgan_app.schedules import Number
 
 __all__ = ["Adam"]
 
@@ -20,19 +24,21 @@ class Adam(keras.optimizers.Adam):
         **kwargs: As in `keras.optimizers.Adam`.
     """
 
-    def __init__(self, learning_rate=0.001, beta_1=0.9, beta_2=0.999, **kwargs):
+    def __init__(self, learning_rate: Number = 0.001, beta_1: float = 0.9, beta_2: Number = 0.999, **kwargs: Any):
         super().__init__(learning_rate, beta_1, beta_2, **kwargs)
 
     # Keras reads the attribute in every update, and sets it once, in its constructor.
     @property
-    def beta_2(self):
+    def beta_2(self) -> Number:
         return self._beta_2(self.iterations) if callable(self._beta_2) else self._beta_2
 
     @beta_2.setter
-    def beta_2(self, beta_2):
+    def beta_2(self, beta_2: Number) -> None:
         self._beta_2 = beta_2
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(
+        self, gradient: tf.Tensor, variable: keras.Variable | tf.Variable, learning_rate: float | tf.Tensor
+    ) -> None:
         if self.amsgrad:
             super().update_step(gradient, variable, learning_rate)
             return
@@ -40,7 +46,7 @@ class Adam(keras.optimizers.Adam):
         step = tf.cast(self.iterations + 1, dtype)
         beta_1, beta_2 = tf.cast(self.beta_1, dtype), tf.cast(self.beta_2, dtype)
         tf.raw_ops.ResourceApplyAdam(
-            # Keras gives TensorFlow's variable, but its own where a test or a loop of one's own calls this.
+            # Keras's `apply` gives TensorFlow's variable, whoever else calls this Keras's.
             var=(variable.value if isinstance(variable, keras.Variable) else variable).handle,
             m=self._momentums[index].value.handle,
             v=self._velocities[index].value.handle,
@@ -53,11 +59,11 @@ class Adam(keras.optimizers.Adam):
             grad=tf.cast(tf.convert_to_tensor(gradient), dtype),
         )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         beta_2 = keras.saving.serialize_keras_object(self._beta_2) if callable(self._beta_2) else self._beta_2
         return {**super().get_config(), "beta_2": beta_2}
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> "Adam":
         beta_2 = keras.saving.deserialize_keras_object(config["beta_2"], custom_objects=custom_objects)
         return super().from_config({**config, "beta_2": beta_2}, custom_objects=custom_objects)

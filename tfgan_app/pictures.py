@@ -1,21 +1,14 @@
-"""Arrays of images to PNG and GIF files."""
-
-import math
+"""Pictures of what `sample` returns, for notebooks and pages of one's own."""
 
 import numpy as np
-from PIL import Image
 
-from tfgan_app.base.files import written_whole
+from tfgan_app.base.pictures import columns, save_gif, save_png, tile
+from tfgan_app.modalities.images import unit_to_uint8
 
 __all__ = ["columns", "grid", "save_gif", "save_png"]
 
 
-def columns(num_classes=None):
-    """Returns how many columns show samples by class: a few classes take one or more columns each."""
-    return num_classes * -(-8 // num_classes) if num_classes and num_classes <= 16 else 10
-
-
-def grid(images, columns=None, border=2):
+def grid(images: np.ndarray, columns: int | None = None, border: int = 2) -> np.ndarray:
     """Lays out images row by row.
 
     Args:
@@ -26,31 +19,4 @@ def grid(images, columns=None, border=2):
     Returns:
         A uint8 array `(height, width, channels)`; places without an image are white.
     """
-    images = np.asarray(images)
-    num, height, width, channels = images.shape
-    columns = columns or max(1, math.ceil(math.sqrt(num)))
-    rows = math.ceil(num / columns)
-    sheet = np.ones((rows * (height + border) + border, columns * (width + border) + border, channels))
-    for index, image in enumerate(images):
-        top, left = (border + (index // columns) * (height + border), border + (index % columns) * (width + border))
-        sheet[top : top + height, left : left + width] = image
-    return np.round(255 * np.clip(sheet, 0, 1)).astype(np.uint8)
-
-
-def save_png(path, image, scale=1):
-    """Writes a uint8 image `(height, width, channels)`, each pixel repeated `scale` times a side."""
-    with written_whole(path) as partial:
-        _to_pil(image, scale).save(partial, format="PNG")
-
-
-def save_gif(path, frames, frames_per_second=8, scale=1):
-    """Writes uint8 images of equal shape as an endless GIF."""
-    first, *rest = [_to_pil(frame, scale) for frame in frames]
-    options = {"append_images": rest, "duration": round(1000 / frames_per_second), "loop": 0}
-    with written_whole(path) as partial:
-        first.save(partial, format="GIF", save_all=True, **options)
-
-
-def _to_pil(image, scale):
-    picture = Image.fromarray(np.squeeze(image, -1) if image.shape[-1] == 1 else image)
-    return picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
+    return tile(unit_to_uint8(np.asarray(images)), columns, border)

@@ -1,21 +1,25 @@
 """Values that change with the step, and what takes one in place of a number."""
 
 import math
+from typing import Any, TypeAlias
 
 import keras
 import tensorflow as tf
 
 from tfgan_app.augment import AdaptiveAugment
 
-__all__ = ["CosineRamp", "ScheduledAugment", "has_schedule", "value_at"]
+__all__ = ["CosineRamp", "Number", "ScheduledAugment", "has_schedule", "value_at"]
+
+# A setting that may change: a number, or a schedule of the step.
+Number: TypeAlias = float | keras.optimizers.schedules.LearningRateSchedule
 
 
-def value_at(setting, step):
+def value_at(setting: Number, step: int | tf.Tensor) -> tf.Tensor:
     """Returns a number, or a schedule's value at a step, as float32."""
     return tf.cast(setting(step) if callable(setting) else setting, tf.float32)
 
 
-def has_schedule(optimizer):
+def has_schedule(optimizer: keras.optimizers.Optimizer) -> bool:
     """Returns whether an optimizer's learning rate follows a schedule."""
     unscaled = getattr(optimizer, "inner_optimizer", optimizer)
     return not isinstance(unscaled.get_config()["learning_rate"], float)
@@ -41,19 +45,19 @@ class CosineRamp(keras.optimizers.schedules.LearningRateSchedule):
         0.55
     """
 
-    def __init__(self, start, end, steps):
+    def __init__(self, start: float, end: float, steps: int):
         if not steps > 0:
             raise ValueError(f"`steps` must be more than 0. Received: steps={steps}")
         self.start = float(start)
         self.end = float(end)
         self.steps = steps
 
-    def __call__(self, step):
+    def __call__(self, step: int | tf.Tensor) -> tf.Tensor:
         """Returns the value at a step, a float32 scalar."""
         done = tf.minimum(tf.cast(step, tf.float32) / float(self.steps), 1.0)
         return self.start + (self.end - self.start) * (1.0 - tf.cos(math.pi * done)) / 2.0
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"start": self.start, "end": self.end, "steps": self.steps}
 
 
@@ -68,20 +72,20 @@ class ScheduledAugment(AdaptiveAugment):
         **kwargs: `blit`, `geometric`, `color`, `seed` and `name`, as in `AdaptiveAugment`.
     """
 
-    def __init__(self, schedule, **kwargs):
+    def __init__(self, schedule: keras.optimizers.schedules.LearningRateSchedule, **kwargs: Any):
         super().__init__(initial_p=float(schedule(0)), **kwargs)
         self.schedule = schedule
 
-    def update(self, real_logits):
+    def update(self, real_logits: tf.Tensor) -> None:
         self._updates.assign_add(1.0)
         self.p.assign(self.schedule(self._updates))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         for name in ("target", "speed", "interval", "initial_p"):
             del config[name]
         return {**config, "schedule": keras.saving.serialize_keras_object(self.schedule)}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "ScheduledAugment":
         return cls(**{**config, "schedule": keras.saving.deserialize_keras_object(config["schedule"])})

@@ -25,6 +25,7 @@ import keras
 import tensorflow as tf
 
 from tfgan_app.base.randomness import uniform
+from tfgan_app.schedules import Number
 
 __all__ = ["DRAGAN", "R1", "R2", "GradientPenalty", "Play", "Term", "ZeroCentered"]
 
@@ -59,7 +60,7 @@ class Play:
     training: bool = True
     seed: Any = None
 
-    def judge(self, samples):
+    def judge(self, samples: Any) -> Any:
         """Returns the discriminator's logits for samples under the step's condition."""
         return self.discriminate(samples, self.condition)["logits"]
 
@@ -98,7 +99,7 @@ class Term:
     player = "discriminator"
     own_tape = False
 
-    def __init__(self, weight=1.0, interval=1):
+    def __init__(self, weight: Number = 1.0, interval: int = 1):
         if not callable(weight) and not weight >= 0:
             raise ValueError(f"`weight` must be at least 0. Received: weight={weight}")
         if interval != int(interval) or interval < 1:
@@ -110,17 +111,17 @@ class Term:
         self.weight = weight
         self.interval = int(interval)
 
-    def __call__(self, play):
+    def __call__(self, play: Play) -> tf.Tensor:
         """Returns the term's value for a `Play`, a float32 scalar."""
         raise NotImplementedError(f"{type(self).__name__} must define `__call__`.")
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
         weight = keras.saving.serialize_keras_object(self.weight) if callable(self.weight) else self.weight
         return {"weight": weight, "interval": self.interval}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "Term":
         """Rebuilds the term from `get_config`."""
         return cls(**{**config, "weight": keras.saving.deserialize_keras_object(config["weight"])})
 
@@ -140,10 +141,10 @@ class GradientPenalty(_GradientTerm):
 
     name = "gradient_penalty"
 
-    def __init__(self, weight=10.0, interval=1):
+    def __init__(self, weight: Number = 10.0, interval: int = 1):
         super().__init__(weight, interval)
 
-    def __call__(self, play):
+    def __call__(self, play: Play) -> tf.Tensor:
         return tf.reduce_mean(tf.square(_sqrt(_squared_gradient(play, _between(play))) - 1.0))
 
 
@@ -157,7 +158,7 @@ class DRAGAN(GradientPenalty):
 
     name = "dragan"
 
-    def __call__(self, play):
+    def __call__(self, play: Play) -> tf.Tensor:
         def noisy(real):
             return real + 0.5 * tf.math.reduce_std(real) * uniform(tf.shape(real), play.seed)
 
@@ -174,10 +175,10 @@ class R1(_GradientTerm):
 
     name = "r1"
 
-    def __init__(self, weight=5.0, interval=1):
+    def __init__(self, weight: Number = 5.0, interval: int = 1):
         super().__init__(weight, interval)
 
-    def __call__(self, play):
+    def __call__(self, play: Play) -> tf.Tensor:
         return tf.reduce_mean(_squared_gradient(play, play.real))
 
 
@@ -187,7 +188,7 @@ class R2(R1):
 
     name = "r2"
 
-    def __call__(self, play):
+    def __call__(self, play: Play) -> tf.Tensor:
         return tf.reduce_mean(_squared_gradient(play, play.fake))
 
 
@@ -200,7 +201,7 @@ class ZeroCentered(GradientPenalty):
 
     name = "zero_centered"
 
-    def __call__(self, play):
+    def __call__(self, play: Play) -> tf.Tensor:
         return tf.reduce_mean(_squared_gradient(play, _between(play)))
 
 

@@ -22,7 +22,7 @@ flags.DEFINE_boolean("dry_run", False, "Show the configuration and the model, do
 flags.DEFINE_boolean("print_config", False, "Print the configuration as a flagfile and end.")
 
 
-def main(argv):
+def main(argv: list[str]) -> int:
     """Carries out the command; returns its exit code."""
     settings = Settings(**cli.given(Settings.rows()))
     if flags.FLAGS.print_config:

@@ -1,10 +1,11 @@
 """What can go wrong, said in words for the person who asked.
 
-Messages name arguments as Python does, in backticks: `batch_size=64`. A command shows those that it has as flags, as
-`--batch_size=64`.
+Messages name arguments as Python does, in backticks: `batch_size=64`. A command shows those that it has as flags, with
+two dashes in front.
 """
 
 import re
+from typing import Any
 
 __all__ = [
     "CheckpointError",
@@ -40,8 +41,8 @@ class Error(Exception):
         return found["name"] if found else None
 
 
-def with_flags(message: str, flags) -> str:
-    """Returns a message whose arguments are written as flags, `--name=value`, where `flags` holds their names."""
+def with_flags(message: str, flags: Any) -> str:
+    """Returns a message whose arguments are written as flags, with dashes, where `flags` holds their names."""
 
     def written(found: re.Match) -> str:
         return f"--{found['name']}{found['rest']}" if found["name"] in flags else found[0]

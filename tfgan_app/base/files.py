@@ -2,20 +2,25 @@
 
 import contextlib
 import json
+import os
 import pathlib
 import re
+from collections.abc import Iterator
+from typing import Any, TypeAlias
 
-__all__ = ["PARTIAL", "PROGRAM", "check_object", "read_object", "reason", "written_whole"]
+__all__ = ["PARTIAL", "PROGRAM", "PathLike", "check_object", "read_object", "reason", "written_whole"]
 
-# Ending of what is not written to its end yet.
+PathLike: TypeAlias = str | os.PathLike[str]
+
+# The ending of files and folders that are still being written.
 PARTIAL = ".partial"
 
-# Said of what is loaded from a SavedModel.
+# The warning when a SavedModel is loaded.
 PROGRAM = "%s is a program and runs with your rights: load it only if you trust where it is from."
 
 
 @contextlib.contextmanager
-def written_whole(path):
+def written_whole(path: PathLike) -> Iterator[pathlib.Path]:
     """Yields a path beside `path` to write a file at; it takes the place of `path` at the end.
 
     Whatever is raised meanwhile leaves `path` as it was.
@@ -34,7 +39,7 @@ def written_whole(path):
         raise
 
 
-def read_object(path, **kinds):
+def read_object(path: PathLike, **kinds: Any) -> dict[str, Any]:
     """Reads a JSON object from a file.
 
     Args:
@@ -56,7 +61,7 @@ def read_object(path, **kinds):
     return found
 
 
-def check_object(found, **kinds):
+def check_object(found: Any, **kinds: Any) -> None:
     """Raises `ValueError` unless `found` is a dict with such values; see `read_object`."""
     if not isinstance(found, dict):
         raise ValueError(f"it holds {type(found).__name__}, not an object")
@@ -67,9 +72,9 @@ def check_object(found, **kinds):
             raise ValueError(f"its '{name}' is {type(found[name]).__name__}")
 
 
-def reason(error):
+def reason(error: BaseException) -> str:
     """Returns what an exception of the system or of TensorFlow says, as one line."""
-    # TensorFlow puts the place before the matter, and Keras a heading before both.
+    # TensorFlow says where an error happened before what it is, and Keras puts a heading before both.
     place = re.compile(r"\s|Graph execution error|Detected at |<stack traces|$")
     lines = [line for line in str(error).strip().splitlines() if not place.match(line)]
     return re.sub(r"^\{\{.*?\}\} ", "", lines[0]) if lines else type(error).__name__

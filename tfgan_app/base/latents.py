@@ -1,15 +1,16 @@
 """Latents: drawn, truncated, and on the way from one to another."""
 
 import math
+from collections.abc import Iterator
 
 import tensorflow as tf
 
-from tfgan_app.base.randomness import normal
+from tfgan_app.base.randomness import Seed, normal
 
 __all__ = ["closed_walk", "draw_latents", "slerp", "truncate_normal"]
 
 
-def draw_latents(num, latent_dim, seed):
+def draw_latents(num: int | tf.Tensor, latent_dim: int, seed: Seed) -> tf.Tensor:
     """Draws z ~ N(0, I) that depends on the seed alone.
 
     Args:
@@ -23,7 +24,7 @@ def draw_latents(num, latent_dim, seed):
     return normal((num, latent_dim), seed)
 
 
-def truncate_normal(latents, threshold):
+def truncate_normal(latents: tf.Tensor, threshold: float | tf.Tensor) -> tf.Tensor:
     """Maps z ~ N(0, 1) to the normal truncated to [-threshold, threshold], monotonically.
 
     BigGAN draws anew what falls outside (Brock et al. 2018, https://arxiv.org/abs/1809.11096, section 3.1), which gives
@@ -34,7 +35,7 @@ def truncate_normal(latents, threshold):
     return tf.clip_by_value(truncated, -threshold, threshold)
 
 
-def slerp(start, end, part):
+def slerp(start: tf.Tensor, end: tf.Tensor, part: float | tf.Tensor) -> tf.Tensor:
     """Returns latents at `part` in [0, 1] of the way from `start` to `end`, each `(num, latent_dim)`.
 
     The way is spherical, as straight lines pass where a Gaussian has almost no mass (White 2016,
@@ -45,7 +46,7 @@ def slerp(start, end, part):
     return (tf.sin((1.0 - part) * angle) * start + tf.sin(part * angle) * end) / tf.maximum(tf.sin(angle), 1e-6)
 
 
-def closed_walk(num, latent_dim, seed, frames):
+def closed_walk(num: int, latent_dim: int, seed: int, frames: int) -> Iterator[tf.Tensor]:
     """Yields latents `(num, latent_dim)` at `frames` points of a closed path through three draws."""
     stops = [draw_latents(num, latent_dim, (seed, stop)) for stop in range(3)]
     for frame in range(frames):

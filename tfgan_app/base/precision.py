@@ -2,6 +2,7 @@
 
 import contextlib
 import pathlib
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import keras
@@ -20,7 +21,7 @@ class Precision(NamedTuple):
     reason: str
 
 
-def choose_precision(name):
+def choose_precision(name: str) -> Precision:
     """Chooses a precision by its name.
 
     Args:
@@ -37,7 +38,7 @@ def choose_precision(name):
 
 
 @contextlib.contextmanager
-def dtype_policy(name):
+def dtype_policy(name: str) -> Iterator[None]:
     """Gives the networks that are built meanwhile a Keras dtype policy, and leaves the present one as it was."""
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(name)

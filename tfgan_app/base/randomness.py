@@ -4,28 +4,52 @@ Only TensorFlow's integers, named by their algorithm, are equal everywhere, so t
 """
 
 import math
+import zlib
+from collections.abc import Sequence
+from typing import TypeAlias
 
+import keras
 import tensorflow as tf
 
 from tfgan_app.base import replicas
 
-__all__ = ["integers", "next_seed", "normal", "uniform"]
+__all__ = ["Seed", "integers", "next_seed", "normal", "stream", "uniform"]
+
+# Two integers, or a tensor of them.
+Seed: TypeAlias = tf.Tensor | Sequence[int | tf.Tensor]
 
 # Philox counts blocks of four integers (Salmon et al. 2011, https://doi.org/10.1145/2063384.2063405).
 _BLOCK = 4
 
 
-def next_seed(seed_generator):
+def next_seed(seed_generator: keras.random.SeedGenerator) -> tf.Tensor:
     """Returns the next seed of a layer's `keras.random.SeedGenerator`."""
     return tf.cast(seed_generator.next(), tf.int64)
 
 
-def uniform(shape, seed, whole=False):
+def stream(seed: Seed, name: str) -> tf.Tensor:
+    """Returns the seed of a named stream of random numbers.
+
+    Streams that differ in name or seed have nothing in common, as long as seeds are less than 2^31 apart.
+
+    Args:
+        seed: Two integers, or a tensor of them: the seed of all streams, and the number of the draw.
+        name: What is drawn.
+
+    Returns:
+        An int64 tensor of two elements.
+    """
+    # The name's checksum has 32 bits. They go above the 31 bits in which seeds differ.
+    offset = zlib.crc32(name.encode()) << 31
+    return tf.cast(tf.stack(seed), tf.int64) + tf.constant([offset, 0], tf.int64)
+
+
+def uniform(shape: Sequence[int | tf.Tensor], seed: Seed, whole: bool = False) -> tf.Tensor:
     """Draws from the uniform distribution on (0, 1).
 
     Args:
-        shape: A tuple of integers and scalar tensors. In a step of several replicas, the first is that of a replica's
-            part of the batch, of which each draws its own: what all draw is what one would draw of the whole batch.
+        shape: A tuple of integers and scalar tensors. In a step of several replicas its first is the size of a
+            replica's part of the batch. Each replica draws its part of what one would draw for the whole batch.
         seed: Two integers, or a tensor of them.
         whole: Whether every replica draws the same instead.
 
@@ -37,17 +61,17 @@ def uniform(shape, seed, whole=False):
         bits = tf.random.stateless_uniform(shape, seed, minval=None, maxval=None, dtype=tf.uint32, alg="philox")
     else:
         bits = _part(shape, seed, place)
-    # The upper 23 bits and a half: neither 0 nor 1 as a float32.
+    # The upper 23 bits plus a half are exact in float32, and never scale to 0 or 1.
     return (tf.cast(tf.bitwise.right_shift(bits, tf.constant(9, tf.uint32)), tf.float32) + 0.5) * 2.0**-23
 
 
-def normal(shape, seed, whole=False):
+def normal(shape: Sequence[int | tf.Tensor], seed: Seed, whole: bool = False) -> tf.Tensor:
     """Draws from the standard normal distribution, by Box and Muller's transform; arguments as in `uniform`."""
     pairs = uniform((*shape, 2), seed, whole)
     return tf.sqrt(-2.0 * tf.math.log(pairs[..., 0])) * tf.cos(2.0 * math.pi * pairs[..., 1])
 
 
-def integers(shape, seed, end):
+def integers(shape: Sequence[int | tf.Tensor], seed: Seed, end: int) -> tf.Tensor:
     """Draws int32 numbers from 0 to `end` - 1; arguments as in `uniform`."""
     return tf.cast(uniform(shape, seed) * end, tf.int32)
 

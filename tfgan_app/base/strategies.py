@@ -10,7 +10,7 @@ from tfgan_app.base.errors import UsageError
 
 __all__ = ["LOST_WORKER", "build_strategy", "is_chief", "num_workers", "worker_index"]
 
-# What TensorFlow raises in the others where a worker is gone.
+# What TensorFlow raises in the remaining processes when a worker is gone.
 LOST_WORKER = (
     tf.errors.AbortedError,
     tf.errors.CancelledError,
@@ -51,12 +51,12 @@ def build_strategy(name: str, say: Callable[[str], object] = lambda text: None) 
     return tf.distribute.MultiWorkerMirroredStrategy()
 
 
-def is_chief(strategy):
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
     """Returns whether this process is the one that writes: the first worker, or the only process."""
     return worker_index(strategy) == 0
 
 
-def worker_index(strategy):
+def worker_index(strategy: tf.distribute.Strategy) -> int:
     """Returns which of the processes this is."""
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return 0
@@ -65,7 +65,7 @@ def worker_index(strategy):
     return resolver.task_id + (chiefs if resolver.task_type == "worker" else 0)
 
 
-def num_workers(strategy):
+def num_workers(strategy: tf.distribute.Strategy) -> int:
     """Returns how many processes train together."""
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return 1

@@ -5,14 +5,16 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 from absl import logging
 
 from tfgan_app.base.errors import DataError, NotDownloadable, UnknownDataset, UnknownSplit
 from tfgan_app.data.files import open_array, open_folder
-from tfgan_app.data.image_set import ImageSet, to_float, to_uint8
+from tfgan_app.data.image_set import ImageSet
 from tfgan_app.data.named import open_named, open_prepared, peek_named
+from tfgan_app.modalities.images import to_float, to_uint8
 
 __all__ = [
     "DataError",
@@ -36,7 +38,7 @@ def load(
     *,
     splits: tuple[str, ...] = ("train", "test"),
     seed: int = 0,
-    **source_options,
+    **source_options: Any,
 ) -> tuple[tf.data.Dataset, ...]:
     """Loads a dataset for `model.fit`: the first split shuffled for training, the others in order.
 
@@ -53,8 +55,8 @@ def load(
         **source_options: `data_dir`, `manual_dir`, `image_size`, `channels` and `fallback_dataset` of `open_images`.
 
     Returns:
-        A finite `tf.data.Dataset` for each split. Elements are float32 images (B, H, W, C) in [-1, 1], or
-        `(images, labels)` with int32 labels (B,) when the dataset is labelled.
+        A finite `tf.data.Dataset` for each split. Elements are float32 images `(batch, height, width, channels)` in
+        [-1, 1], or `(images, labels)` with int32 labels `(batch,)` when the dataset is labelled.
 
     Raises:
         DataError: If the dataset cannot be used as asked.

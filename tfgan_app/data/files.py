@@ -11,20 +11,12 @@ from absl import logging
 from PIL import Image
 
 from tfgan_app.base.errors import DataError
-from tfgan_app.data.decoding import (
-    ENDINGS,
-    Header,
-    Item,
-    common_size,
-    fit_image,
-    read_all,
-    read_header,
-    read_image,
-    report_skipped,
-)
+from tfgan_app.data.decoding import Item, common_size, read_all, report_skipped
 from tfgan_app.data.image_set import ImageSet
-from tfgan_app.data.records import Opened, decode_and_hold, fetch_with, fits_in_memory, hold
+from tfgan_app.data.records import Opened, decode_and_hold, fetch_with, fits_in_memory, hold, labelled_images
 from tfgan_app.data.splits import split_indices, split_name
+from tfgan_app.modalities.image_files import ENDINGS, Header, fit_image, read_header, read_image
+from tfgan_app.modalities.images import unit_to_uint8
 
 _SPLITS = {"train", "test", "validation", "val"}
 _MAX_CLASSES = 100_000
@@ -72,8 +64,9 @@ def open_array(path: Path, split: str, image_size: int | None, channels: int | N
     """Opens an array of images.
 
     Args:
-        path: An .npy file, or an .npz file with 'images' and optionally integer 'labels' (N,). Images are
-            uint8, or floating point in [0, 1], of shape (N, H, W) or (N, H, W, C) with 1 or 3 channels.
+        path: An .npy file, or an .npz file with 'images' and optionally integer 'labels' `(num,)`. Images are
+            uint8, or floating point in [0, 1], of shape `(num, height, width)` or `(num, height, width, channels)` with
+            1 or 3 channels.
         split: "train", optionally with a slice.
         image_size: Height and width to crop and resize to, or None to keep the array's.
         channels: 1 or 3; by default those of the array.
@@ -100,7 +93,7 @@ def open_array(path: Path, split: str, image_size: int | None, channels: int | N
                 f"The images of {where} are {images.dtype} from {images.min()} to {images.max()}. "
                 "Floating-point images must lie in [0, 1], without NaN; or save them as uint8."
             )
-        images = np.round(images * 255).astype(np.uint8)
+        images = unit_to_uint8(images)
     if images.dtype != np.uint8:
         raise DataError(f"The images of {where} are {images.dtype}. Save them as uint8, or as floats in [0, 1].")
     class_names = None
@@ -130,9 +123,9 @@ def open_array(path: Path, split: str, image_size: int | None, channels: int | N
         return np.asarray(taken), labels[chosen]
 
     if fits_in_memory(len(indices), shape):
-        opened = hold(*take(np.arange(len(indices))))
+        opened = hold(take(np.arange(len(indices))))
     else:
-        opened = Opened(fetch_with(take, len(indices), shape), _fingerprint_of_files([path], split))
+        opened = Opened(fetch_with(take, len(indices), labelled_images(shape)), _fingerprint_of_files([path], split))
     return _own_image_set(path, split, opened, class_names, "array of images")
 
 
@@ -156,7 +149,7 @@ def _open_items(items: list[Item], path: Path, image_size: int | None, channels:
     report_skipped(skipped, len(items), where)
 
     def read_or_next(index: int) -> tuple[np.ndarray, int]:
-        # What a header does not show, such as a truncated file, must not end a run days later.
+        # A fault that a header does not show, such as a truncated file, must not end a run days later.
         for item in itertools.chain(readable[index:], readable[:index]):
             with contextlib.suppress(Exception):
                 image = read(item.file)
@@ -169,13 +162,13 @@ def _open_items(items: list[Item], path: Path, image_size: int | None, channels:
         images, labels = zip(*map(read_or_next, indices), strict=True)
         return np.stack(images), np.array(labels, np.int32)
 
-    records = fetch_with(take, len(readable), shape)
+    records = fetch_with(take, len(readable), labelled_images(shape))
     return Opened(records, _fingerprint_of_files([Path(str(item.file)) for item in readable], shape), len(skipped))
 
 
 def _load_arrays(path: Path) -> dict[str, np.ndarray]:
     try:
-        if path.suffix == ".npy":  # stays on disk until its images are taken, which an .npz file cannot
+        if path.suffix == ".npy":  # can stay on disk until its images are taken, unlike an .npz file
             return {"images": np.load(path, mmap_mode="r", allow_pickle=False)}
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return dict(arrays)
@@ -205,7 +198,7 @@ def _own_image_set(path: Path, split: str, opened: Opened, class_names: tuple[st
     return ImageSet(
         name=path.name,
         split=split,
-        image_shape=opened.records.shape,
+        image_shape=tuple(opened.records.spec[0].shape),
         class_names=class_names,
         licence=_LICENCE,
         origin=f"{kind} '{path.name}'",

@@ -9,30 +9,20 @@ import tensorflow as tf
 
 from tfgan_app.base.errors import DataError
 from tfgan_app.data.records import Records, prefetched
-
-
-def to_float(images) -> tf.Tensor:
-    """Maps uint8 images to the float32 range [-1, 1] that networks take."""
-    return tf.cast(images, tf.float32) / 127.5 - 1.0
-
-
-def to_uint8(images) -> tf.Tensor:
-    """Maps float images in [-1, 1] to uint8, the nearest level each; values outside are clipped."""
-    images = tf.cast(images, tf.float32)
-    return tf.cast(tf.clip_by_value(tf.round((images + 1.0) * 127.5), 0.0, 255.0), tf.uint8)
+from tfgan_app.modalities import Images, Modality
 
 
 @dataclasses.dataclass(frozen=True)
 class ImageSet:
     """Images of one split, and the facts about them that a run records.
 
-    Batches are float32 images (B, H, W, C) in [-1, 1], and `(images, labels)` with int32 labels (B,) when the
-    set is labelled.
+    Batches are float32 images `(batch, height, width, channels)` in [-1, 1], and `(images, labels)` with int32 labels
+    `(batch,)` when the set is labelled.
 
     Attributes:
         name: The dataset's name, or the name of the folder or file it was read from.
         split: The split as asked for, with its slice.
-        image_shape: (height, width, channels).
+        image_shape: `(height, width, channels)`.
         class_names: A name for each label, or None for an unlabelled set.
         licence: The licence of the images, as far as it is known.
         origin: Where the images come from: a URL or a few words.
@@ -52,6 +42,11 @@ class ImageSet:
     records: Records = dataclasses.field(repr=False, compare=False)
     skipped: int = 0
     fallback_for: str | None = None
+
+    @property
+    def modality(self) -> Modality:
+        """What a sample of the set is."""
+        return Images(self.image_shape)
 
     @property
     def num_images(self) -> int:
@@ -75,7 +70,7 @@ class ImageSet:
             batch_size: Images in each batch; at most the number of images.
             seed: Any integer.
             start_step: How many batches to leave out.
-            part: `(index, parts)`: the part of each batch to return, of as many equal ones, and to decode no more.
+            part: `(index, parts)`: which of `parts` equal parts of each batch to return; the others are not decoded.
         """
         self._require_batch(batch_size)
         return self._finished(self.records.batches(batch_size, seed, start_step, part))
@@ -126,7 +121,9 @@ class ImageSet:
             )
 
     def _finished(self, batches: tf.data.Dataset) -> tf.data.Dataset:
+        encode = self.modality.encode
+
         def finish(images, labels):
-            return to_float(images) if self.class_names is None else (to_float(images), labels)
+            return encode(images) if self.class_names is None else (encode(images), labels)
 
         return prefetched(batches.map(finish))

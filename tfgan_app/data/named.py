@@ -19,11 +19,12 @@ import requests
 import tensorflow as tf
 
 from tfgan_app.base.errors import DataError, NotDownloadable, UnknownDataset, UnknownSplit
-from tfgan_app.data.decoding import Header, Item, common_size, read_all, read_header, read_image
+from tfgan_app.data.decoding import Item, common_size, read_all
 from tfgan_app.data.image_set import ImageSet
-from tfgan_app.data.records import Opened, Streamed, decode_and_hold, fits_in_memory
+from tfgan_app.data.records import Opened, Streamed, decode_and_hold, fits_in_memory, labelled_images
+from tfgan_app.modalities.image_files import Header, read_header, read_image
 
-_LICENCES = {  # of datasets for which TFDS states none
+_LICENCES = {  # of datasets whose licence TFDS does not state
     "celeb_a": "non-commercial research purposes only",
     "fashion_mnist": "MIT",
     "mnist": "CC BY-SA 3.0",
@@ -62,7 +63,9 @@ def open_prepared(path: Path, *, split: str, image_size: int | None, channels: i
     return _open_builder(builder, builder.name, split, image_size, channels)
 
 
-def peek_named(name: str, *, data_dir: str | None, image_size: int | None, channels: int | None):
+def peek_named(
+    name: str, *, data_dir: str | None, image_size: int | None, channels: int | None
+) -> tuple[tuple[int, int, int], int | None]:
     """Returns a TFDS dataset's `(image_shape, num_classes)` as declared, without preparing it; see `peek`."""
     features = _find_builder(name, data_dir).info.features
     height, width, depth = features[_image_key(features, f"'{name}'")].shape
@@ -108,7 +111,7 @@ def _open_builder(builder: Any, name: str, split: str, image_size: int | None, c
     else:
         shards = [(Path(part.filename).name, part.skip, part.take) for part in split_info.file_instructions]
         facts = (info.full_name, info.dataset_size, shards, shape)
-        # Nothing to crop or to resize: no Python for each image.
+        # Images that are stored in this shape need no cropping or resizing, and so no Python for each.
         stored = info.features[key].shape == shape
         decode = functools.partial(_decode_as_stored, channels) if stored else functools.partial(_decode, read)
 
@@ -116,7 +119,7 @@ def _open_builder(builder: Any, name: str, split: str, image_size: int | None, c
             images, labels = parse(examples)
             return tf.ensure_shape(decode(images), (None, *shape)), labels
 
-        records = Streamed(serialized, parse_and_decode, count, shape)
+        records = Streamed(serialized, parse_and_decode, count, labelled_images(shape))
         opened = Opened(records, hashlib.sha256(repr(facts).encode()).hexdigest())
     return ImageSet(
         name=name,
@@ -166,7 +169,8 @@ def _decode(read, images):
 
 
 def _decode_as_stored(channels, images):
-    # It decodes PNGs too, and JPEGs so as PIL does. tf.map_fn would take twice as long for small images.
+    # decode_jpeg takes PNGs too, and by this method decodes JPEGs as PIL does. tf.map_fn would take twice as long for
+    # small images.
     return tf.stack([tf.io.decode_jpeg(image, channels, dct_method="INTEGER_ACCURATE") for image in tf.unstack(images)])
 
 
@@ -254,7 +258,7 @@ def _archives(builder: Any) -> dict[str, Any]:
     """Returns what TFDS knows (file name, size) of the URLs that the dataset is downloaded from."""
     archives = builder.url_infos or {}
     config = builder.builder_config
-    # All configurations share one list; where their archives are named after them, one is enough.
+    # All configurations share one list of URLs. Those with this one's name are enough, where there are any.
     return {url: a for url, a in archives.items() if config and config.name in url} or archives
 
 
@@ -279,7 +283,7 @@ def _unreachable(urls: Iterable[str]) -> str | None:
 
     def probe(host: str | None, url: str) -> None:
         try:
-            # The body is not read. HEAD is not served everywhere.
+            # GET, without reading the body: not every host serves HEAD.
             with requests.get(url, stream=True, timeout=_CONNECT_SECONDS) as response:
                 response.raise_for_status()
             del failures[host]

@@ -1,15 +1,19 @@
-"""uint8 images and where they are kept: the one pipeline between a source and the batches of a run.
+"""Stored samples and where they are kept: the one pipeline between a source and the batches of a run.
 
-`Indexed` images can be fetched by number: an array in memory, or files decoded when their turn comes. Batch k
-is then a pure function of (seed, k), and a run resumes exactly without having saved anything. `Streamed`
-images come in the order of their shards, and resume by skipping encoded records.
+A sample is any tree of arrays of any dtype: a uint8 image with its label, a pair of images, a signal. `Indexed` samples
+can be fetched by number: arrays in memory, or files decoded when their turn comes. Batch k is then a pure function of
+(seed, k), and a run resumes exactly without having saved anything. `Streamed` samples come in the order of their
+shards, and resume by skipping encoded records.
 """
 
+import atexit
+import gc
 import hashlib
 import os
 from collections.abc import Callable, Iterable
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -25,22 +29,28 @@ _PREFETCHED = 4  # batches
 # also rejects a seed for each index, which the raw operation takes.
 _ROUNDS = 16
 
-_ALIGNMENT = 64  # bytes, which TensorFlow demands of memory that it shares
+_ALIGNMENT = 64  # bytes; memory that TensorFlow shares begins at a multiple of it
 
 Shape = tuple[int, int, int]
 
-Part = tuple[int, int]  # its number, and how many equal ones a batch has
+Part = tuple[int, int]  # its number, and into how many equal parts a batch is split
 WHOLE: Part = (0, 1)
 
 
 class Records(Protocol):
-    """Images as uint8 (H, W, C) with int32 labels (zeros where there are none), in batches."""
+    """Samples in batches: datasets of a tree of tensors `(batch, ...)`.
+
+    Attributes:
+        count: How many there are.
+        spec: The `tf.TensorSpec`s of one sample, a tree. Of images: uint8 `(height, width, channels)`, and an int32
+            label, which is zero where there is none.
+    """
 
     count: int
-    shape: Shape
+    spec: Any
 
     def batches(self, batch_size: int, seed: int, start_step: int, part: Part = WHOLE) -> tf.data.Dataset:
-        """Infinite, every image once a pass, from batch `start_step` on; of each batch a part."""
+        """Endless batches, every sample once a pass, from batch `start_step` on; of each batch only `part`."""
 
     def one_pass(self, batch_size: int, seed: int) -> tf.data.Dataset:
         """One pass of full batches, in another order each time it is iterated."""
@@ -50,13 +60,13 @@ class Records(Protocol):
 
 
 class Indexed:
-    """Images that can be fetched by number."""
+    """Samples that can be fetched by number."""
 
-    def __init__(self, fetch: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]], count: int, shape: Shape):
-        """Takes `fetch`, from indices (B,) to uint8 images (B, H, W, C) and int32 labels (B,)."""
+    def __init__(self, fetch: Callable[[tf.Tensor], Any], count: int, spec: Any):
+        """Takes `fetch`, from indices `(batch,)` to a batch of samples as `spec` has them."""
         self.fetch = fetch
         self.count = count
-        self.shape = shape
+        self.spec = spec
 
     def batches(self, batch_size: int, seed: int, start_step: int, part: Part = WHOLE) -> tf.data.Dataset:
         """See `Records`; a batch may span the end of a pass."""
@@ -85,7 +95,7 @@ class Indexed:
 
     def _fetched(self, indices: tf.data.Dataset) -> tf.data.Dataset:
         options = tf.data.Options()
-        # TensorFlow rewrites a pipeline in a copy, images that `fetch` holds included.
+        # TensorFlow optimises a copy of the pipeline, which would hold the images of `fetch` once more.
         options.experimental_optimization.apply_default_optimizations = False
         return indices.map(self.fetch, num_parallel_calls=_PARALLEL_CALLS).with_options(options)
 
@@ -102,17 +112,17 @@ def prefetched(batches: tf.data.Dataset) -> tf.data.Dataset:
 
 
 class Streamed:
-    """Images that come one after another, as encoded records."""
+    """Samples that come one after another, as encoded records."""
 
-    def __init__(self, encoded: tf.data.Dataset, decode: Callable, count: int, shape: Shape):
-        """Takes records in a fixed order, and `decode` from a batch of them to uint8 images and their labels.
+    def __init__(self, encoded: tf.data.Dataset, decode: Callable[[tf.Tensor], Any], count: int, spec: Any):
+        """Takes records in a fixed order, and `decode` from a batch of them to one of samples as `spec` has them.
 
         Batches are decoded, of known size, as calls for each record would take longer than its decoding.
         """
         self.encoded = encoded
         self.decode = decode
         self.count = count
-        self.shape = shape
+        self.spec = spec
 
     def batches(self, batch_size: int, seed: int, start_step: int, part: Part = WHOLE) -> tf.data.Dataset:
         """See `Records`; encoded records are skipped up to `start_step`, at most one pass of them."""
@@ -122,7 +132,7 @@ class Streamed:
         )
 
         def shuffled(pass_seed):
-            # With a global seed TensorFlow would compare this one, which is symbolic, in Python.
+            # With a global seed, `shuffle` would compare `pass_seed` in Python, which fails for a tensor.
             tf.compat.v1.get_default_graph().seed = None
             return self.encoded.shuffle(SHUFFLE_BUFFER, pass_seed, reshuffle_each_iteration=False)
 
@@ -162,23 +172,28 @@ def fits_in_memory(count: int, shape: Shape) -> bool:
     return count * int(np.prod(shape)) <= MEMORY_LIMIT
 
 
-def hold(images: np.ndarray, labels: np.ndarray, skipped: int = 0) -> Opened:
-    """Keeps uint8 images (N, H, W, C) and int32 labels (N,) in memory."""
-    digest = hashlib.sha256(repr(images.shape).encode())
-    digest.update(np.ascontiguousarray(images).data)
-    digest.update(np.ascontiguousarray(labels).data)
-    if images.ctypes.data % _ALIGNMENT:
-        images, unaligned = _empty_aligned(images.shape), images
-        images[...] = unaligned
-    # tf.constant would keep two more copies, and put them into the memory of a GPU.
-    all_images = tf.experimental.dlpack.from_dlpack(images.__dlpack__())
-    with tf.device("CPU"):
-        all_labels = tf.constant(labels)
+def labelled_images(shape: Shape) -> tuple[tf.TensorSpec, tf.TensorSpec]:
+    """Returns the spec of a uint8 image of a shape, and its int32 label."""
+    return tf.TensorSpec(shape, tf.uint8), tf.TensorSpec((), tf.int32)
+
+
+def hold(samples: Any, skipped: int = 0) -> Opened:
+    """Keeps a tree of arrays `(num, ...)` in memory.
+
+    The fingerprint is the SHA-256 of the shape of the first array, then of the bytes of all.
+    """
+    leaves = [np.asarray(leaf) for leaf in keras.tree.flatten(samples)]
+    digest = hashlib.sha256(repr(leaves[0].shape).encode())
+    for leaf in leaves:
+        digest.update(np.ascontiguousarray(leaf).data)
+    tensors = [_shared(leaf) for leaf in leaves]
 
     def fetch(indices):
-        return tf.gather(all_images, indices), tf.gather(all_labels, indices)
+        return keras.tree.pack_sequence_as(samples, [tf.gather(tensor, indices) for tensor in tensors])
 
-    return Opened(Indexed(fetch, len(images), images.shape[1:]), digest.hexdigest(), skipped)
+    specs = [tf.TensorSpec(leaf.shape[1:], leaf.dtype) for leaf in leaves]
+    records = Indexed(fetch, len(leaves[0]), keras.tree.pack_sequence_as(samples, specs))
+    return Opened(records, digest.hexdigest(), skipped)
 
 
 def decode_and_hold(
@@ -189,7 +204,7 @@ def decode_and_hold(
     Raises:
         DataError: If too many cannot be read.
     """
-    images, labels = _empty_aligned((count, *shape)), np.empty(count, np.int32)
+    images, labels = _empty_aligned((count, *shape), np.uint8), np.empty(count, np.int32)
     kept, skipped = 0, {}
     for item, image in read_all(read, items):
         if isinstance(image, Exception):
@@ -200,20 +215,35 @@ def decode_and_hold(
             images[kept], labels[kept] = image, item.label
             kept += 1
     report_skipped(skipped, count, where)
-    return hold(images[:kept], labels[:kept], len(skipped))
+    return hold((images[:kept], labels[:kept]), len(skipped))
 
 
-def fetch_with(read: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], count: int, shape: Shape) -> Indexed:
-    """Makes records of a Python function that takes indices (B,).
+def fetch_with(read: Callable[[np.ndarray], Any], count: int, spec: Any) -> Indexed:
+    """Makes records of a Python function from indices `(batch,)` to a tree of arrays as `spec` has them."""
+    leaves = keras.tree.flatten(spec)
 
-    It returns uint8 images (B, H, W, C) and int32 labels (B,), both as arrays.
-    """
+    # An iterator waits for its last calls when it goes. One that only the end of Python frees waits for ever, as no
+    # thread calls Python any more then: free what is left over before.
+    atexit.unregister(gc.collect)
+    atexit.register(gc.collect)
+
+    def read_leaves(indices):
+        return [np.asarray(leaf) for leaf in keras.tree.flatten(read(indices))]
 
     def fetch(indices):
-        images, labels = tf.numpy_function(read, [indices], [tf.uint8, tf.int32], stateful=False)
-        return tf.ensure_shape(images, [*indices.shape, *shape]), tf.ensure_shape(labels, indices.shape)
+        found = tf.numpy_function(read_leaves, [indices], [leaf.dtype for leaf in leaves], stateful=False)
+        shaped = [tf.ensure_shape(x, [*indices.shape, *leaf.shape]) for x, leaf in zip(found, leaves, strict=True)]
+        return keras.tree.pack_sequence_as(spec, shaped)
 
-    return Indexed(fetch, count, shape)
+    return Indexed(fetch, count, spec)
+
+
+def _shared(array: np.ndarray) -> tf.Tensor:
+    """Returns an array as a tensor in the same memory: tf.constant would keep two more copies, and a GPU another."""
+    if not array.flags.c_contiguous or not array.flags.writeable or array.ctypes.data % _ALIGNMENT:
+        array, other = _empty_aligned(array.shape, array.dtype), array
+        array[...] = other
+    return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
 
 
 def _bounds(batch_size: int, part: Part) -> tuple[int, int]:
@@ -221,8 +251,8 @@ def _bounds(batch_size: int, part: Part) -> tuple[int, int]:
     return index * batch_size // parts, (index + 1) * batch_size // parts
 
 
-def _empty_aligned(shape: tuple[int, ...]) -> np.ndarray:
-    size = int(np.prod(shape))
+def _empty_aligned(shape: tuple[int, ...], dtype: type[np.generic] | np.dtype) -> np.ndarray:
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     buffer = np.empty(size + _ALIGNMENT, np.uint8)
     start = -buffer.ctypes.data % _ALIGNMENT
-    return buffer[start : start + size].reshape(shape)
+    return buffer[start : start + size].view(dtype).reshape(shape)

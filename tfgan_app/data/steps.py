@@ -3,6 +3,9 @@
 Batches here are `tf.data.Dataset`s of any tree of tensors, `(batch, ...)` each.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -11,7 +14,7 @@ from tfgan_app.base.strategies import num_workers, worker_index
 __all__ = ["by_replica", "grouped", "minibatch", "share_batches"]
 
 
-def grouped(x, y, batch_size, shuffle, n_critic, replicas):
+def grouped(x: Any, y: Any, batch_size: int | None, shuffle: bool, n_critic: int, replicas: int) -> tf.data.Dataset:
     """Returns a dataset whose elements are `n_critic` batches of `x`, one after the other.
 
     Args:
@@ -38,7 +41,7 @@ def grouped(x, y, batch_size, shuffle, n_critic, replicas):
     if size is None:
         size = len(_first(next(iter(x))))
         x = x.rebatch(size, drop_remainder=True)
-        # The last batch may be smaller.
+        # The last batch may be smaller, and is then left out.
         batches -= batches > 0
     if 0 <= batches < n_critic:
         raise ValueError(
@@ -53,7 +56,7 @@ def grouped(x, y, batch_size, shuffle, n_critic, replicas):
     return groups.take(steps).apply(tf.data.experimental.assert_cardinality(steps))
 
 
-def by_replica(batches, n_critic, replicas, split=False):
+def by_replica(batches: tf.data.Dataset, n_critic: int, replicas: int, split: bool = False) -> tf.data.Dataset:
     """Joins the batches of each step, in such an order that a replica's share holds its part of every one.
 
     Args:
@@ -77,7 +80,7 @@ def by_replica(batches, n_critic, replicas, split=False):
     return steps.rebatch(size * n_critic // replicas) if split else steps
 
 
-def minibatch(data, index, n_critic):
+def minibatch(data: Any, index: int, n_critic: int) -> Any:
     """Returns batch `index` of the `n_critic` that `by_replica` joined in `data`."""
     if n_critic == 1:
         return data
@@ -89,7 +92,9 @@ def minibatch(data, index, n_critic):
     return keras.tree.map_structure(part, data)
 
 
-def share_batches(batches, n_critic, strategy):
+def share_batches(
+    batches: Callable[[int, int], tf.data.Dataset], n_critic: int, strategy: tf.distribute.Strategy
+) -> tf.data.Dataset:
     """Returns what to give to `fit`: together, the processes see the batches that one would see.
 
     Args:
@@ -98,12 +103,12 @@ def share_batches(batches, n_critic, strategy):
         strategy: The `tf.distribute.Strategy` that trains.
     """
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
-        # Of one process, Keras splits each batch among the devices.
+        # In a single process, Keras itself splits each batch among the devices.
         return batches(0, 1)
     replicas, workers = strategy.num_replicas_in_sync, num_workers(strategy)
     shares = by_replica(batches(worker_index(strategy), workers), n_critic, replicas // workers, split=True)
-    # Keras's `fit` takes elements apart, one share for each replica of all workers, and lets no other source through.
-    # These are shares of this worker's own replicas, step after step.
+    # Keras's `fit` splits each element into a share for every replica of all workers, and takes no dataset that is
+    # split already. So an element here is as many shares for this worker's own replicas, those of several steps.
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     share = _first(shares.element_spec).shape[0]

@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 from keras import layers
 
+from tfgan_app.base.networks import BatchShape
 from tfgan_app.layers.spectral import SpectralConv2D
 
 __all__ = ["SelfAttention"]
@@ -18,7 +19,7 @@ class SelfAttention(layers.Layer):
     starts from 0.
     """
 
-    def build(self, input_shape):
+    def build(self, input_shape: BatchShape) -> None:
         channels = input_shape[-1]
 
         def conv(name, filters, inputs=channels):
@@ -32,7 +33,7 @@ class SelfAttention(layers.Layer):
         self.project = conv("project", channels, max(1, channels // 2))
         self.gamma = self.add_weight(name="gamma", shape=(), initializer="zeros")
 
-    def call(self, inputs):
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
         query = _rows(self.query(inputs))
         key = _rows(tf.nn.max_pool2d(self.key(inputs), 2, 2, "SAME"))
         values = _rows(tf.nn.max_pool2d(self.values(inputs), 2, 2, "SAME"))
@@ -42,7 +43,7 @@ class SelfAttention(layers.Layer):
         attended = tf.reshape(attended, (shape[0], shape[1], shape[2], values.shape[-1]))
         return inputs + tf.convert_to_tensor(self.gamma) * self.project(attended)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: BatchShape) -> BatchShape:
         return input_shape
 
 

@@ -1,8 +1,12 @@
 """Batch normalisation, plain and conditional."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import tensorflow as tf
 
+from tfgan_app.base.networks import BatchShape
 from tfgan_app.base.replicas import mean_over_replicas, num_replicas
 
 __all__ = ["BatchNormalization"]
@@ -38,7 +42,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         ValueError: For an unsupported argument.
     """
 
-    def __init__(self, momentum=0.9, epsilon=1.001e-5, **kwargs):
+    def __init__(self, momentum: float = 0.9, epsilon: float = 1.001e-5, **kwargs: Any):
         for name, supported in (("axis", -1), ("renorm", False)):
             if kwargs.get(name, supported) != supported:
                 raise ValueError(
@@ -48,7 +52,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         super().__init__(momentum=momentum, epsilon=epsilon, **kwargs)
         self.supports_masking = False
 
-    def call(self, inputs, training=None, mask=None):
+    def call(self, inputs: tf.Tensor, training: bool | None = None, mask: tf.Tensor | None = None) -> tf.Tensor:
         training = bool(training and self.trainable)
         if training and self.synchronized and num_replicas() > 1:
             return self._synchronized(inputs)
@@ -93,19 +97,21 @@ class ConditionalBatchNormalization(BatchNormalization):
     the class-conditional generators of projection GANs and BigGAN have it. Arguments as in `BatchNormalization`.
     """
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any):
         super().__init__(**{**kwargs, "scale": False, "center": False})
 
-    def build(self, input_shape):
+    def build(self, input_shape: Sequence[BatchShape]) -> None:
         super().build(input_shape[0])
         # Keras would check the list of inputs against the images' rank.
         self.input_spec = None
 
-    def call(self, inputs, training=None, mask=None):
+    def call(
+        self, inputs: Sequence[tf.Tensor], training: bool | None = None, mask: tf.Tensor | None = None
+    ) -> tf.Tensor:
         x, scale, offset = inputs
         normalized = super().call(x, training=training)
         scale, offset = (tf.cast(y, normalized.dtype)[:, None, None, :] for y in (scale, offset))
         return normalized * (1.0 + scale) + offset
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Sequence[BatchShape]) -> BatchShape:
         return input_shape[0]

@@ -1,5 +1,7 @@
 """Constraints on weights."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -14,13 +16,13 @@ class ClipWeights(keras.constraints.Constraint):
         limit: A positive number.
     """
 
-    def __init__(self, limit=0.01):
+    def __init__(self, limit: float = 0.01):
         if not limit > 0:
             raise ValueError(f"`limit` must be positive. Received: limit={limit}")
         self.limit = limit
 
-    def __call__(self, w):
+    def __call__(self, w: tf.Tensor | keras.Variable) -> tf.Tensor:
         return tf.clip_by_value(tf.convert_to_tensor(w), -self.limit, self.limit)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"limit": self.limit}

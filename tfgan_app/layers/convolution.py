@@ -15,7 +15,7 @@ _CHANNELS = 32
 class Conv2D(keras.layers.Conv2D):
     """`keras.layers.Conv2D`, faster to train in bfloat16 on a CPU where images have become small."""
 
-    def convolution_op(self, inputs, kernel):
+    def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor | keras.Variable) -> tf.Tensor:
         def convolve(x, kernel):
             return super(Conv2D, self).convolution_op(x, kernel)
 
@@ -43,7 +43,7 @@ class Conv2D(keras.layers.Conv2D):
 class Conv2DTranspose(keras.layers.Conv2DTranspose):
     """`keras.layers.Conv2DTranspose`, faster to train in bfloat16 on a CPU while images are small."""
 
-    def call(self, inputs):
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
         if self.output_padding is not None or not _gains(self, self.compute_output_shape(inputs.shape), inputs.shape):
             return super().call(inputs)
 
@@ -60,16 +60,18 @@ class Conv2DTranspose(keras.layers.Conv2DTranspose):
         return self.activation(outputs + self.bias if self.use_bias else outputs)
 
 
-def kernel_gradient(images, upstream, kernel_size, strides, padding):
+def kernel_gradient(
+    images: tf.Tensor, upstream: tf.Tensor, kernel_size: tuple[int, int], strides: tuple[int, int], padding: str
+) -> tf.Tensor:
     """Returns the gradient of a convolution's kernel, as a convolution of the transposed images.
 
-    The images' channels are its batch, their batch its channels, and the upstream gradient, as far apart as the
-    strides, its kernel.
+    In that convolution the images' channels are the batch, their batch the channels, and the upstream gradient is the
+    kernel, dilated by the strides.
 
     Args:
         images: `(batch, height, width, channels_in)`, what the kernel was applied to.
         upstream: `(batch, new_height, new_width, channels_out)`.
-        kernel_size: Of the convolution, `(height, width)`.
+        kernel_size: The convolution's, `(height, width)`.
         strides: Likewise.
         padding: `same` or `valid`.
 
@@ -80,7 +82,7 @@ def kernel_gradient(images, upstream, kernel_size, strides, padding):
     for side, new_side, kernel, stride in zip(
         images.shape[1:3], upstream.shape[1:3], kernel_size, strides, strict=True
     ):
-        # As TensorFlow pads: where that is uneven, more at the end. What no kernel reaches is cut off.
+        # TensorFlow pads more at the end where the padding is uneven. What no kernel reaches is cut off.
         needed = (new_side - 1) * stride + kernel - side
         before = max(needed, 0) // 2 if padding == "same" else 0
         pads.append((before, needed - before))

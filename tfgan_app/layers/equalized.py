@@ -1,8 +1,10 @@
 """Layers with an equalised learning rate."""
 
 import math
+from typing import Any
 
 import keras
+import tensorflow as tf
 from keras import layers, ops
 
 from tfgan_app.layers.convolution import Conv2D
@@ -29,20 +31,20 @@ class EqualizedDense(layers.Dense):
         **kwargs: As in `keras.layers.Dense`.
     """
 
-    def __init__(self, units, lr_multiplier=1.0, gain=1.0, **kwargs):
+    def __init__(self, units: int, lr_multiplier: float = 1.0, gain: float = 1.0, **kwargs: Any):
         kwargs.setdefault("kernel_initializer", keras.initializers.RandomNormal(stddev=1.0 / lr_multiplier))
         super().__init__(units, **kwargs)
         self.lr_multiplier = lr_multiplier
         self.gain = gain
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         scale = self.gain * self.lr_multiplier / math.sqrt(inputs.shape[-1])
         x = ops.matmul(inputs, self.kernel * scale)
         if self.use_bias:
             x = x + self.bias * self.lr_multiplier
         return x if self.activation is None else self.activation(x)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "lr_multiplier": self.lr_multiplier, "gain": self.gain}
 
 
@@ -59,13 +61,13 @@ class EqualizedConv2D(Conv2D):
         **kwargs: As in `keras.layers.Conv2D`.
     """
 
-    def __init__(self, filters, kernel_size, gain=1.0, **kwargs):
+    def __init__(self, filters: int, kernel_size: int | tuple[int, int], gain: float = 1.0, **kwargs: Any):
         kwargs.setdefault("kernel_initializer", keras.initializers.RandomNormal(stddev=1.0))
         super().__init__(filters, kernel_size, **kwargs)
         self.gain = gain
 
-    def convolution_op(self, inputs, kernel):
+    def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor | keras.Variable) -> tf.Tensor:
         return super().convolution_op(inputs, kernel * (self.gain / math.sqrt(math.prod(kernel.shape[:-1]))))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "gain": self.gain}

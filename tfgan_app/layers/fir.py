@@ -1,13 +1,17 @@
 """Resampling with the binomial filter [1, 3, 3, 1]."""
 
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
 
+from tfgan_app.base.networks import BatchShape
+
 __all__ = ["FIRDownsample", "FIRFilter", "FIRUpsample", "fir_filter"]
 
 
-def fir_filter(x, taps, padding):
+def fir_filter(x: tf.Tensor, taps: tuple[int, ...], padding: int) -> tf.Tensor:
     """Filters each channel, along height and along width.
 
     Args:
@@ -25,7 +29,7 @@ def fir_filter(x, taps, padding):
     @tf.custom_gradient
     def apply(x):
         weights = tf.constant(np.tile(kernel, (1, 1, x.shape[-1], 1)), x.dtype)
-        # A depthwise convolution that pads by numbers crashes TensorFlow 2.21 where its graph is optimised.
+        # A depthwise convolution with explicit paddings crashes TensorFlow 2.21 when it optimises the graph.
         padded = tf.pad(x, [[0, 0], [padding, padding], [padding, padding], [0, 0]])
         y = tf.nn.depthwise_conv2d(padded, weights, (1, 1, 1, 1), "VALID")
         return y, lambda gradient: fir_filter(gradient, taps, len(taps) - 1 - padding)
@@ -43,18 +47,18 @@ class FIRFilter(keras.layers.Layer):
         **kwargs: As in `keras.layers.Layer`.
     """
 
-    def __init__(self, padding=2, **kwargs):
+    def __init__(self, padding: int = 2, **kwargs: Any):
         super().__init__(**kwargs)
         self.padding = padding
 
-    def call(self, inputs):
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
         return fir_filter(inputs, (1, 3, 3, 1), self.padding)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "padding": self.padding}
 
 
-# [1, 3, 3, 1] is [1, 2, 1] and [1, 1], which in steps of two takes the mean of two by two pixels, or copies of one.
+# [1, 3, 3, 1] is [1, 2, 1] after [1, 1]; in steps of two the latter averages 2x2 pixels, or copies one to 2x2.
 
 
 @keras.saving.register_keras_serializable("tfgan_app")
@@ -67,11 +71,11 @@ class FIRDownsample(keras.layers.Layer):
         ValueError: If a side is odd or unknown.
     """
 
-    def build(self, input_shape):
+    def build(self, input_shape: BatchShape) -> None:
         if any(side is None or side % 2 for side in input_shape[1:3]):
             raise ValueError(f"FIRDownsample halves images of even sides. Received: shape {tuple(input_shape)}")
 
-    def call(self, inputs):
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
         return tf.nn.avg_pool2d(fir_filter(inputs, (1, 2, 1), padding=1), 2, 2, "VALID")
 
 
@@ -86,13 +90,13 @@ class FIRUpsample(keras.layers.Layer):
         ValueError: If a side is unknown.
     """
 
-    def build(self, input_shape):
+    def build(self, input_shape: BatchShape) -> None:
         if None in input_shape[1:3]:
             raise ValueError(f"FIRUpsample doubles images of known sides. Received: shape {tuple(input_shape)}")
 
-    def call(self, inputs):
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
         _, height, width, channels = inputs.shape
-        # Each pixel four times; XLA cannot compile the gradient of `tf.repeat` through `tf.cond`.
+        # Each pixel becomes 2x2. Not by `tf.repeat`: XLA cannot compile its gradient through `tf.cond`.
         x = tf.stack([inputs, inputs], axis=3)
         x = tf.reshape(tf.stack([x, x], axis=2), (-1, 2 * height, 2 * width, channels))
         return fir_filter(x, (1, 2, 1), padding=1)

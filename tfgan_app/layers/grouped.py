@@ -21,7 +21,7 @@ class GroupedConv2D(keras.layers.Conv2D):
     `(height, width, input channels / groups, filters)`.
     """
 
-    def convolution_op(self, inputs, kernel):
+    def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor | keras.Variable) -> tf.Tensor:
         if self.groups == 1 or self.data_format == "channels_first":
             return super().convolution_op(inputs, kernel)
         kernel = tf.convert_to_tensor(kernel)
@@ -41,7 +41,7 @@ def _has_gradients(dtype):
         image, kernel = tf.ones((1, 1, 1, 2), dtype), tf.ones((1, 1, 1, 2), dtype)
         geometry = {"strides": [1, 1, 1, 1], "padding": "SAME"}
         try:
-            # Tapes record nothing here.
+            # The gradients' kernels are called directly, as tapes record nothing in this scope.
             tf.raw_ops.Conv2DBackpropInput(input_sizes=image.shape, filter=kernel, out_backprop=image, **geometry)
             tf.raw_ops.Conv2DBackpropFilter(input=image, filter_sizes=kernel.shape, out_backprop=image, **geometry)
         except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):

@@ -1,7 +1,11 @@
 """Minibatch standard deviation."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
+
+from tfgan_app.base.networks import BatchShape
 
 __all__ = ["MinibatchStdDev"]
 
@@ -28,19 +32,19 @@ class MinibatchStdDev(keras.layers.Layer):
         ValueError: If the channels do not split into `num_features` parts.
     """
 
-    def __init__(self, group_size=4, num_features=1, **kwargs):
+    def __init__(self, group_size: int = 4, num_features: int = 1, **kwargs: Any):
         super().__init__(**kwargs)
         self.group_size = group_size
         self.num_features = num_features
 
-    def build(self, input_shape):
+    def build(self, input_shape: BatchShape) -> None:
         if input_shape[-1] % self.num_features:
             raise ValueError(
                 f"`num_features` must divide the channels. Received: num_features={self.num_features} for inputs of "
                 f"shape {tuple(input_shape)}"
             )
 
-    def call(self, inputs):
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
         _, height, width, channels = inputs.shape
         batch = tf.shape(inputs)[0]
         groups = tf.maximum(batch // self.group_size, 1)
@@ -54,8 +58,8 @@ class MinibatchStdDev(keras.layers.Layer):
         stddev = tf.cast(tf.gather(stddev, group), inputs.dtype)[:, tf.newaxis, tf.newaxis]
         return tf.concat([inputs, tf.broadcast_to(stddev, (batch, height, width, self.num_features))], axis=-1)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: BatchShape) -> BatchShape:
         return (*input_shape[:-1], input_shape[-1] + self.num_features)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "group_size": self.group_size, "num_features": self.num_features}

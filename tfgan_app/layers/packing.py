@@ -1,17 +1,23 @@
-"""Packing several images into one."""
+"""Packing several samples into one."""
+
+from typing import Any
 
 import keras
 import tensorflow as tf
+
+from tfgan_app.base.networks import BatchShape
 
 __all__ = ["Pack"]
 
 
 @keras.saving.register_keras_serializable("tfgan_app")
 class Pack(keras.layers.Layer):
-    """Joins m images along the channels: `(batch, h, w, c)` -> `(batch // m, h, w, m * c)`.
+    """Joins m samples along the last axis.
+
+    `(batch, height, width, channels)` -> `(batch // m, height, width, m * channels)`.
 
     PacGAN, Lin et al. 2017, https://arxiv.org/abs/1712.04086, section 2: as the first layer of a discriminator it makes
-    of any network one that judges m images at once. Images that do not fill a pack are left out.
+    of any network one that judges m samples at once. Samples that do not fill a pack are left out.
 
     Args:
         packing: m, at least 1; 1 changes nothing.
@@ -21,21 +27,22 @@ class Pack(keras.layers.Layer):
         ValueError: For another number.
     """
 
-    def __init__(self, packing, **kwargs):
+    def __init__(self, packing: int, **kwargs: Any):
         super().__init__(**kwargs)
         if packing != int(packing) or packing < 1:
             raise ValueError(f"`packing` must be an integer of at least 1. Received: packing={packing}")
         self.packing = int(packing)
 
-    def call(self, inputs):
-        height, width, channels = inputs.shape[1:]
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        *sides, channels = inputs.shape[1:]
         packs = tf.shape(inputs)[0] // self.packing
-        images = tf.reshape(inputs[: packs * self.packing], (-1, self.packing, height, width, channels))
-        return tf.reshape(tf.transpose(images, (0, 2, 3, 1, 4)), (-1, height, width, self.packing * channels))
+        samples = tf.reshape(inputs[: packs * self.packing], (-1, self.packing, *sides, channels))
+        order = (0, *range(2, len(sides) + 2), 1, len(sides) + 2)
+        return tf.reshape(tf.transpose(samples, order), (-1, *sides, self.packing * channels))
 
-    def compute_output_shape(self, input_shape):
-        batch, height, width, channels = input_shape
-        return (None if batch is None else batch // self.packing, height, width, self.packing * channels)
+    def compute_output_shape(self, input_shape: BatchShape) -> BatchShape:
+        batch, *sides, channels = input_shape
+        return (None if batch is None else batch // self.packing, *sides, self.packing * channels)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "packing": self.packing}

@@ -1,7 +1,11 @@
 """Pixelwise feature vector normalisation."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
+
+from tfgan_app.base.networks import BatchShape
 
 __all__ = ["PixelNorm"]
 
@@ -17,17 +21,17 @@ class PixelNorm(keras.layers.Layer):
         **kwargs: As in `keras.layers.Layer`.
     """
 
-    def __init__(self, epsilon=1e-8, **kwargs):
+    def __init__(self, epsilon: float = 1e-8, **kwargs: Any):
         super().__init__(**kwargs)
         self.epsilon = epsilon
 
-    def call(self, inputs):
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
         x = tf.cast(inputs, tf.float32)
         x = x * tf.math.rsqrt(tf.reduce_mean(tf.square(x), axis=-1, keepdims=True) + self.epsilon)
         return tf.cast(x, inputs.dtype)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: BatchShape) -> BatchShape:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "epsilon": self.epsilon}

@@ -1,14 +1,17 @@
 """Spectral normalisation as a reparametrisation."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 from keras import layers, ops
 
+from tfgan_app.base.networks import BatchShape
 from tfgan_app.layers.convolution import Conv2D
 
 __all__ = ["SpectralConv2D", "SpectralDense", "SpectralEmbedding"]
 
-_TINY = 1e-24  # of squares: a weight of zeros stays zero
+_TINY = 1e-24  # the least square of a norm, so that a weight of zeros stays zero
 
 
 class _SpectralNorm(layers.Layer):
@@ -23,9 +26,9 @@ class _SpectralNorm(layers.Layer):
 
     _weights: keras.Variable
 
-    def build(self, input_shape):
+    def build(self, input_shape: BatchShape | None) -> None:
         super().build(input_shape)
-        # In float32 under every policy.
+        # u is float32 under every policy.
         self.u = self.add_weight(
             name="u",
             shape=(self._weights.shape[-1],),
@@ -35,13 +38,13 @@ class _SpectralNorm(layers.Layer):
             autocast=False,
         )
 
-    def begin_update(self):
+    def begin_update(self) -> None:
         """Carries out one power iteration."""
         matrix = self._matrix()
         left = tf.math.l2_normalize(tf.linalg.matvec(matrix, self.u), epsilon=_TINY)
         self.u.assign(tf.math.l2_normalize(tf.linalg.matvec(matrix, left, transpose_a=True), epsilon=_TINY))
 
-    def sigma(self):
+    def sigma(self) -> tf.Tensor:
         """Returns the estimate of the largest singular value, a float32 scalar; it never exceeds the true one."""
         # |Wu| is v'Wu of Algorithm 1, and its derivative by W is vu', that of equation 12.
         half_square = tf.nn.l2_loss(tf.linalg.matvec(self._matrix(), self.u))
@@ -49,10 +52,10 @@ class _SpectralNorm(layers.Layer):
 
     # Keras's dense and convolutional layers would leave `u` out.
 
-    def save_own_variables(self, store):
+    def save_own_variables(self, store: Any) -> None:
         layers.Layer.save_own_variables(self, store)
 
-    def load_own_variables(self, store):
+    def load_own_variables(self, store: Any) -> None:
         layers.Layer.load_own_variables(self, store)
 
     def _matrix(self):
@@ -69,7 +72,7 @@ class _SpectralNorm(layers.Layer):
 class SpectralConv2D(_SpectralNorm, Conv2D):
     """A 2-D convolution with spectral normalisation; arguments as in `keras.layers.Conv2D`."""
 
-    def convolution_op(self, inputs, kernel):
+    def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor | keras.Variable) -> tf.Tensor:
         return super().convolution_op(inputs, self._divided(tf.convert_to_tensor(kernel)))
 
     @property
@@ -81,7 +84,7 @@ class SpectralConv2D(_SpectralNorm, Conv2D):
 class SpectralDense(_SpectralNorm, layers.Dense):
     """A dense layer with spectral normalisation; arguments as in `keras.layers.Dense`."""
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         x = ops.matmul(inputs, self._divided(tf.convert_to_tensor(self.kernel)))
         x = x + self.bias if self.use_bias else x
         return x if self.activation is None else self.activation(x)
@@ -95,10 +98,10 @@ class SpectralDense(_SpectralNorm, layers.Dense):
 class SpectralEmbedding(_SpectralNorm, layers.Embedding):
     """An embedding with spectral normalisation of the whole table; arguments as in `keras.layers.Embedding`."""
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: BatchShape | None = None) -> None:
         super().build(input_shape)
 
-    def call(self, inputs):
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
         return self._divided(super().call(inputs))
 
     @property

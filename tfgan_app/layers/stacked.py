@@ -1,8 +1,12 @@
-"""Layers of several networks in one: of a batch of equal blocks, each passes through weights of its own."""
+"""Layers of several networks in one: a batch is equal blocks, and each block passes through weights of its own."""
+
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
 
+from tfgan_app.base.networks import BatchShape
 from tfgan_app.layers.batch_norm import BatchNormalization
 
 __all__ = ["StackedBatchNormalization", "StackedDense"]
@@ -13,19 +17,19 @@ class StackedDense(keras.layers.Layer):
     """Dense layers side by side: `(batch, features)` -> `(batch, units)`, block i of the batch through layer i.
 
     Args:
-        units: Outputs of each.
-        seeds: The seed of each one's weights, which are Glorot's uniform; as many layers as seeds.
-        use_bias: Whether they have biases.
+        units: Outputs of each layer.
+        seeds: A seed for the weights of each layer, which are Glorot's uniform; as many layers as seeds.
+        use_bias: Whether the layers have biases.
         **kwargs: As in `keras.layers.Layer`.
     """
 
-    def __init__(self, units, seeds, use_bias=True, **kwargs):
+    def __init__(self, units: int, seeds: Sequence[int], use_bias: bool = True, **kwargs: Any):
         super().__init__(**kwargs)
         self.units = units
         self.seeds = tuple(seeds)
         self.use_bias = use_bias
 
-    def build(self, input_shape):
+    def build(self, input_shape: BatchShape) -> None:
         features = input_shape[-1]
 
         def initializer(shape, dtype):
@@ -37,17 +41,17 @@ class StackedDense(keras.layers.Layer):
         if self.use_bias:
             self.bias = self.add_weight(name="bias", shape=(len(self.seeds), 1, self.units), initializer="zeros")
 
-    def call(self, inputs):
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
         blocks = tf.reshape(inputs, (len(self.seeds), -1, inputs.shape[-1]))
         outputs = tf.matmul(blocks, self.kernel)
         if self.use_bias:
             outputs += self.bias
         return tf.reshape(outputs, (-1, self.units))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: BatchShape) -> BatchShape:
         return (*input_shape[:-1], self.units)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         own = {"units": self.units, "seeds": self.seeds, "use_bias": self.use_bias}
         return {**super().get_config(), **own}
 
@@ -61,21 +65,21 @@ class StackedBatchNormalization(BatchNormalization):
         **kwargs: As in `BatchNormalization`.
     """
 
-    def __init__(self, copies, **kwargs):
+    def __init__(self, copies: int, **kwargs: Any):
         super().__init__(**kwargs)
         self.copies = copies
 
-    def build(self, input_shape):
+    def build(self, input_shape: BatchShape) -> None:
         super().build((None, self.copies * input_shape[-1]))
         # Keras would check the features against those of all blocks.
         self.input_spec = None
 
-    def call(self, inputs, training=None, mask=None):
+    def call(self, inputs: tf.Tensor, training: bool | None = None, mask: tf.Tensor | None = None) -> tf.Tensor:
         features = inputs.shape[-1]
         blocks = tf.transpose(tf.reshape(inputs, (self.copies, -1, features)), (1, 0, 2))
         outputs = super().call(tf.reshape(blocks, (-1, self.copies * features)), training=training)
         blocks = tf.transpose(tf.reshape(outputs, (-1, self.copies, features)), (1, 0, 2))
         return tf.reshape(blocks, (-1, features))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "copies": self.copies}

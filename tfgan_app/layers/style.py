@@ -1,10 +1,13 @@
 """The layers of StyleGAN2's generator. Karras et al. 2019, https://arxiv.org/abs/1912.04958."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
 
+from tfgan_app.base.networks import BatchShape
 from tfgan_app.base.randomness import next_seed, normal, uniform
 from tfgan_app.base.replicas import mean_over_replicas
 from tfgan_app.layers.equalized import EqualizedDense
@@ -23,7 +26,7 @@ __all__ = [
 
 
 @keras.saving.register_keras_serializable("tfgan_app")
-def scaled_leaky_relu(x):
+def scaled_leaky_relu(x: tf.Tensor) -> tf.Tensor:
     """Leaky ReLU (0.2) times sqrt 2, which keeps the mean square of activations about constant."""
     return math.sqrt(2.0) * tf.nn.leaky_relu(x, 0.2)
 
@@ -31,7 +34,7 @@ def scaled_leaky_relu(x):
 class _Random(keras.layers.Layer):
     """A layer that draws random numbers in training."""
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any):
         super().__init__(**kwargs)
         self.seed_generator = keras.random.SeedGenerator()
 
@@ -43,7 +46,7 @@ class _Random(keras.layers.Layer):
 class Redraw(_Random):
     """Replaces latents with others from N(0, I) in training: the second draw of style mixing."""
 
-    def call(self, latents, training=False):
+    def call(self, latents: tf.Tensor, training: bool = False) -> tf.Tensor:
         if not training:
             return latents
         return tf.cast(normal((tf.shape(latents)[0], latents.shape[1]), next_seed(self.seed_generator)), latents.dtype)
@@ -62,32 +65,35 @@ class StyleStatistics(keras.layers.Layer):
         **kwargs: As in `keras.layers.Layer`.
     """
 
-    def __init__(self, decay=0.995, **kwargs):
+    mean: keras.Variable
+    path_length: keras.Variable
+
+    def __init__(self, decay: float = 0.995, **kwargs: Any):
         super().__init__(**kwargs)
         self.decay = decay
 
-    def build(self, input_shape):
-        # Each of several replicas moves its own, as `tf.cond` around a lazy penalty allows no more.
+    def build(self, input_shape: BatchShape) -> None:
+        # Each replica moves its own until `end_update`: the `tf.cond` around a lazy penalty lets them exchange nothing.
         state = {"initializer": "zeros", "trainable": False, "autocast": False}
         self.mean = self.add_weight(name="mean", shape=input_shape[1:], **state)
         self.path_length = self.add_weight(name="path_length", shape=(), **state)
 
-    def end_update(self):
-        """Takes the means of what replicas learnt in an update: as both move linearly, what one would have learnt."""
+    def end_update(self) -> None:
+        """Averages what replicas learnt in an update: as both move linearly, it is what one would have learnt."""
         for average in (self.mean, self.path_length):
             average.assign(mean_over_replicas(average.value))
 
-    def call(self, styles, training=False):
+    def call(self, styles: tf.Tensor, training: bool = False) -> tf.Tensor:
         if training:
             mean = tf.reduce_mean(tf.cast(styles, tf.float32), axis=0)
             self.mean.assign(mean + self.decay * (self.mean - mean))
         return tf.identity(styles)
 
-    def truncate(self, styles, psi):
+    def truncate(self, styles: tf.Tensor, psi: float | tf.Tensor) -> tf.Tensor:
         """Returns w' = mean + psi (w - mean). Karras et al. 2018, https://arxiv.org/abs/1812.04948, appendix B."""
         return self.mean + psi * (styles - self.mean)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "decay": self.decay}
 
 
@@ -105,12 +111,12 @@ class StyleMixing(_Random):
         **kwargs: As in `keras.layers.Layer`.
     """
 
-    def __init__(self, num_styles, probability=0.9, **kwargs):
+    def __init__(self, num_styles: int, probability: float = 0.9, **kwargs: Any):
         super().__init__(**kwargs)
         self.num_styles = num_styles
         self.probability = probability
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: Sequence[tf.Tensor], training: bool = False) -> tf.Tensor:
         first, second = (w[:, tf.newaxis] for w in inputs)
         if not training:
             return tf.repeat(first, self.num_styles, axis=1)
@@ -120,7 +126,7 @@ class StyleMixing(_Random):
         layer = tf.range(self.num_styles)[tf.newaxis, :, tf.newaxis]
         return tf.where(mixed & (layer >= crossover), second, first)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "num_styles": self.num_styles, "probability": self.probability}
 
 
@@ -136,20 +142,20 @@ class LearnedConstant(keras.layers.Layer):
         **kwargs: As in `keras.layers.Layer`.
     """
 
-    def __init__(self, shape, **kwargs):
+    def __init__(self, shape: Sequence[int], **kwargs: Any):
         super().__init__(**kwargs)
         self.shape = tuple(shape)
 
-    def build(self, input_shape):
+    def build(self, input_shape: BatchShape) -> None:
         self.constant = self.add_weight(
             name="constant", shape=self.shape, initializer=keras.initializers.RandomNormal(stddev=1.0)
         )
 
-    def call(self, inputs):
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
         constant = tf.convert_to_tensor(self.constant)
         return constant + tf.zeros_like(inputs[:, :1, :1, tf.newaxis], constant.dtype)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "shape": self.shape}
 
 
@@ -163,17 +169,17 @@ class Style(EqualizedDense):
         **kwargs: As in `EqualizedDense`.
     """
 
-    def __init__(self, units, index, **kwargs):
+    def __init__(self, units: int, index: int, **kwargs: Any):
         super().__init__(units, **{"bias_initializer": "ones", **kwargs})
         self.index = index
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         return super().call(inputs[:, self.index])
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: BatchShape) -> BatchShape:
         return (input_shape[0], self.units)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "index": self.index}
 
 
@@ -197,7 +203,15 @@ class ModulatedConv2D(keras.layers.Layer):
         **kwargs: As in `keras.layers.Layer`.
     """
 
-    def __init__(self, filters, kernel_size, demodulate=True, upsample=False, gain=1.0, **kwargs):
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int,
+        demodulate: bool = True,
+        upsample: bool = False,
+        gain: float = 1.0,
+        **kwargs: Any,
+    ):
         super().__init__(**kwargs)
         self.filters = filters
         self.kernel_size = kernel_size
@@ -205,7 +219,7 @@ class ModulatedConv2D(keras.layers.Layer):
         self.upsample = upsample
         self.gain = gain
 
-    def build(self, input_shape):
+    def build(self, input_shape: Sequence[BatchShape]) -> None:
         self.kernel = self.add_weight(
             name="kernel",
             shape=(self.kernel_size, self.kernel_size, input_shape[0][-1], self.filters),
@@ -213,7 +227,7 @@ class ModulatedConv2D(keras.layers.Layer):
         )
         self.bias = self.add_weight(name="bias", shape=(self.filters,), initializer="zeros")
 
-    def call(self, inputs):
+    def call(self, inputs: Sequence[tf.Tensor]) -> tf.Tensor:
         x, style = inputs
         kernel = tf.convert_to_tensor(self.kernel) * (self.gain / math.sqrt(math.prod(self.kernel.shape[:-1])))
         x = self._convolve(x * style[:, tf.newaxis, tf.newaxis], kernel)
@@ -230,16 +244,16 @@ class ModulatedConv2D(keras.layers.Layer):
             return tf.nn.conv2d(x, kernel, 1, "SAME")
         batch, height, width, _ = tf.unstack(tf.shape(x))
         shape = (batch, 2 * height + 1, 2 * width + 1, self.filters)
-        # Four times, as three of four pixels are the zeros between the others.
+        # The kernel counts four times, as three of four pixels are the zeros between the others.
         x = tf.nn.conv2d_transpose(x, tf.transpose(4.0 * kernel, (0, 1, 3, 2)), shape, 2, "VALID")
         return fir_filter(x, (1, 3, 3, 1), padding=1)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Sequence[BatchShape]) -> BatchShape:
         batch, height, width, _ = input_shape[0]
         factor = 2 if self.upsample else 1
         return (batch, factor * height, factor * width, self.filters)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "filters": self.filters,
@@ -262,14 +276,14 @@ class Noise(_Random):
         **kwargs: As in `keras.layers.Layer`.
     """
 
-    def __init__(self, index=0, **kwargs):
+    def __init__(self, index: int = 0, **kwargs: Any):
         super().__init__(**kwargs)
         self.index = index
 
-    def build(self, input_shape):
+    def build(self, input_shape: BatchShape) -> None:
         self.strength = self.add_weight(name="strength", shape=(), initializer="zeros")
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         _, height, width, _ = inputs.shape
         if training:
             noise = normal((tf.shape(inputs)[0], height, width, 1), next_seed(self.seed_generator))
@@ -277,8 +291,8 @@ class Noise(_Random):
             noise = normal((1, height, width, 1), (self.index, 0), whole=True)
         return inputs + self.strength * tf.cast(noise, inputs.dtype)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: BatchShape) -> BatchShape:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "index": self.index}

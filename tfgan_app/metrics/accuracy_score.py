@@ -1,6 +1,7 @@
 """Classification accuracy score. Ravuri and Vinyals 2019, https://arxiv.org/abs/1905.10887."""
 
 import itertools
+from typing import Any
 
 import keras
 import numpy as np
@@ -9,6 +10,9 @@ from keras import layers
 
 from tfgan_app.base.precision import dtype_policy
 from tfgan_app.metrics.base import Buffer, ImageMetric
+from tfgan_app.modalities import Images
+from tfgan_app.modalities.modality import Array
+from tfgan_app.observation import Observation
 
 __all__ = ["ClassificationAccuracyScore"]
 
@@ -32,15 +36,25 @@ class ClassificationAccuracyScore(ImageMetric):
 
     _direction = "up"
 
-    def __init__(self, image_shape, num_classes, name="cas", num_images=10_000, steps=800, seed=0, **kwargs):
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        num_classes: int,
+        name: str = "cas",
+        num_images: int = 10_000,
+        steps: int = 800,
+        seed: int = 0,
+        **kwargs: Any,
+    ):
         super().__init__(None, name, **kwargs)
         self.image_shape, self.num_classes = tuple(image_shape), num_classes
         self.num_images, self.steps, self.seed = num_images, steps, seed
+        self._images = Images(image_shape)
         shape = (num_images, *self.image_shape)
         self._real, self._fake = (Buffer(self, side, shape, "uint8") for side in ("real", "fake"))
         self._labels = Buffer(self, "labels", (num_images,), "int32")
 
-    def observe(self, batch):
+    def observe(self, batch: Observation) -> None:
         """Adds an `Observation`.
 
         Raises:
@@ -50,13 +64,13 @@ class ClassificationAccuracyScore(ImageMetric):
             raise ValueError(f"{type(self).__name__} needs labels, of the real images and of the fakes.")
         self.update_state(batch.real, batch.fake, batch.labels)
 
-    def update_state(self, real, fake, labels, sample_weight=None):
+    def update_state(self, real: Array, fake: Array, labels: Array, sample_weight: Any = None) -> None:
         """Adds images in [-1, 1] whose classes are `labels` `(batch,)`, of either side."""
         for kept, images in ((self._real, real), (self._fake, fake)):
-            kept.add(tf.round((tf.clip_by_value(images, -1.0, 1.0) + 1.0) * 127.5))
+            kept.add(self._images.store(images))
         self._labels.add(labels)
 
-    def result(self):
+    def result(self) -> float:
         """Returns the accuracy, a float in [0, 1].
 
         Raises:
@@ -65,7 +79,7 @@ class ClassificationAccuracyScore(ImageMetric):
         count, size = len(self._labels), 100
         if count < size:
             raise ValueError(f"{type(self).__name__} needs at least {size} images of each side. Received: {count}")
-        real, fake = (kept.array(np.float32) / 127.5 - 1.0 for kept in (self._real, self._fake))
+        real, fake = (self._images.encode(kept.array(np.uint8)).numpy() for kept in (self._real, self._fake))
         labels = self._labels.array(np.int32)
         with dtype_policy("float32"):
             network = _build_network(self.image_shape, self.num_classes, self.seed)
@@ -78,10 +92,10 @@ class ClassificationAccuracyScore(ImageMetric):
         network.fit(order.repeat().batch(size), steps_per_epoch=self.steps, shuffle=False, verbose=0)
         return float(network.evaluate(real, labels, batch_size=500, verbose=0, return_dict=True)["accuracy"])
 
-    def settings(self):
+    def settings(self) -> dict[str, Any]:
         return {"num_images": self.num_images, "steps": self.steps, "seed": self.seed}
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             "image_shape": self.image_shape,
             "num_classes": self.num_classes,

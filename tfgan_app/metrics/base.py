@@ -6,13 +6,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfgan_app.metrics.extractors import load_extractor
+from tfgan_app.metrics.extractors import ExtractorLike, load_extractor
+from tfgan_app.modalities.modality import Array
+from tfgan_app.observation import Observation
 
 __all__ = ["Buffer", "ImageMetric", "StoredFeatures"]
 
 
 class Buffer:
-    """The first rows that a metric is given, in variables of that metric, which resets them with its others.
+    """Keeps the first rows that a metric is given, in variables of that metric, which resets them with its others.
 
     Args:
         metric: The `keras.metrics.Metric`.
@@ -21,11 +23,11 @@ class Buffer:
         dtype: What rows are cast to.
     """
 
-    def __init__(self, metric, name, shape, dtype="float32"):
+    def __init__(self, metric: keras.metrics.Metric, name: str, shape: tuple[int, ...], dtype: str = "float32"):
         self._rows = metric.add_variable(shape, initializer="zeros", dtype=dtype, name=name)
         self._count = metric.add_variable((), initializer="zeros", dtype="int64", name=f"{name}_count")
 
-    def add(self, rows):
+    def add(self, rows: Array) -> None:
         """Keeps rows `(batch, ...)`, as far as there is room."""
         begin = self._count.value
         rows = tf.cast(rows, self._rows.dtype)[: self._rows.shape[0] - begin]
@@ -36,7 +38,7 @@ class Buffer:
     def __len__(self):
         return int(self._count)
 
-    def array(self, dtype):
+    def array(self, dtype: type[np.generic]) -> np.ndarray:
         """Returns the rows kept, as an array of another dtype."""
         return np.asarray(self._rows.value[: len(self)], dtype)
 
@@ -57,24 +59,24 @@ class ImageMetric(keras.metrics.Metric):
     # "down" where lower is better: EarlyStopping and ModelCheckpoint read it where no mode is given.
     _direction = "down"
 
-    def __init__(self, extractor, name, **kwargs):
+    def __init__(self, extractor: ExtractorLike | None, name: str, **kwargs: Any):
         super().__init__(name=name, **{"dtype": "float64", **kwargs})
         self.extractor: Any = None if extractor is None else load_extractor(extractor)
 
-    def observe(self, batch):
+    def observe(self, batch: Observation) -> None:
         """Adds an `Observation`."""
         real, fake = batch.real_outputs(self.extractor), batch.fake_outputs(self.extractor)
         self.update_state(real["features"], fake["features"])
 
-    def results(self):
+    def results(self) -> dict[str, float]:
         """Returns what the metric found, numbers by name; the first is `result()`."""
         return {self.name: float(self.result())}
 
-    def settings(self):
+    def settings(self) -> dict[str, Any]:
         """Returns the arguments that a value depends on, beside the extractor."""
         return {}
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         reference = self.extractor.reference
         if isinstance(reference, keras.Model):
             # Its weights would not be saved along, and a reloaded metric would measure something else.
@@ -94,18 +96,18 @@ class StoredFeatures(ImageMetric):
         num_images: How many real and how many generated images to use; later ones are not looked at.
     """
 
-    def __init__(self, extractor, name, num_images=10_000, **kwargs):
+    def __init__(self, extractor: ExtractorLike, name: str, num_images: int = 10_000, **kwargs: Any):
         super().__init__(extractor, name, **kwargs)
         self.num_images = num_images
         shape = (num_images, self.extractor.feature_dim)
         self._real, self._fake = (Buffer(self, f"{side}_features", shape) for side in ("real", "fake"))
 
-    def update_state(self, real_features, fake_features, sample_weight=None):
+    def update_state(self, real_features: Array, fake_features: Array, sample_weight: Any = None) -> None:
         """Adds features `(batch, feature_dim)`; the two batches may differ in size, and either may be empty."""
         self._real.add(real_features)
         self._fake.add(fake_features)
 
-    def stored(self):
+    def stored(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns the features kept, real and fake, as float64 arrays `(num, feature_dim)`.
 
         Raises:
@@ -116,5 +118,5 @@ class StoredFeatures(ImageMetric):
                 raise ValueError(f"{type(self).__name__} needs at least 2 {side} images. Received: {len(kept)}")
         return self._real.array(np.float64), self._fake.array(np.float64)
 
-    def settings(self):
+    def settings(self) -> dict[str, Any]:
         return {"num_images": self.num_images}

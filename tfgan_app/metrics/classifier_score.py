@@ -1,9 +1,14 @@
 """Inception-style score. Salimans et al. 2016, https://arxiv.org/abs/1606.03498, section 4."""
 
+from typing import Any
+
 import keras
 import numpy as np
 
 from tfgan_app.metrics.base import Buffer, ImageMetric
+from tfgan_app.metrics.extractors import ExtractorLike
+from tfgan_app.modalities.modality import Array
+from tfgan_app.observation import Observation
 
 __all__ = ["ClassifierScore", "classifier_score"]
 
@@ -30,36 +35,44 @@ class ClassifierScore(ImageMetric):
 
     _direction = "up"
 
-    def __init__(self, extractor, name="cs", num_images=10_000, splits=10, seed=2020, **kwargs):
+    def __init__(
+        self,
+        extractor: ExtractorLike,
+        name: str = "cs",
+        num_images: int = 10_000,
+        splits: int = 10,
+        seed: int = 2020,
+        **kwargs: Any,
+    ):
         super().__init__(extractor, name, **kwargs)
         self.num_images, self.splits, self.seed = num_images, splits, seed
         if self.extractor.num_logits is None:
             raise ValueError(f"The feature extractor {self.extractor.name} has no class logits to score by.")
         self._logits = Buffer(self, "logits", (num_images, self.extractor.num_logits))
 
-    def observe(self, batch):
+    def observe(self, batch: Observation) -> None:
         self.update_state(batch.fake_outputs(self.extractor)["logits"])
 
-    def update_state(self, logits, sample_weight=None):
+    def update_state(self, logits: Array, sample_weight: Any = None) -> None:
         """Adds class logits `(batch, num_classes)` of generated images."""
         self._logits.add(logits)
 
-    def result(self):
+    def result(self) -> float:
         """Returns the mean over the splits, a float."""
         return self._measured()[0]
 
-    def results(self):
+    def results(self) -> dict[str, float]:
         value, deviation = self._measured()
         return {self.name: value, f"{self.name}_std": deviation}
 
     def _measured(self):
         return classifier_score(self._logits.array(np.float64), self.splits, self.seed)
 
-    def settings(self):
+    def settings(self) -> dict[str, Any]:
         return {"num_images": self.num_images, "splits": self.splits, "seed": self.seed}
 
 
-def classifier_score(logits, splits=10, seed=2020):
+def classifier_score(logits: np.ndarray, splits: int = 10, seed: int = 2020) -> tuple[float, float]:
     """Returns the score of class logits `(num, num_classes)`: mean and standard deviation over splits.
 
     Raises:

@@ -3,20 +3,23 @@
 import functools
 import json
 import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import keras
 import tensorflow as tf
 from absl import logging
 
-from tfgan_app.base.files import PROGRAM, reason
+from tfgan_app.base.files import PROGRAM, PathLike, reason
 from tfgan_app.metrics import inception
 from tfgan_app.metrics.classifier import load_classifier
+from tfgan_app.modalities.modality import Array
 
-__all__ = ["NAMES", "SHIPPED", "FeatureExtractor", "load_extractor", "shipped_for"]
+__all__ = ["NAMES", "SHIPPED", "ExtractorLike", "FeatureExtractor", "load_extractor", "shipped_for"]
 
 _FOLDER = pathlib.Path(__file__).parent / "classifiers"
 
-# Data sets each shipped classifier was made for.
+# The shipped classifiers, with the data sets that each was made for.
 SHIPPED = {
     "mnist_cnn": ("mnist", "mnist_5k"),
     "fashion_mnist_cnn": ("fashion_mnist",),
@@ -33,7 +36,7 @@ class FeatureExtractor:
         name: What scores call it.
         reference: What `load_extractor` needs to load it again: a name, a path or the model itself.
         image_shape: The `(height, width, channels)` that it takes, None where any size will do.
-        sha256: Of its file, None for a model held in memory.
+        sha256: The SHA-256 of its file, None for a model held in memory.
         facts: What a receipt repeats about it, such as a classifier's test accuracy.
         resizer: How the function resizes images to the network's size, None where it takes them as they are. One that
             resizes takes greyscale images too, repeated to RGB.
@@ -44,7 +47,17 @@ class FeatureExtractor:
         num_logits: Number of class logits, None where there are none.
     """
 
-    def __init__(self, function, name, reference, image_shape, sha256=None, facts=None, resizer=None, canonical=False):
+    def __init__(
+        self,
+        function: Callable[[tf.Tensor], dict[str, tf.Tensor]],
+        name: str,
+        reference: str | keras.Model,
+        image_shape: Sequence[int | None],
+        sha256: str | None = None,
+        facts: dict[str, Any] | None = None,
+        resizer: str | None = None,
+        canonical: bool = False,
+    ):
         self.function = tf.function(function, reduce_retracing=True)
         self.name, self.reference = name, reference
         self.image_shape = tuple(image_shape)
@@ -55,7 +68,7 @@ class FeatureExtractor:
         self.feature_dim = shapes["features"][-1]
         self.num_logits = shapes["logits"][-1] if "logits" in shapes else None
 
-    def outputs(self, images):
+    def outputs(self, images: Array) -> dict[str, tf.Tensor]:
         """Returns the float32 outputs for a batch by name: `features`, and `logits` where it is a classifier.
 
         Raises:
@@ -72,11 +85,11 @@ class FeatureExtractor:
             )
         return {name: tf.cast(x, tf.float32) for name, x in self.function(tf.cast(images, tf.float32)).items()}
 
-    def __call__(self, images):
+    def __call__(self, images: Array) -> tf.Tensor:
         """Returns the features of a batch; raises as `outputs`."""
         return self.outputs(images)["features"]
 
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         """Returns the facts that identify it, for receipts."""
         return {
             "name": self.name,
@@ -88,7 +101,11 @@ class FeatureExtractor:
         }
 
 
-def load_extractor(extractor, trust_extractor=False):
+# What `load_extractor` takes.
+ExtractorLike: TypeAlias = PathLike | keras.Model | FeatureExtractor
+
+
+def load_extractor(extractor: ExtractorLike, trust_extractor: bool = False) -> FeatureExtractor:
     """Loads a feature extractor.
 
     A `.keras` file is data, and is loaded in Keras's safe mode always. A SavedModel is a program.
@@ -138,12 +155,12 @@ def load_extractor(extractor, trust_extractor=False):
     )
 
 
-def shipped_for(dataset):
+def shipped_for(dataset: str) -> str | None:
     """Returns the name of the shipped extractor made for a data set, or None."""
     return next((name for name, datasets in SHIPPED.items() if dataset in datasets), None)
 
 
-# Metrics of one extractor share it, and with it what they compute of a batch.
+# Cached, so that metrics of one extractor share it, and with it what an `Observation` computes.
 @functools.lru_cache
 def _shipped(name, path, changed):
     facts = json.loads(path.with_suffix(".json").read_text())
@@ -200,9 +217,9 @@ def _of_saved_model(path):
         )
 
     def function(images):
-        # Not `signature` itself: the module's variables live as long as the module does.
+        # Not `signature`: the module must be kept, as its variables live only as long as it does.
         found = module.signatures["serving_default"](**{argument: images})
-        # Of those that are not called so, the only one.
+        # Where none is called features, there is one output only.
         return found if "features" in found else {"features": next(iter(found.values()))}
 
     files = sorted(p for p in path.rglob("*") if p.is_file() and p.parent.name in (path.name, "variables"))

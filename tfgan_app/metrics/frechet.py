@@ -1,12 +1,17 @@
 """Frechet distance of features. Heusel et al. 2017, https://arxiv.org/abs/1706.08500, equation 6."""
 
 import functools
+from collections.abc import Iterable
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from tfgan_app.metrics.base import ImageMetric
+from tfgan_app.metrics.extractors import ExtractorLike
+from tfgan_app.modalities.modality import Array
+from tfgan_app.observation import Observation
 
 __all__ = ["FrechetDistance", "IntraClassFrechetDistance", "frechet_distance"]
 
@@ -32,10 +37,17 @@ class FrechetDistance(ImageMetric):
             and real images that `observe` is given are not looked at. It is not saved with the metric.
     """
 
-    def __init__(self, extractor, name="fd", groups=1, reference=None, **kwargs):
+    def __init__(
+        self,
+        extractor: ExtractorLike,
+        name: str = "fd",
+        groups: int = 1,
+        reference: Iterable[Any] | None = None,
+        **kwargs: Any,
+    ):
         super().__init__(extractor, name, **kwargs)
         self.groups = groups
-        self._reference = reference
+        self._reference: Any = reference
         self._fake = self._moments_of("fake")
         if reference is None:
             self._real = self._moments_of("real")
@@ -48,11 +60,11 @@ class FrechetDistance(ImageMetric):
             for suffix, shape in shapes.items()
         ]
 
-    def observe(self, batch):
+    def observe(self, batch: Observation) -> None:
         real = None if self._reference is not None else batch.real_outputs(self.extractor)["features"]
         self.update_state(real, batch.fake_outputs(self.extractor)["features"])
 
-    def update_state(self, real_features, fake_features, sample_weight=None):
+    def update_state(self, real_features: Array | None, fake_features: Array, sample_weight: Any = None) -> None:
         """Adds features `(batch, feature_dim)`; the two batches may differ in size, and either may be empty.
 
         With a `reference` the real ones are not looked at.
@@ -79,7 +91,7 @@ class FrechetDistance(ImageMetric):
             tf.stack([tf.matmul(part, part, transpose_a=True) for part in parts]),
         ]
 
-    def result(self):
+    def result(self) -> float:
         """Returns the distance, a float of at least 0.
 
         Raises:
@@ -87,7 +99,7 @@ class FrechetDistance(ImageMetric):
         """
         return self._distance()
 
-    def results(self):
+    def results(self) -> dict[str, float]:
         found = {self.name: self._distance()}
         fewest = min(np.min(moments[0]) for moments in (self._real, self._fake))
         if self.groups > 1 and fewest >= 2:
@@ -107,7 +119,7 @@ class FrechetDistance(ImageMetric):
             gaussians += [mean, (products - count * np.outer(mean, mean)) / (count - 1)]
         return frechet_distance(*gaussians)
 
-    def settings(self):
+    def settings(self) -> dict[str, Any]:
         return {"groups": self.groups} if self.groups > 1 else {}
 
 
@@ -126,12 +138,12 @@ class IntraClassFrechetDistance(ImageMetric):
         name: The metric's name, and its key in logs.
     """
 
-    def __init__(self, extractor, num_classes, name="intra_fd", **kwargs):
+    def __init__(self, extractor: ExtractorLike, num_classes: int, name: str = "intra_fd", **kwargs: Any):
         super().__init__(extractor, name, **kwargs)
         self.num_classes = num_classes
         self._classes = [FrechetDistance(self.extractor, f"{name}_{index}") for index in range(num_classes)]
 
-    def observe(self, batch):
+    def observe(self, batch: Observation) -> None:
         """Adds an `Observation`.
 
         Raises:
@@ -142,29 +154,33 @@ class IntraClassFrechetDistance(ImageMetric):
         real, fake = batch.real_outputs(self.extractor), batch.fake_outputs(self.extractor)
         self.update_state(real["features"], fake["features"], batch.labels)
 
-    def update_state(self, real_features, fake_features, labels, sample_weight=None):
+    def update_state(
+        self, real_features: Array, fake_features: Array, labels: Array, sample_weight: Any = None
+    ) -> None:
         """Adds features `(batch, feature_dim)` of images whose classes are `labels` `(batch,)`, of either side."""
         for index, distance in enumerate(self._classes):
             chosen = tf.equal(tf.cast(labels, tf.int32), index)
             distance.update_state(real_features[chosen], fake_features[chosen])
 
-    def reset_state(self):
+    def reset_state(self) -> None:
         for distance in self._classes:
             distance.reset_state()
 
-    def result(self):
+    def result(self) -> float:
         """Returns the mean over the classes, a float; raises as `FrechetDistance`."""
         return float(np.mean([distance.result() for distance in self._classes]))
 
-    def results(self):
+    def results(self) -> dict[str, float]:
         values = [float(distance.result()) for distance in self._classes]
         return {self.name: float(np.mean(values)), **{d.name: v for d, v in zip(self._classes, values, strict=True)}}
 
-    def settings(self):
+    def settings(self) -> dict[str, Any]:
         return {"num_classes": self.num_classes}
 
 
-def frechet_distance(mean_1, covariance_1, mean_2, covariance_2):
+def frechet_distance(
+    mean_1: np.ndarray, covariance_1: np.ndarray, mean_2: np.ndarray, covariance_2: np.ndarray
+) -> float:
     """Squared Frechet distance between two Gaussians, ||m1 - m2||^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)).
 
     Args:

@@ -11,12 +11,15 @@ import tarfile
 import tempfile
 import urllib.request
 import zlib
+from collections.abc import Callable, Iterable
+from typing import TypeAlias
 
 import keras
 import tensorflow as tf
 
 from tfgan_app.base.files import written_whole
 from tfgan_app.base.precision import dtype_policy
+from tfgan_app.modalities.images import to_levels
 
 __all__ = [
     "KERAS_RESIZER",
@@ -28,6 +31,9 @@ __all__ = [
     "local_copy",
     "module_inputs",
 ]
+
+# From images in [-1, 1] to outputs by name.
+Network: TypeAlias = Callable[[tf.Tensor], dict[str, tf.Tensor]]
 
 SIZE = 299
 # What receipts call the two ways of resizing.
@@ -46,25 +52,25 @@ _WEIGHT_BYTES = 4 * (21_751_136 + 2048 * 1008)
 _TIMEOUT_SECONDS = 30
 
 
-def module_inputs(images):
+def module_inputs(images: tf.Tensor) -> tf.Tensor:
     """Returns images `(batch, height, width, 3)` in [-1, 1] as the network of FID takes them, `(batch, 299, 299, 3)`.
 
     Pixels of 0 to 255 are resized as TensorFlow 1 did it, neither antialiased nor with half-pixel centres, then scaled
-    by (x - 128) / 128, as the graph of Szegedy et al. 2015 does itself and TF-GAN's CIFAR example before the module,
-    which resizes no further what has its size. Nothing is rounded: generated images keep the precision that they were
-    drawn in, as in TF-GAN.
+    by (x - 128) / 128. The graph of Szegedy et al. 2015 does so itself. TF-GAN's CIFAR example does so before the
+    module, which does not resize again what has its size. Nothing is rounded: generated images keep the precision that
+    they were drawn in, as in TF-GAN.
     """
-    pixels = (images + 1.0) * 127.5
+    pixels = to_levels(images)
     resized = tf.raw_ops.ResizeBilinear(images=pixels, size=(SIZE, SIZE), align_corners=False, half_pixel_centers=False)
     return (resized - 128.0) / 128.0
 
 
-def antialiased_resize(images):
+def antialiased_resize(images: tf.Tensor) -> tf.Tensor:
     """Returns images `(batch, height, width, channels)` bilinearly resized to `(batch, 299, 299, channels)`."""
     return tf.image.resize(images, (SIZE, SIZE), antialias=True)
 
 
-def local_copy():
+def local_copy() -> pathlib.Path:
     """Returns the path of this machine's copy of TF-GAN's module, a SavedModel's folder or a `.tar.gz` of it.
 
     It is what the environment variable TFGAN_INCEPTION names, else `tfgan_app/inception.tar.gz` in Keras's folder
@@ -82,7 +88,7 @@ def local_copy():
     return path
 
 
-def load_module(path):
+def load_module(path: pathlib.Path) -> tuple[Network, str]:
     """Loads a copy of the TF-Hub module tensorflow/tfgan/eval/inception/1, whose `pool_3` are the features of FID.
 
     A SavedModel is a program: load only one whose origin you trust. Its publisher states no checksum, so none is built
@@ -121,7 +127,7 @@ def load_module(path):
     return functools.partial(_module_features, module), sha256
 
 
-def load_keras_network():
+def load_keras_network() -> tuple[Network, str]:
     """Loads `keras.applications.InceptionV3` trained on ImageNet; Keras downloads it and checks it by its own MD5.
 
     It was trained anew: its features are other ones than those of FID.
@@ -151,7 +157,7 @@ def load_keras_network():
     return lambda images: cut(antialiased_resize(images), training=False), digest.hexdigest()
 
 
-def file_sha256(paths):
+def file_sha256(paths: Iterable[pathlib.Path]) -> str:
     """Returns the SHA-256 of files one after another, as hexadecimal digits."""
     digest = hashlib.sha256()
     for path in paths:
@@ -234,7 +240,7 @@ def _module_features(module, images):
 
 
 def _run(module, images):
-    # Called by TF-GAN as a function, listed by TF-Hub in its first format, which has signatures only.
+    # TF-GAN calls the module as a function. In TF-Hub's first format it has signatures only.
     if callable(module):
         return module(images)
     signature = module.signatures["default"]

@@ -1,13 +1,16 @@
 """Kernel distance of features. Binkowski et al. 2018, https://arxiv.org/abs/1801.01401."""
 
+from typing import Any
+
 import keras
 import numpy as np
 
 from tfgan_app.metrics.base import StoredFeatures
+from tfgan_app.metrics.extractors import ExtractorLike
 
 __all__ = ["KernelDistance", "kernel_distance"]
 
-# Rows of the kernel matrix at a time.
+# Rows of the kernel matrix that are computed at a time.
 _ROWS = 1000
 
 
@@ -28,15 +31,24 @@ class KernelDistance(StoredFeatures):
         seed: Seed of the subsets.
     """
 
-    def __init__(self, extractor, name="kd", num_images=10_000, subsets=None, subset_size=1000, seed=2020, **kwargs):
+    def __init__(
+        self,
+        extractor: ExtractorLike,
+        name: str = "kd",
+        num_images: int = 10_000,
+        subsets: int | None = None,
+        subset_size: int = 1000,
+        seed: int = 2020,
+        **kwargs: Any,
+    ):
         super().__init__(extractor, name, num_images, **kwargs)
         self.subsets, self.subset_size, self.seed = subsets, subset_size, seed
 
-    def result(self):
+    def result(self) -> float:
         """Returns the distance, a float."""
         return self._measured()[0]
 
-    def results(self):
+    def results(self) -> dict[str, float]:
         value, error = self._measured()
         return {self.name: value, f"{self.name}_error": error}
 
@@ -50,25 +62,25 @@ class KernelDistance(StoredFeatures):
             raise ValueError(f"Subsets of {self.subset_size} images need as many of each side. Received: {fewest}")
         draws, values = np.random.RandomState(self.seed), []
         for _ in range(self.subsets):
-            # Fakes first, as torch-fidelity has them.
+            # Fakes are drawn first, as in torch-fidelity.
             chosen = [x[draws.choice(len(x), self.subset_size, replace=False)] for x in (fake, real)]
             values.append(kernel_distance(*chosen)[0])
         return float(np.mean(values)), error
 
-    def settings(self):
+    def settings(self) -> dict[str, Any]:
         own = {"subsets": self.subsets, "subset_size": self.subset_size, "seed": self.seed}
         return {**super().settings(), **(own if self.subsets is not None else {})}
 
 
-def kernel_distance(first, second):
+def kernel_distance(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
     """Unbiased estimate of the squared maximum mean discrepancy with the kernel (x^T y / dim + 1)^3.
 
     Args:
-        first: Array `(n, dim)` with n of at least 2.
-        second: Array `(m, dim)`, likewise.
+        first: Array `(num, dim)` of at least 2 features.
+        second: Likewise; it may have another number of them.
 
     Returns:
-        `(value, error)`: the estimate, and its jackknife standard error (NaN where n or m is 2).
+        `(value, error)`: the estimate, and its jackknife standard error (NaN where a set has 2 features).
     """
     n, m = len(first), len(second)
     within_first, within_second = _row_sums(first, first, True), _row_sums(second, second, True)

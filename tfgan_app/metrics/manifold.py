@@ -1,13 +1,16 @@
 """Precision and recall, density and coverage: how features of one set lie among those of the other."""
 
+from typing import Any
+
 import keras
 import numpy as np
 
 from tfgan_app.metrics.base import StoredFeatures
+from tfgan_app.metrics.extractors import ExtractorLike
 
 __all__ = ["DensityCoverage", "PrecisionRecall", "density_coverage", "nearest", "pairs_within", "precision_recall"]
 
-# Rows of a distance matrix at a time.
+# Rows of a distance matrix that are computed at a time.
 _ROWS = 1000
 
 
@@ -17,21 +20,21 @@ class _NeighbourPair(StoredFeatures):
     _direction = "up"
     _names: tuple[str, str]
 
-    def __init__(self, extractor, name, num_images, neighbours, **kwargs):
+    def __init__(self, extractor: ExtractorLike, name: str, num_images: int, neighbours: int, **kwargs: Any):
         super().__init__(extractor, name, num_images, **kwargs)
         self.neighbours = neighbours
 
     def _measure(self, real, fake):
         raise NotImplementedError
 
-    def result(self):
+    def result(self) -> float:
         return self._measure(*self.stored())[0]
 
-    def results(self):
+    def results(self) -> dict[str, float]:
         first, second = self._measure(*self.stored())
         return {self.name: first, self.name.replace(*self._names): second}
 
-    def settings(self):
+    def settings(self) -> dict[str, Any]:
         return {**super().settings(), "neighbours": self.neighbours}
 
 
@@ -53,7 +56,14 @@ class PrecisionRecall(_NeighbourPair):
 
     _names = ("precision", "recall")
 
-    def __init__(self, extractor, name="precision", num_images=10_000, neighbours=3, **kwargs):
+    def __init__(
+        self,
+        extractor: ExtractorLike,
+        name: str = "precision",
+        num_images: int = 10_000,
+        neighbours: int = 3,
+        **kwargs: Any,
+    ):
         super().__init__(extractor, name, num_images, neighbours, **kwargs)
 
     def _measure(self, real, fake):
@@ -78,14 +88,21 @@ class DensityCoverage(_NeighbourPair):
 
     _names = ("density", "coverage")
 
-    def __init__(self, extractor, name="density", num_images=10_000, neighbours=5, **kwargs):
+    def __init__(
+        self,
+        extractor: ExtractorLike,
+        name: str = "density",
+        num_images: int = 10_000,
+        neighbours: int = 5,
+        **kwargs: Any,
+    ):
         super().__init__(extractor, name, num_images, neighbours, **kwargs)
 
     def _measure(self, real, fake):
         return density_coverage(real, fake, self.neighbours)
 
 
-def precision_recall(real, fake, neighbours=3):
+def precision_recall(real: np.ndarray, fake: np.ndarray, neighbours: int = 3) -> tuple[float, float]:
     """Returns improved precision and recall of feature arrays `(num, dim)`.
 
     Raises:
@@ -102,7 +119,7 @@ def precision_recall(real, fake, neighbours=3):
     return float(np.mean(np.concatenate(precise))), float(recalled.mean())
 
 
-def density_coverage(real, fake, neighbours=5):
+def density_coverage(real: np.ndarray, fake: np.ndarray, neighbours: int = 5) -> tuple[float, float]:
     """Returns density and coverage of feature arrays `(num, dim)`.
 
     Raises:
@@ -116,7 +133,7 @@ def density_coverage(real, fake, neighbours=5):
     return inside / (neighbours * len(fake)), float(np.mean(nearest < radii))
 
 
-def nearest(x, y, others=False):
+def nearest(x: np.ndarray, y: np.ndarray, others: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Returns which of `y` is nearest to each of `x`, and how far: indices and Euclidean distances `(len(x),)`.
 
     Args:
@@ -134,10 +151,10 @@ def nearest(x, y, others=False):
     return np.concatenate(indices), np.sqrt(np.concatenate(squares))
 
 
-def pairs_within(x, distance):
+def pairs_within(x: np.ndarray, distance: float) -> int:
     """Returns how many pairs of features `(num, dim)` lie closer to each other than a Euclidean distance."""
     near = sum(np.count_nonzero(rows < distance**2) for rows in _distances(x, x))
-    # Each beside itself, and each pair twice.
+    # `near` counts each feature as close to itself, and each pair twice.
     return (int(near) - len(x)) // 2
 
 

@@ -1,9 +1,12 @@
 """Sliced Wasserstein distance of features. Rabin et al. 2011, https://doi.org/10.1007/978-3-642-24785-9_37."""
 
+from typing import Any
+
 import keras
 import numpy as np
 
 from tfgan_app.metrics.base import StoredFeatures
+from tfgan_app.metrics.extractors import ExtractorLike
 
 __all__ = ["SlicedWasserstein", "sliced_wasserstein"]
 
@@ -13,7 +16,7 @@ class SlicedWasserstein(StoredFeatures):
     """Mean distance over random directions between features projected on them, in units of the real features' spread.
 
     Along a direction it is the 1-Wasserstein distance of equation 4 in Karras et al. 2017
-    (https://arxiv.org/abs/1710.10196, section 5), which compares patches of images so; here it is whatever the
+    (https://arxiv.org/abs/1710.10196, section 5), where it compares patches of images; here it compares whatever the
     extractor gives. Features are scaled to mean 0 and deviation 1 of the real ones first, so that no unit matters.
 
     Args:
@@ -24,23 +27,31 @@ class SlicedWasserstein(StoredFeatures):
         seed: Seed of the directions.
     """
 
-    def __init__(self, extractor, name="swd", num_images=10_000, directions=512, seed=0, **kwargs):
+    def __init__(
+        self,
+        extractor: ExtractorLike,
+        name: str = "swd",
+        num_images: int = 10_000,
+        directions: int = 512,
+        seed: int = 0,
+        **kwargs: Any,
+    ):
         super().__init__(extractor, name, num_images, **kwargs)
         self.directions, self.seed = directions, seed
 
-    def result(self):
+    def result(self) -> float:
         """Returns the distance, a float of at least 0."""
         real, fake = self.stored()
         return sliced_wasserstein(real, fake, self.directions, self.seed)
 
-    def settings(self):
+    def settings(self) -> dict[str, Any]:
         return {**super().settings(), "directions": self.directions, "seed": self.seed}
 
 
-def sliced_wasserstein(real, fake, directions=512, seed=0):
+def sliced_wasserstein(real: np.ndarray, fake: np.ndarray, directions: int = 512, seed: int = 0) -> float:
     """Returns the sliced 1-Wasserstein distance of feature arrays `(num, dim)`, scaled by the real ones' spread."""
     mean, deviation = real.mean(axis=0), real.std(axis=0)
-    # A feature that no real image has is left as it is.
+    # A feature in which no real images differ is not scaled.
     scale = np.where(deviation > 0, deviation, 1.0)
     axes = np.random.default_rng(seed).normal(size=(real.shape[1], directions))
     axes /= np.linalg.norm(axes, axis=0)

@@ -25,7 +25,7 @@ flags.DEFINE_integer("seed", 0, "Seed of weights, order and augmentation.")
 flags.DEFINE_string("out", None, "The .npz of weights; facts go beside it as .json.", required=True)
 
 
-def main(argv):
+def main(argv: list[str]) -> int:
     """Carries out the command; returns its exit code."""
     import keras
 

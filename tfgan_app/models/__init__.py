@@ -3,7 +3,7 @@
 To add one: write its file, and add its line here (`CONTRIBUTING.md` has an example).
 """
 
-import importlib
+from tfgan_app.base.lazy import lazily
 
 _FILES = {
     "ACGAN": "acgan",
@@ -23,14 +23,5 @@ _FILES = {
     "WGANGP": "wgan_gp",
 }
 
-__all__ = list(_FILES)  # one line a model; imported when first used, as the flags list the names
-
-
-def __getattr__(name):
-    if name not in _FILES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_FILES[name]}"), name)
-
-
-def __dir__():
-    return __all__
+__all__ = list(_FILES)
+__getattr__, __dir__ = lazily(__name__, _FILES)

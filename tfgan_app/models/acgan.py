@@ -1,12 +1,14 @@
 """ACGAN. Odena et al. 2016, https://arxiv.org/abs/1610.09585."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 from keras import layers
 
 from tfgan_app.gan import GAN
 from tfgan_app.models import cgan, dcgan
-from tfgan_app.terms import Term
+from tfgan_app.terms import Play, Term
 
 __all__ = ["ACGAN", "ClassLikelihood", "build_discriminator"]
 
@@ -30,7 +32,16 @@ class ACGAN(GAN):
         ValueError: For another image shape.
     """
 
-    def __init__(self, image_shape, *, num_classes, latent_dim=100, base_channels=64, fake_weight=1.0, **kwargs):
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        *,
+        num_classes: int,
+        latent_dim: int = 100,
+        base_channels: int = 64,
+        fake_weight: float = 1.0,
+        **kwargs: Any,
+    ):
         super().__init__(
             cgan.build_generator(image_shape, num_classes, latent_dim, base_channels),
             build_discriminator(image_shape, num_classes, base_channels),
@@ -39,7 +50,7 @@ class ACGAN(GAN):
         )
         self.fake_weight = fake_weight
 
-    def inherent_terms(self):
+    def inherent_terms(self) -> list[Term]:
         return [ClassLikelihood("discriminator", self.fake_weight), ClassLikelihood("generator", self.fake_weight)]
 
 
@@ -47,16 +58,16 @@ class ClassLikelihood(Term):
     """-L_C, the cross-entropy of the classes that the discriminator names: equation 3.
 
     Args:
-        player: Whose: the generator is told of fakes alone.
-        fake_weight: Factor on that of fakes.
+        player: The player that minimises it; the generator's is that of fakes alone.
+        fake_weight: Factor on the cross-entropy of fakes.
     """
 
-    def __init__(self, player, fake_weight=1.0):
+    def __init__(self, player: str, fake_weight: float = 1.0):
         super().__init__()
         self.player, self.fake_weight = player, fake_weight
         self.name = f"{player[0]}_class"
 
-    def __call__(self, play):
+    def __call__(self, play: Play) -> tf.Tensor:
         (labels,) = play.condition
 
         def cross_entropy(outputs):
@@ -67,7 +78,7 @@ class ClassLikelihood(Term):
         return of_fakes if self.player == "generator" else cross_entropy(play.real_outputs) + of_fakes
 
 
-def build_discriminator(image_shape, num_classes, base_channels):
+def build_discriminator(image_shape: tuple[int, int, int], num_classes: int, base_channels: int) -> keras.Model:
     """Returns images `(batch, *image_shape)` -> `logits` `(batch, 1)` and `class_logits` `(batch, num_classes)`."""
     images = keras.Input(image_shape, name="images")
     features = dcgan.encode(images, base_channels)

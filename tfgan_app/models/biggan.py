@@ -1,9 +1,12 @@
 """BigGAN. Brock et al. 2018, https://arxiv.org/abs/1809.11096."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 from keras import layers
 
+from tfgan_app.base.networks import BatchShape
 from tfgan_app.gan import GAN
 from tfgan_app.layers import ConditionalBatchNormalization, SpectralConv2D, SpectralDense
 from tfgan_app.losses import Hinge
@@ -52,15 +55,15 @@ class BigGAN(GAN):
 
     def __init__(
         self,
-        image_shape,
+        image_shape: tuple[int, int, int],
         *,
-        num_classes,
-        latent_dim=120,
-        base_channels=96,
-        embedding_dim=128,
-        attention_at=64,
-        orthogonal=1e-4,
-        **kwargs,
+        num_classes: int,
+        latent_dim: int = 120,
+        base_channels: int = 96,
+        embedding_dim: int = 128,
+        attention_at: int | None = 64,
+        orthogonal: float = 1e-4,
+        **kwargs: Any,
     ):
         super().__init__(
             build_generator(
@@ -71,7 +74,7 @@ class BigGAN(GAN):
             **kwargs,
         )
 
-    def compile_defaults(self):
+    def compile_defaults(self) -> dict[str, Any]:
         return {
             "g_optimizer": Adam(5e-5, beta_1=0.0, beta_2=0.999, epsilon=1e-6),
             "d_optimizer": Adam(2e-4, beta_1=0.0, beta_2=0.999, epsilon=1e-6),
@@ -82,8 +85,14 @@ class BigGAN(GAN):
 
 
 def build_generator(
-    image_shape, num_classes, latent_dim, base_channels, embedding_dim, attention_at=None, orthogonal=0.0
-):
+    image_shape: tuple[int, int, int],
+    num_classes: int,
+    latent_dim: int,
+    base_channels: int,
+    embedding_dim: int,
+    attention_at: int | None = None,
+    orthogonal: float = 0.0,
+) -> keras.Model:
     """Returns latents `(batch, latent_dim)` and labels `(batch,)` -> images `(batch, *image_shape)` in [-1, 1]."""
     widths = _widths(image_shape, base_channels)[::-1]
     blocks = len(widths) - 1
@@ -122,14 +131,16 @@ def build_generator(
     return keras.Model([latents, labels], images, name="generator")
 
 
-def build_discriminator(image_shape, num_classes, base_channels, attention_at=None):
+def build_discriminator(
+    image_shape: tuple[int, int, int], num_classes: int, base_channels: int, attention_at: int | None = None
+) -> keras.Model:
     """Returns images `(batch, *image_shape)` and labels `(batch,)` -> logits `(batch, 1)`."""
 
     def conv(width, side):
         return SpectralConv2D(width, side, padding="same", kernel_initializer="orthogonal")
 
     widths = _widths(image_shape, base_channels)
-    # One block more than there are halvings; small images are halved twice and keep two blocks at their quarter.
+    # There is one block more than halvings. Small images are halved twice, and two more blocks keep that side.
     widths, halvings = (widths[:1] * 4, 2) if image_shape[0] <= 32 else (widths, len(widths) - 1)
     images = keras.Input(image_shape, name="images")
     features = resnet.encode(images, widths, halvings, conv, attention_at, wide=True)
@@ -146,15 +157,15 @@ class OrthogonalRegularizer(keras.regularizers.Regularizer):
         beta: Its weight.
     """
 
-    def __init__(self, beta=1e-4):
+    def __init__(self, beta: float = 1e-4):
         self.beta = beta
 
-    def __call__(self, x):
+    def __call__(self, x: tf.Tensor) -> tf.Tensor:
         matrix = tf.reshape(x, (-1, x.shape[-1]))
         gram = tf.matmul(matrix, matrix, transpose_a=True)
         return self.beta * tf.reduce_sum(tf.square(gram - tf.linalg.diag(tf.linalg.diag_part(gram))))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"beta": self.beta}
 
 
@@ -162,17 +173,17 @@ class OrthogonalRegularizer(keras.regularizers.Regularizer):
 class Split(layers.Layer):
     """Splits `(batch, features)` into `parts` equal ones, a list of `(batch, features / parts)`."""
 
-    def __init__(self, parts, **kwargs):
+    def __init__(self, parts: int, **kwargs: Any):
         super().__init__(**kwargs)
         self.parts = parts
 
-    def call(self, inputs):
+    def call(self, inputs: tf.Tensor) -> list[tf.Tensor]:
         return tf.split(inputs, self.parts, axis=1)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: BatchShape) -> list[BatchShape]:
         return [(input_shape[0], input_shape[1] // self.parts)] * self.parts
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "parts": self.parts}
 
 

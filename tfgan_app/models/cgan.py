@@ -1,5 +1,7 @@
 """Conditional GAN. Mirza and Osindero 2014, https://arxiv.org/abs/1411.1784."""
 
+from typing import Any
+
 import keras
 from keras import layers
 
@@ -25,7 +27,15 @@ class CGAN(GAN):
         **kwargs: `seed` and `name`, as in `GAN`.
     """
 
-    def __init__(self, image_shape, *, num_classes, latent_dim=100, base_channels=64, **kwargs):
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        *,
+        num_classes: int,
+        latent_dim: int = 100,
+        base_channels: int = 64,
+        **kwargs: Any,
+    ):
         super().__init__(
             build_generator(image_shape, num_classes, latent_dim, base_channels),
             build_discriminator(image_shape, num_classes, base_channels),
@@ -34,7 +44,9 @@ class CGAN(GAN):
         )
 
 
-def build_generator(image_shape, num_classes, latent_dim, base_channels):
+def build_generator(
+    image_shape: tuple[int, int, int], num_classes: int, latent_dim: int, base_channels: int
+) -> keras.Model:
     """Returns latents `(batch, latent_dim)` and labels `(batch,)` -> images `(batch, *image_shape)` in [-1, 1]."""
     latents = keras.Input((latent_dim,), name="latents")
     labels = keras.Input((), dtype="int32", name="labels")
@@ -43,7 +55,7 @@ def build_generator(image_shape, num_classes, latent_dim, base_channels):
     return keras.Model([latents, labels], dcgan.decode(x, image_shape, base_channels), name="generator")
 
 
-def build_discriminator(image_shape, num_classes, base_channels):
+def build_discriminator(image_shape: tuple[int, int, int], num_classes: int, base_channels: int) -> keras.Model:
     """Returns images `(batch, *image_shape)` and labels `(batch,)` -> logits `(batch, 1)`."""
     images = keras.Input(image_shape, name="images")
     labels = keras.Input((), dtype="int32", name="labels")

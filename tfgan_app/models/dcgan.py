@@ -1,5 +1,7 @@
 """DCGAN. Radford et al. 2015, https://arxiv.org/abs/1511.06434."""
 
+from typing import Any
+
 import keras
 from keras import layers
 
@@ -31,7 +33,9 @@ class DCGAN(GAN):
         ValueError: For another image shape.
     """
 
-    def __init__(self, image_shape, *, latent_dim=100, base_channels=64, **kwargs):
+    def __init__(
+        self, image_shape: tuple[int, int, int], *, latent_dim: int = 100, base_channels: int = 64, **kwargs: Any
+    ):
         super().__init__(
             build_generator(image_shape, latent_dim, base_channels),
             build_discriminator(image_shape, base_channels),
@@ -39,19 +43,19 @@ class DCGAN(GAN):
         )
 
 
-def build_generator(image_shape, latent_dim, base_channels):
+def build_generator(image_shape: tuple[int, int, int], latent_dim: int, base_channels: int) -> keras.Model:
     """Returns latents `(batch, latent_dim)` -> images `(batch, *image_shape)` in [-1, 1]."""
     latents = keras.Input((latent_dim,), name="latents")
     return keras.Model(latents, decode(latents, image_shape, base_channels), name="generator")
 
 
-def build_discriminator(image_shape, base_channels):
+def build_discriminator(image_shape: tuple[int, int, int], base_channels: int) -> keras.Model:
     """Returns images `(batch, *image_shape)` -> logits `(batch, 1)`."""
     images = keras.Input(image_shape, name="images")
     return keras.Model(images, logits(encode(images, base_channels)), name="discriminator")
 
 
-def decode(x, image_shape, base_channels):
+def decode(x: keras.KerasTensor, image_shape: tuple[int, int, int], base_channels: int) -> keras.KerasTensor:
     """Applies the generator's layers to a tensor `(batch, features)`; returns images in [-1, 1]."""
     start, doublings = start_and_doublings("DCGAN", image_shape, 32)
     channels = base_channels * 2 ** (doublings - 1)
@@ -66,7 +70,7 @@ def decode(x, image_shape, base_channels):
     return layers.Activation("tanh", dtype="float32")(x)
 
 
-def encode(x, base_channels, batch_norm=True):
+def encode(x: keras.KerasTensor, base_channels: int, batch_norm: bool = True) -> keras.KerasTensor:
     """Applies the discriminator's layers but the last to `(batch, height, width, channels)`; returns features.
 
     Without batch normalisation, which penalties on each image's gradient forbid, layers have biases, and start as He
@@ -81,7 +85,7 @@ def encode(x, base_channels, batch_norm=True):
     return layers.Flatten()(x)
 
 
-def logits(features):
+def logits(features: keras.KerasTensor) -> keras.KerasTensor:
     """Applies the discriminator's last layer."""
     return layers.Dense(1, use_bias=False, kernel_initializer=_init(), dtype="float32")(features)
 

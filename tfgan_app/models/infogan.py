@@ -1,15 +1,17 @@
 """InfoGAN. Chen et al. 2016, https://arxiv.org/abs/1606.03657."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 from keras import layers
 
-from tfgan_app.base.randomness import integers
-from tfgan_app.gan import GAN, check_images
+from tfgan_app.base.randomness import integers, stream
+from tfgan_app.gan import GAN, check_samples
 from tfgan_app.layers import BatchNormalization
 from tfgan_app.models import dcgan
 from tfgan_app.optimizers import Adam
-from tfgan_app.terms import Term
+from tfgan_app.terms import Play, Term
 
 __all__ = ["InfoGAN", "Information", "build_discriminator", "build_generator"]
 
@@ -31,7 +33,7 @@ class InfoGAN(GAN):
         latent_dim: Length of the latents, continuous codes included.
         base_channels: As in `DCGAN`.
         information: Weight of the categorical code's log-likelihood, lambda in equation 6.
-        continuous_information: That of the continuous codes'.
+        continuous_information: The weight of the continuous codes'.
         **kwargs: `seed` and `name`, as in `GAN`.
 
     Raises:
@@ -39,18 +41,19 @@ class InfoGAN(GAN):
     """
 
     supervised = False
+    num_classes: int  # of the categorical code, which is always there
 
     def __init__(
         self,
-        image_shape,
+        image_shape: tuple[int, int, int],
         *,
-        latent_dim=64,
-        categories=10,
-        codes=2,
-        base_channels=64,
-        information=1.0,
-        continuous_information=0.1,
-        **kwargs,
+        latent_dim: int = 64,
+        categories: int = 10,
+        codes: int = 2,
+        base_channels: int = 64,
+        information: float = 1.0,
+        continuous_information: float = 0.1,
+        **kwargs: Any,
     ):
         if not 1 <= codes <= latent_dim:
             raise ValueError(
@@ -67,44 +70,42 @@ class InfoGAN(GAN):
         self.information = information
         self.continuous_information = continuous_information
 
-    def compile_defaults(self):
+    def compile_defaults(self) -> dict[str, Any]:
         # Appendix C: the generator learns five times as fast.
         return {"g_optimizer": Adam(1e-3, beta_1=0.5)}
 
-    def unpack(self, data):
+    def unpack(self, data: Any) -> tuple[Any, tuple[tf.Tensor, ...]]:
         images, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        return check_images(images), ()
+        check_samples(images)
+        return images, ()
 
-    def draw(self, real, condition, seed):
+    def draw(self, real: Any, condition: tuple[tf.Tensor, ...], seed: tf.Tensor) -> list[tf.Tensor]:
         inputs = super().draw(real, condition, seed)
-        # Another seed than the latents', or the code would be a function of them.
-        seed = seed + tf.constant([2**40, 0], tf.int64)
-        shape = (tf.shape(real)[0],)
-        return [*inputs, integers(shape, seed, self.num_classes)]
+        return [*inputs, integers((tf.shape(real)[0],), stream(seed, "categories"), self.num_classes)]
 
-    def inherent_terms(self):
+    def inherent_terms(self) -> list[Term]:
         weights = self.information, self.continuous_information
         return [Information(player, self.codes, *weights) for player in ("discriminator", "generator")]
 
 
 class Information(Term):
-    """-L_I, how badly Q tells from a fake the codes that it was drawn from: equation 5.
+    """-L_I of equation 5: how badly Q tells the codes that a fake was drawn from.
 
-    What a real image's codes are nobody knows.
+    Fakes alone count, as nobody knows the codes of a real image.
 
     Args:
-        player: Whose.
+        player: The player that minimises it.
         codes: Number of continuous codes.
-        categorical: Weight of the categorical code's.
-        continuous: Weight of the continuous codes'.
+        categorical: Weight of the categorical code's log-likelihood.
+        continuous: Weight of the continuous codes' log-likelihood.
     """
 
-    def __init__(self, player, codes, categorical, continuous):
+    def __init__(self, player: str, codes: int, categorical: float, continuous: float):
         super().__init__()
         self.player, self.codes, self.categorical, self.continuous = player, codes, categorical, continuous
         self.name = f"{player[0]}_information"
 
-    def __call__(self, play):
+    def __call__(self, play: Play) -> tf.Tensor:
         outputs = play.fake_outputs
         latents, categories = play.inputs
         categorical = tf.nn.sparse_softmax_cross_entropy_with_logits(
@@ -118,7 +119,9 @@ class Information(Term):
         return self.categorical * tf.reduce_mean(categorical) + self.continuous * tf.reduce_mean(gaussian)
 
 
-def build_generator(image_shape, categories, latent_dim, base_channels):
+def build_generator(
+    image_shape: tuple[int, int, int], categories: int, latent_dim: int, base_channels: int
+) -> keras.Model:
     """Returns latents `(batch, latent_dim)` and labels `(batch,)` -> images `(batch, *image_shape)` in [-1, 1]."""
     latents = keras.Input((latent_dim,), name="latents")
     labels = keras.Input((), dtype="int32", name="labels")
@@ -127,7 +130,9 @@ def build_generator(image_shape, categories, latent_dim, base_channels):
     return keras.Model([latents, labels], dcgan.decode(x, image_shape, base_channels), name="generator")
 
 
-def build_discriminator(image_shape, categories, codes, base_channels):
+def build_discriminator(
+    image_shape: tuple[int, int, int], categories: int, codes: int, base_channels: int
+) -> keras.Model:
     """Returns images -> `logits` `(batch, 1)`, and Q's `category_logits`, `code_mean` and `code_log_std`."""
     images = keras.Input(image_shape, name="images")
     features = dcgan.encode(images, base_channels)

@@ -1,6 +1,8 @@
 """The multilayer-perceptron GAN. Goodfellow et al. 2014, https://arxiv.org/abs/1406.2661."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -35,13 +37,13 @@ class MLPGAN(GAN):
 
     def __init__(
         self,
-        image_shape,
+        image_shape: tuple[int, int, int],
         *,
-        latent_dim=100,
-        g_units=(256, 512, 1024),
-        d_units=(512, 256),
-        batch_norm=False,
-        **kwargs,
+        latent_dim: int = 100,
+        g_units: Sequence[int] = (256, 512, 1024),
+        d_units: Sequence[int] = (512, 256),
+        batch_norm: bool = False,
+        **kwargs: Any,
     ):
         super().__init__(
             build_generator(image_shape, latent_dim, g_units, batch_norm),
@@ -49,13 +51,15 @@ class MLPGAN(GAN):
             **kwargs,
         )
 
-    def compile_defaults(self):
+    def compile_defaults(self) -> dict[str, Any]:
         # XLA fuses small dense layers with Adam's updates, but on a CPU it multiplies bfloat16 no faster than float32.
         bfloat16 = any(layer.compute_dtype == "bfloat16" for layer in self.generator.layers)
         return {"jit_compile": not bfloat16 or bool(tf.config.list_physical_devices("GPU"))}
 
 
-def build_generator(image_shape, latent_dim, units, batch_norm):
+def build_generator(
+    image_shape: tuple[int, int, int], latent_dim: int, units: Sequence[int], batch_norm: bool
+) -> keras.Model:
     """Returns latents `(batch, latent_dim)` -> images `(batch, *image_shape)` in [-1, 1]."""
     latents = x = keras.Input((latent_dim,), name="latents")
     for index, width in enumerate(units):
@@ -69,7 +73,7 @@ def build_generator(image_shape, latent_dim, units, batch_norm):
     return keras.Model(latents, images, name="generator")
 
 
-def build_discriminator(image_shape, units):
+def build_discriminator(image_shape: tuple[int, int, int], units: Sequence[int]) -> keras.Model:
     """Returns images `(batch, *image_shape)` -> logits `(batch, 1)`."""
     images = keras.Input(image_shape, name="images")
     x = layers.Flatten()(images)

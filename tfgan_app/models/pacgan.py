@@ -1,5 +1,7 @@
 """PacGAN. Lin et al. 2017, https://arxiv.org/abs/1712.04086."""
 
+from typing import Any
+
 import keras
 
 from tfgan_app.gan import GAN
@@ -26,7 +28,15 @@ class PacGAN(GAN):
         ValueError: For another image shape, or a packing below 1.
     """
 
-    def __init__(self, image_shape, *, latent_dim=100, packing=2, base_channels=64, **kwargs):
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        *,
+        latent_dim: int = 100,
+        packing: int = 2,
+        base_channels: int = 64,
+        **kwargs: Any,
+    ):
         super().__init__(
             dcgan.build_generator(image_shape, latent_dim, base_channels),
             build_discriminator(image_shape, packing, base_channels),
@@ -34,7 +44,7 @@ class PacGAN(GAN):
         )
 
 
-def build_discriminator(image_shape, packing, base_channels):
+def build_discriminator(image_shape: tuple[int, int, int], packing: int, base_channels: int) -> keras.Model:
     """Returns images `(batch, *image_shape)` -> logits `(batch // packing, 1)`."""
     images = keras.Input(image_shape, name="images")
     features = dcgan.encode(Pack(packing)(images), base_channels)

@@ -2,6 +2,8 @@
 
 import functools
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -10,6 +12,7 @@ from keras import layers
 # TensorFlow has no public name that tells whether XLA compiles the present graph.
 from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
 
+from tfgan_app.base.networks import BatchShape
 from tfgan_app.gan import GAN
 from tfgan_app.layers.equalized import EqualizedConv2D, EqualizedDense
 from tfgan_app.layers.minibatch_stddev import MinibatchStdDev
@@ -17,7 +20,8 @@ from tfgan_app.layers.pixel_norm import PixelNorm
 from tfgan_app.losses import Wasserstein
 from tfgan_app.models.sides import start_and_doublings
 from tfgan_app.optimizers import Adam
-from tfgan_app.terms import GradientPenalty, Term
+from tfgan_app.schedules import Number
+from tfgan_app.terms import GradientPenalty, Play, Term
 
 __all__ = [
     "PGGAN",
@@ -69,14 +73,14 @@ class PGGAN(GAN):
 
     def __init__(
         self,
-        image_shape,
+        image_shape: tuple[int, int, int],
         *,
-        latent_dim=512,
-        channel_base=8192,
-        channel_max=512,
-        stabilize_steps=50_000,
-        fade_steps=50_000,
-        **kwargs,
+        latent_dim: int = 512,
+        channel_base: int = 8192,
+        channel_max: int = 512,
+        stabilize_steps: int | Sequence[int] = 50_000,
+        fade_steps: int | Sequence[int] = 50_000,
+        **kwargs: Any,
     ):
         super().__init__(
             build_generator(image_shape, latent_dim, channel_base, channel_max),
@@ -88,7 +92,7 @@ class PGGAN(GAN):
         self.fade_steps = _each_fade("fade_steps", fade_steps, 1, last, image_shape)
         self._grow()
 
-    def compile_defaults(self):
+    def compile_defaults(self) -> dict[str, Any]:
         return {
             "g_optimizer": Adam(1e-3, beta_1=0.0, beta_2=0.99, epsilon=1e-8),
             "d_optimizer": Adam(1e-3, beta_1=0.0, beta_2=0.99, epsilon=1e-8),
@@ -100,12 +104,12 @@ class PGGAN(GAN):
         }
 
     @property
-    def level(self):
+    def level(self) -> float:
         """How far the networks have grown: 0 is the lowest resolution, 1.3 the third faded in to 30%."""
         part = self.generator.get_layer("progressive")
         return float(tf.cast(part.stage, tf.float32) - 1.0 + part.alpha)
 
-    def train_step(self, data):
+    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Takes the step at the present level, the real images blended as the networks are, and grows for the next."""
         images, _ = self.unpack(data)
         logs = super().train_step(self._blended(images))
@@ -114,11 +118,11 @@ class PGGAN(GAN):
 
     def _grow(self):
         """Sets the level of the step after `iterations` steps, the same in all networks."""
-        # The last statement of a step: see `_at_stage`.
+        # A step must end with this; `_at_stage` says why.
         begin, progress = 0, []
         for wait, length in zip(self.stabilize_steps, self.fade_steps, strict=True):
             begin += wait
-            # A step's level is that of its middle: neither 0 nor 1 are lost on a step of a fade.
+            # A step has the level of its middle, so that no step of a fade has an alpha of 0 or 1.
             done = tf.cast(tf.convert_to_tensor(self.iterations) - begin, tf.float32) + 0.5
             progress.append(tf.clip_by_value(done / length, 0.0, 1.0))
             begin += length
@@ -150,20 +154,22 @@ class Drift(Term):
 
     name = "drift"
 
-    def __init__(self, weight=0.001, interval=1):
+    def __init__(self, weight: Number = 0.001, interval: int = 1):
         super().__init__(weight, interval)
 
-    def __call__(self, play):
+    def __call__(self, play: Play) -> tf.Tensor:
         return tf.reduce_mean(tf.square(play.real_outputs["logits"]))
 
 
-def build_generator(image_shape, latent_dim, channel_base, channel_max):
+def build_generator(
+    image_shape: tuple[int, int, int], latent_dim: int, channel_base: int, channel_max: int
+) -> keras.Model:
     """Returns latents `(batch, latent_dim)` -> images `(batch, *image_shape)` about [-1, 1], fully grown."""
     start, _ = start_and_doublings("PGGAN", image_shape, 8)
     widths = _widths(image_shape, channel_base, channel_max)
     latents = keras.Input((latent_dim,), name="latents")
     x = PixelNorm()(latents)
-    # Table 2's first convolution meets a 1x1 input: a dense layer with the fan-in of the convolution, and its biases.
+    # On a 1x1 input, Table 2's first convolution is a dense layer; its fan-in and biases stay a convolution's.
     x = EqualizedDense(start * start * widths[0], gain=_GAIN / start, use_bias=False)(x)
     x = ChannelBias()(layers.Reshape((start, start, widths[0]))(x))
     x = PixelNorm()(layers.LeakyReLU(0.2)(x))
@@ -172,7 +178,7 @@ def build_generator(image_shape, latent_dim, channel_base, channel_max):
     return keras.Model(latents, layers.Activation("linear", dtype="float32")(x), name="generator")
 
 
-def build_discriminator(image_shape, channel_base, channel_max):
+def build_discriminator(image_shape: tuple[int, int, int], channel_base: int, channel_max: int) -> keras.Model:
     """Returns images `(batch, *image_shape)` -> logits `(batch, 1)`, fully grown."""
     widths = _widths(image_shape, channel_base, channel_max)
     images = keras.Input(image_shape, name="images")
@@ -187,13 +193,13 @@ def build_discriminator(image_shape, channel_base, channel_max):
 class ChannelBias(keras.layers.Layer):
     """Adds a learned number to each channel, the last axis."""
 
-    def build(self, input_shape):
+    def build(self, input_shape: BatchShape) -> None:
         self.bias = self.add_weight(name="bias", shape=input_shape[-1:], initializer="zeros")
 
-    def call(self, inputs):
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
         return inputs + self.bias
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: BatchShape) -> BatchShape:
         return input_shape
 
 
@@ -209,18 +215,21 @@ class _Progressive(keras.layers.Layer):
         alpha: A float32 weight, the share of the stage's newest block in (0, 1]; the rest is the stage's below.
     """
 
-    def __init__(self, widths, **kwargs):
+    stage: keras.Variable
+    alpha: keras.Variable
+
+    def __init__(self, widths: Sequence[int], **kwargs: Any):
         super().__init__(**kwargs)
         self.widths = tuple(widths)
 
-    def build(self, input_shape):
+    def build(self, input_shape: BatchShape) -> None:
         last = keras.initializers.Constant(len(self.widths) - 1)
         self.stage = self.add_weight(name="stage", shape=(), dtype="int32", initializer=last, trainable=False)
         self.alpha = self.add_weight(
             name="alpha", shape=(), dtype="float32", initializer="ones", trainable=False, autocast=False
         )
 
-    def call(self, inputs):
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
         outputs = _at_stage(self.stage, self.call_at, len(self.widths) - 1, inputs)
         if tf.executing_eagerly():
             # In a graph, the gradient of the other stages' weights is 0. Without this it would be None here.
@@ -228,16 +237,16 @@ class _Progressive(keras.layers.Layer):
             outputs += tf.cast(0.0 * unused, outputs.dtype)
         return outputs
 
-    def call_at(self, stage, inputs):
+    def call_at(self, stage: int, inputs: tf.Tensor) -> tf.Tensor:
         """Returns the outputs at a stage, a Python integer."""
         raise NotImplementedError(f"{type(self).__name__} must define `call_at`.")
 
-    def blend(self, low, high):
+    def blend(self, low: tf.Tensor, high: tf.Tensor) -> tf.Tensor:
         """Returns (1 - alpha) * low + alpha * high, exactly `high` where alpha is 1."""
         alpha = tf.convert_to_tensor(self.alpha)
         return tf.cast(1.0 - alpha, low.dtype) * low + tf.cast(alpha, high.dtype) * high
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "widths": self.widths}
 
 
@@ -254,7 +263,7 @@ class ProgressiveUp(_Progressive):
         **kwargs: As in `keras.layers.Layer`.
     """
 
-    def __init__(self, widths, channels, **kwargs):
+    def __init__(self, widths: Sequence[int], channels: int, **kwargs: Any):
         super().__init__(widths, **kwargs)
         self.channels = channels
         dtype = self.dtype_policy
@@ -263,7 +272,7 @@ class ProgressiveUp(_Progressive):
         self.to_rgb = [EqualizedConv2D(channels, 1, dtype=dtype) for _ in self.widths]
         self.pixel_norm = PixelNorm(dtype=dtype)
 
-    def build(self, input_shape):
+    def build(self, input_shape: BatchShape) -> None:
         super().build(input_shape)
         self.pixel_norm.build(input_shape)
         _, side, _, before = input_shape
@@ -274,7 +283,7 @@ class ProgressiveUp(_Progressive):
             self.to_rgb[stage].build((None, side, side, width))
             side *= 2
 
-    def call_at(self, stage, inputs):
+    def call_at(self, stage: int, inputs: tf.Tensor) -> tf.Tensor:
         before = x = inputs
         for index in range(1, stage + 1):
             before, x = x, _upsampled(x, 2)
@@ -288,11 +297,11 @@ class ProgressiveUp(_Progressive):
     def _block(self, stage):
         return self.convs[2 * stage - 2 : 2 * stage] if stage else []
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: BatchShape) -> BatchShape:
         side = input_shape[1] * 2 ** (len(self.widths) - 1)
         return input_shape[0], side, side, self.channels
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "channels": self.channels}
 
 
@@ -308,7 +317,7 @@ class ProgressiveDown(_Progressive):
         **kwargs: As in `keras.layers.Layer`.
     """
 
-    def __init__(self, widths, **kwargs):
+    def __init__(self, widths: Sequence[int], **kwargs: Any):
         super().__init__(widths, **kwargs)
         dtype = self.dtype_policy
         self.from_rgb = [_conv(width, 1, dtype=dtype) for width in self.widths]
@@ -319,7 +328,7 @@ class ProgressiveDown(_Progressive):
             for filters in (width, below)
         ]
 
-    def build(self, input_shape):
+    def build(self, input_shape: BatchShape) -> None:
         super().build(input_shape)
         _, side, _, channels = input_shape
         for stage in reversed(range(len(self.widths))):
@@ -328,7 +337,7 @@ class ProgressiveDown(_Progressive):
                 conv.build((None, side, side, self.widths[stage]))
             side //= 2
 
-    def call_at(self, stage, inputs):
+    def call_at(self, stage: int, inputs: tf.Tensor) -> tf.Tensor:
         images = _averaged(inputs, 2 ** (len(self.widths) - 1 - stage))
         x = self.from_rgb[stage](images)
         for index in range(stage, 0, -1):
@@ -342,7 +351,7 @@ class ProgressiveDown(_Progressive):
     def _block(self, stage):
         return self.convs[2 * stage - 2 : 2 * stage] if stage else []
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: BatchShape) -> BatchShape:
         side = input_shape[1] // 2 ** (len(self.widths) - 1)
         return input_shape[0], side, side, self.widths[0]
 
@@ -352,9 +361,10 @@ def _at_stage(stage, function, last, inputs):
     stage = tf.convert_to_tensor(stage)
     if not GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph()):
         return tf.switch_case(stage, [functools.partial(function, index, inputs) for index in range(last + 1)])
-    # XLA's conditional would hold the intermediate results of all branches for the gradient. But it compiles a program
-    # for each value of an integer variable on which shapes depend, provided that nothing assigned the variable earlier
-    # in the graph, and an empty batch costs nothing there. (The kernels outside XLA do not all take empty batches.)
+    # XLA's conditional would hold the intermediate results of all branches for the gradient. So the other stages get an
+    # empty batch instead, which costs nothing: XLA compiles a program for each value of an integer variable on which
+    # shapes depend, provided that nothing assigned the variable earlier in the graph. (The kernels outside XLA do not
+    # all take empty batches.)
     size = tf.shape(inputs)[0]
     parts = [function(index, inputs[: tf.where(stage == index, size, 0)]) for index in range(last + 1)]
     return tf.concat(parts, axis=0)

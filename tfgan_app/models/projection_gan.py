@@ -1,5 +1,7 @@
 """The GAN with a projection discriminator. Miyato and Koyama 2018, https://arxiv.org/abs/1802.05637."""
 
+from typing import Any
+
 import keras
 
 from tfgan_app.gan import GAN
@@ -30,7 +32,16 @@ class ProjectionGAN(GAN):
 
     joint_pass = True
 
-    def __init__(self, image_shape, *, num_classes, latent_dim=128, g_channels=None, d_channels=None, **kwargs):
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        *,
+        num_classes: int,
+        latent_dim: int = 128,
+        g_channels: int | None = None,
+        d_channels: int | None = None,
+        **kwargs: Any,
+    ):
         super().__init__(
             resnet.build_generator(image_shape, latent_dim, g_channels, num_classes),
             resnet.build_discriminator(image_shape, d_channels, num_classes, spectral=True),
@@ -38,7 +49,7 @@ class ProjectionGAN(GAN):
             **kwargs,
         )
 
-    def compile_defaults(self):
+    def compile_defaults(self) -> dict[str, Any]:
         return {
             "g_optimizer": Adam(2e-4, beta_1=0.0, beta_2=0.9),
             "d_optimizer": Adam(2e-4, beta_1=0.0, beta_2=0.9),

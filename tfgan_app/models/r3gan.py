@@ -1,6 +1,8 @@
 """R3GAN. Huang et al. 2024, https://arxiv.org/abs/2501.05441."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import layers
@@ -17,7 +19,7 @@ from tfgan_app.terms import R1, R2
 __all__ = ["R3GAN", "build_discriminator", "build_generator"]
 
 _ALPHA = 0.2
-# What a leaky ReLU takes from the second moment, given back by the weights before it (He et al. 2015).
+# Weights before a leaky ReLU give back what it takes from the second moment (He et al. 2015).
 _GAIN = math.sqrt(2.0 / (1.0 + _ALPHA**2))
 
 
@@ -61,22 +63,22 @@ class R3GAN(GAN):
 
     def __init__(
         self,
-        image_shape,
+        image_shape: tuple[int, int, int],
         *,
-        num_classes=None,
-        latent_dim=64,
-        widths=None,
-        cardinalities=None,
-        blocks_per_stage=2,
-        expansion=2,
-        learning_rate=(2e-4, 5e-5),
-        gamma=(0.05, 0.005),
-        ema_half_life=5e6,
-        augment_p=0.55,
-        ramp_steps=39_063,
-        **kwargs,
+        num_classes: int | None = None,
+        latent_dim: int = 64,
+        widths: Sequence[int] | None = None,
+        cardinalities: Sequence[int] | None = None,
+        blocks_per_stage: int | Sequence[int] = 2,
+        expansion: int = 2,
+        learning_rate: tuple[float, float] = (2e-4, 5e-5),
+        gamma: tuple[float, float] = (0.05, 0.005),
+        ema_half_life: float = 5e6,
+        augment_p: float = 0.55,
+        ramp_steps: int = 39_063,
+        **kwargs: Any,
     ):
-        stages = {
+        stages: dict[str, Any] = {
             "widths": widths,
             "cardinalities": cardinalities,
             "blocks_per_stage": blocks_per_stage,
@@ -94,7 +96,7 @@ class R3GAN(GAN):
         self.augment_p = float(augment_p)
         self.ramp_steps = ramp_steps
 
-    def compile_defaults(self):
+    def compile_defaults(self) -> dict[str, Any]:
         def ramp(start, end):
             return CosineRamp(start, end, self.ramp_steps)
 
@@ -113,14 +115,14 @@ class R3GAN(GAN):
 
 
 def build_generator(
-    image_shape,
-    latent_dim=64,
-    num_classes=None,
-    widths=None,
-    cardinalities=None,
-    blocks_per_stage=2,
-    expansion=2,
-):
+    image_shape: tuple[int, int, int],
+    latent_dim: int = 64,
+    num_classes: int | None = None,
+    widths: Sequence[int] | None = None,
+    cardinalities: Sequence[int] | None = None,
+    blocks_per_stage: int | Sequence[int] = 2,
+    expansion: int = 2,
+) -> keras.Model:
     """Returns latents `(batch, latent_dim)`, and labels where conditional -> images `(batch, *image_shape)`.
 
     Arguments are those of `R3GAN`.
@@ -145,13 +147,13 @@ def build_generator(
 
 
 def build_discriminator(
-    image_shape,
-    num_classes=None,
-    widths=None,
-    cardinalities=None,
-    blocks_per_stage=2,
-    expansion=2,
-):
+    image_shape: tuple[int, int, int],
+    num_classes: int | None = None,
+    widths: Sequence[int] | None = None,
+    cardinalities: Sequence[int] | None = None,
+    blocks_per_stage: int | Sequence[int] = 2,
+    expansion: int = 2,
+) -> keras.Model:
     """Returns images `(batch, *image_shape)`, and labels where conditional -> logits `(batch, 1)`.
 
     Arguments are those of `R3GAN`.

@@ -5,6 +5,7 @@ https://arxiv.org/abs/1802.05957, appendix B.
 """
 
 import functools
+from collections.abc import Callable, Sequence
 
 import keras
 from keras import layers
@@ -25,7 +26,14 @@ __all__ = ["build_discriminator", "build_generator", "conv", "decode", "encode",
 _INIT = "glorot_uniform"
 
 
-def build_generator(image_shape, latent_dim, channels=None, num_classes=None, spectral=False, attention_at=None):
+def build_generator(
+    image_shape: tuple[int, int, int],
+    latent_dim: int,
+    channels: int | None = None,
+    num_classes: int | None = None,
+    spectral: bool = False,
+    attention_at: int | None = None,
+) -> keras.Model:
     """Returns latents `(batch, latent_dim)`, and labels where conditional -> images `(batch, *image_shape)` in [-1, 1].
 
     Args:
@@ -51,7 +59,13 @@ def build_generator(image_shape, latent_dim, channels=None, num_classes=None, sp
     return keras.Model(inputs if num_classes else inputs[0], images, name="generator")
 
 
-def build_discriminator(image_shape, channels=None, num_classes=None, spectral=False, attention_at=None):
+def build_discriminator(
+    image_shape: tuple[int, int, int],
+    channels: int | None = None,
+    num_classes: int | None = None,
+    spectral: bool = False,
+    attention_at: int | None = None,
+) -> keras.Model:
     """Returns images `(batch, *image_shape)`, and labels where conditional -> logits `(batch, 1)`.
 
     Labels enter by projection: `logits = w . features + V[label] . features`, Miyato and Koyama 2018,
@@ -75,7 +89,13 @@ def build_discriminator(image_shape, channels=None, num_classes=None, spectral=F
     return project(images, features, num_classes, spectral)
 
 
-def project(images, features, num_classes, spectral=True, init=_INIT):
+def project(
+    images: keras.KerasTensor,
+    features: keras.KerasTensor,
+    num_classes: int | None,
+    spectral: bool = True,
+    init: str = _INIT,
+) -> keras.Model:
     """Returns the discriminator that ends in a dense layer on `features`, and a projection of labels on them."""
     dense = SpectralDense if spectral else layers.Dense
     logits = dense(1, kernel_initializer=init, dtype="float32")(features)
@@ -88,7 +108,14 @@ def project(images, features, num_classes, spectral=True, init=_INIT):
     return keras.Model([images, labels], logits, name="discriminator")
 
 
-def decode(x, image_channels, widths, norms, conv, attention_at=None):
+def decode(
+    x: keras.KerasTensor,
+    image_channels: int,
+    widths: Sequence[int],
+    norms: Sequence[Callable[[keras.KerasTensor], keras.KerasTensor]],
+    conv: Callable[[int, int], layers.Layer],
+    attention_at: int | None = None,
+) -> keras.KerasTensor:
     """Applies a residual generator to the smallest feature map; returns images in [-1, 1].
 
     Args:
@@ -112,7 +139,14 @@ def decode(x, image_channels, widths, norms, conv, attention_at=None):
     return layers.Activation("tanh", dtype="float32")(x)
 
 
-def encode(x, widths, halvings, conv, attention_at=None, wide=False):
+def encode(
+    x: keras.KerasTensor,
+    widths: Sequence[int],
+    halvings: int,
+    conv: Callable[[int, int], layers.Layer],
+    attention_at: int | None = None,
+    wide: bool = False,
+) -> keras.KerasTensor:
     """Applies a residual discriminator to images; returns features `(batch, widths[-1])`, summed over positions.
 
     Args:
@@ -142,18 +176,18 @@ def encode(x, widths, halvings, conv, attention_at=None, wide=False):
     return layers.Rescaling(positions, dtype="float32")(layers.GlobalAveragePooling2D()(x))
 
 
-def resolution(image_shape):
+def resolution(image_shape: tuple[int, int, int]) -> tuple[int, int]:
     """Returns `start_and_doublings` of the residual networks."""
     return start_and_doublings("This model", image_shape, 16)
 
 
-def conv(cls, width, side):
+def conv(cls: type[layers.Layer], width: int, side: int) -> layers.Layer:
     """Returns a convolution of a class, initialised after Glorot; with gain sqrt 2 where a ReLU precedes it."""
     init = keras.initializers.VarianceScaling(2.0, "fan_avg", "uniform") if side == 3 else _INIT
     return cls(width, side, padding="same", kernel_initializer=init)
 
 
-def plain_norm(x):
+def plain_norm(x: keras.KerasTensor) -> keras.KerasTensor:
     """Batch normalisation with its own scale and offset."""
     return BatchNormalization()(x)
 

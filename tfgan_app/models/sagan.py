@@ -1,5 +1,7 @@
 """SAGAN. Zhang et al. 2018, https://arxiv.org/abs/1805.08318."""
 
+from typing import Any
+
 import keras
 
 from tfgan_app.gan import GAN
@@ -32,14 +34,14 @@ class SAGAN(GAN):
 
     def __init__(
         self,
-        image_shape,
+        image_shape: tuple[int, int, int],
         *,
-        num_classes=None,
-        latent_dim=128,
-        g_channels=None,
-        d_channels=None,
-        attention_at=None,
-        **kwargs,
+        num_classes: int | None = None,
+        latent_dim: int = 128,
+        g_channels: int | None = None,
+        d_channels: int | None = None,
+        attention_at: int | None = None,
+        **kwargs: Any,
     ):
         start, doublings = resnet.resolution(image_shape)
         side = attention_at or image_shape[0] // (2 if image_shape[0] <= 32 else 4)
@@ -54,7 +56,7 @@ class SAGAN(GAN):
             **kwargs,
         )
 
-    def compile_defaults(self):
+    def compile_defaults(self) -> dict[str, Any]:
         return {
             "g_optimizer": Adam(1e-4, beta_1=0.0, beta_2=0.9),
             "d_optimizer": Adam(4e-4, beta_1=0.0, beta_2=0.9),

@@ -3,7 +3,7 @@
 __all__ = ["start_and_doublings"]
 
 
-def start_and_doublings(model, image_shape, least):
+def start_and_doublings(model: str, image_shape: tuple[int, int, int], least: int) -> tuple[int, int]:
     """Returns the side of the smallest feature map, 4 or 7, and how often it doubles to reach the image's side.
 
     Args:

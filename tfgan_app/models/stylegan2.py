@@ -2,6 +2,7 @@
 
 import functools
 import math
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -27,12 +28,13 @@ from tfgan_app.layers.style import (
 from tfgan_app.losses import NonSaturating
 from tfgan_app.models.sides import start_and_doublings
 from tfgan_app.optimizers import Adam
-from tfgan_app.terms import R1, Term
+from tfgan_app.schedules import Number
+from tfgan_app.terms import R1, Play, Term
 
 __all__ = ["PathLength", "StyleGAN2", "build_discriminator", "build_generator"]
 
-# What leaky ReLUs are multiplied by. Where it makes no difference, the weights of the layer after them are multiplied
-# instead: there are fewer of them than pixels.
+# The factor on leaky ReLUs. Where that is the same, the weights of the next layer carry it instead: they are fewer than
+# pixels.
 _GAIN = math.sqrt(2.0)
 
 
@@ -64,15 +66,15 @@ class StyleGAN2(GAN):
 
     def __init__(
         self,
-        image_shape,
+        image_shape: tuple[int, int, int],
         *,
-        num_classes=None,
-        latent_dim=512,
-        style_dim=512,
-        mapping_layers=8,
-        channel_base=32768,
-        channel_max=512,
-        **kwargs,
+        num_classes: int | None = None,
+        latent_dim: int = 512,
+        style_dim: int = 512,
+        mapping_layers: int = 8,
+        channel_base: int = 32768,
+        channel_max: int = 512,
+        **kwargs: Any,
     ):
         channels = _channels(image_shape, channel_base, channel_max)
         super().__init__(
@@ -82,7 +84,7 @@ class StyleGAN2(GAN):
             **kwargs,
         )
 
-    def compile_defaults(self):
+    def compile_defaults(self) -> dict[str, Any]:
         """Returns the settings of section 3 and appendix B, R1 with gamma = 10."""
         r1, path_length = R1(weight=5.0, interval=16), PathLength()
         return {
@@ -93,7 +95,7 @@ class StyleGAN2(GAN):
             "ema_half_life": 10_000,
         }
 
-    def truncate(self, generator, inputs, truncation):
+    def truncate(self, generator: keras.Model, inputs: list[tf.Tensor], truncation: tf.Tensor) -> tf.Tensor:
         styles = _statistics(generator).truncate(apply(generator.get_layer("mapping"), inputs), truncation)
         return generator.get_layer("synthesis")(styles, training=False)
 
@@ -113,12 +115,12 @@ class PathLength(Term):
 
     name, player, own_tape = "path_length", "generator", True
 
-    def __init__(self, weight=2.0, interval=4):
+    def __init__(self, weight: Number = 2.0, interval: int = 4):
         super().__init__(weight, interval)
 
-    def __call__(self, play):
+    def __call__(self, play: Play) -> tf.Tensor:
         generator = play.generator
-        # Every other image, so that the parts of several replicas make up that of the whole batch.
+        # Half the batch is every other image, so that the halves of several replicas are that of the whole batch.
         inputs = [x[::2] for x in play.inputs]
         styles = apply(generator.get_layer("mapping"), inputs, training=True)
         with tf.GradientTape() as tape:
@@ -135,7 +137,14 @@ class PathLength(Term):
         return tf.reduce_mean(tf.square(lengths - before))
 
 
-def build_generator(image_shape, latent_dim, num_classes, style_dim, mapping_layers, channels):
+def build_generator(
+    image_shape: tuple[int, int, int],
+    latent_dim: int,
+    num_classes: int | None,
+    style_dim: int,
+    mapping_layers: int,
+    channels: dict[int, int],
+) -> keras.Model:
     """Returns latents `(batch, latent_dim)` [and labels `(batch,)`] -> images `(batch, *image_shape)`.
 
     It joins two models: `mapping`, from there to styles `(batch, num_styles, style_dim)`, and `synthesis`.
@@ -181,7 +190,7 @@ def _build_synthesis(image_channels, style_dim, num_styles, channels):
             x = _style_block(x, styles, 2 * block - 1, filters, upsample=True)
             images = FIRUpsample(dtype="float32")(images)
         x = _style_block(x, styles, 2 * block, filters)
-        # It shares the style of the convolution that follows.
+        # The layer to RGB shares the style of the convolution that follows.
         style = Style(filters, 2 * block + 1)(styles)
         rgb = ModulatedConv2D(image_channels, 1, demodulate=False, gain=_GAIN)([x, style])
         images = layers.Add(dtype="float32")([images, rgb]) if block else rgb
@@ -194,7 +203,9 @@ def _style_block(x, styles, index, filters, upsample=False):
     return layers.LeakyReLU(0.2)(Noise(index)(x))
 
 
-def build_discriminator(image_shape, num_classes, mapping_layers, channels):
+def build_discriminator(
+    image_shape: tuple[int, int, int], num_classes: int | None, mapping_layers: int, channels: dict[int, int]
+) -> keras.Model:
     """Returns images `(batch, *image_shape)` [and labels `(batch,)`] -> logits `(batch, 1)`: figure 7c.
 
     Args:

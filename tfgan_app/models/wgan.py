@@ -1,5 +1,7 @@
 """WGAN. Arjovsky et al. 2017, https://arxiv.org/abs/1701.07875."""
 
+from typing import Any
+
 import keras
 
 from tfgan_app.gan import GAN
@@ -25,7 +27,15 @@ class WGAN(GAN):
         ValueError: For another image shape.
     """
 
-    def __init__(self, image_shape, *, latent_dim=100, base_channels=64, clip=0.01, **kwargs):
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        *,
+        latent_dim: int = 100,
+        base_channels: int = 64,
+        clip: float = 0.01,
+        **kwargs: Any,
+    ):
         super().__init__(
             dcgan.build_generator(image_shape, latent_dim, base_channels),
             dcgan.build_discriminator(image_shape, base_channels),
@@ -34,8 +44,8 @@ class WGAN(GAN):
         for variable in self.discriminator.trainable_variables:
             variable.constraint = ClipWeights(clip)
 
-    def compile_defaults(self):
-        # The clipped critic's gradients are far below Keras's epsilon, which stands under the root.
+    def compile_defaults(self) -> dict[str, Any]:
+        # Keras adds epsilon under the root, where its default would exceed the clipped critic's tiny gradients by far.
         return {
             "g_optimizer": keras.optimizers.RMSprop(5e-5, rho=0.99, epsilon=1e-16),
             "d_optimizer": keras.optimizers.RMSprop(5e-5, rho=0.99, epsilon=1e-16),

@@ -1,5 +1,7 @@
 """WGAN-GP. Gulrajani et al. 2017, https://arxiv.org/abs/1704.00028."""
 
+from typing import Any
+
 import keras
 
 from tfgan_app.gan import GAN
@@ -32,14 +34,22 @@ class WGANGP(GAN):
 
     joint_pass = True
 
-    def __init__(self, image_shape, *, latent_dim=128, g_channels=None, d_channels=None, **kwargs):
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        *,
+        latent_dim: int = 128,
+        g_channels: int | None = None,
+        d_channels: int | None = None,
+        **kwargs: Any,
+    ):
         super().__init__(
             resnet.build_generator(image_shape, latent_dim, g_channels),
             resnet.build_discriminator(image_shape, d_channels),
             **kwargs,
         )
 
-    def compile_defaults(self):
+    def compile_defaults(self) -> dict[str, Any]:
         return {
             "g_optimizer": Adam(1e-4, beta_1=0.0, beta_2=0.9),
             "d_optimizer": Adam(1e-4, beta_1=0.0, beta_2=0.9),

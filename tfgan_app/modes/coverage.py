@@ -23,7 +23,7 @@ class Coverage:
     kl: float
 
 
-def kl_to_uniform(shares):
+def kl_to_uniform(shares: np.ndarray) -> float:
     """Returns KL(shares || uniform) in nats, of an array of shares that sum to 1."""
     drawn = shares[shares > 0]
     return float(np.sum(drawn * np.log(drawn * len(shares))))

@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -16,6 +18,7 @@ from tfgan_app.layers import Pack
 from tfgan_app.metrics import load_extractor
 from tfgan_app.models import dcgan
 from tfgan_app.modes.coverage import Coverage, kl_to_uniform
+from tfgan_app.modes.methods import Method, Setting
 
 __all__ = ["StackedDigits", "build_networks", "classes_of"]
 
@@ -40,17 +43,17 @@ class StackedDigits:
     num_samples: int = 26_000
     num_modes = 1000
 
-    def sample(self, num, seed):
+    def sample(self, num: int, seed: int) -> np.ndarray:
         """Returns float32 images `(num, 28, 28, 3)` in [-1, 1]."""
         digits = _digits()
         return np.moveaxis(digits[np.random.default_rng(seed).integers(len(digits), size=(num, 3))], 1, 3)
 
-    def coverage(self, images):
+    def coverage(self, images: np.ndarray) -> Coverage:
         """Returns the `Coverage` of images `(num, 28, 28, 3)` in [-1, 1]."""
         counts = np.bincount(classes_of(images) @ [100, 10, 1], minlength=self.num_modes)
         return Coverage(int(np.count_nonzero(counts)), None, kl_to_uniform(counts / len(images)))
 
-    def train(self, method, setting, seeds):
+    def train(self, method: Method, setting: Setting, seeds: Sequence[int]) -> list[np.ndarray]:
         """Trains a GAN on 128 000 stacked images, drawn once for each seed; arguments as in `Mixture.train`.
 
         Returns:
@@ -78,22 +81,22 @@ class StackedDigits:
         return self._draw(gan.ema_generator, seed)
 
     def _draw(self, network, seed):
-        # Training counts its steps from 0.
+        # Draw -1 is none of training, which counts from 0.
         latents = draw_latents(self.num_samples, _LATENT_DIM, (seed, -1))
         batches = [network(latents[start : start + _BATCH], training=False) for start in range(0, len(latents), _BATCH)]
         return np.clip(np.concatenate(batches), -1.0, 1.0)
 
-    def shown(self, images):
+    def shown(self, images: np.ndarray) -> np.ndarray:
         """Returns what `plot` needs of images: the first 36, as uint8."""
         return data.to_uint8(images[:36]).numpy()
 
-    def plot(self, axis, images):
+    def plot(self, axis: Any, images: np.ndarray) -> None:
         """Draws images `(36, 28, 28, 3)` as a square."""
         grid = images.reshape(6, 6, *_SHAPE).transpose(0, 2, 1, 3, 4).reshape(168, 168, 3)
         axis.imshow(grid, interpolation="nearest")
 
 
-def classes_of(images):
+def classes_of(images: np.ndarray) -> np.ndarray:
     """Returns the digit that the classifier sees in each channel of images in [-1, 1], `(num, channels)`."""
     classifier, channels = load_extractor("mnist_cnn"), images.shape[3]
     classes = []
@@ -103,7 +106,9 @@ def classes_of(images):
     return np.concatenate(classes)
 
 
-def build_networks(packing=1, batch_norm=True, g_channels=64, d_channels=64):
+def build_networks(
+    packing: int = 1, batch_norm: bool = True, g_channels: int = 64, d_channels: int = 64
+) -> tuple[keras.Model, keras.Model]:
     """Returns DCGAN's generator, and its discriminator with or without batch normalisation.
 
     Penalties on each image's gradient have no meaning where the discriminator normalises images together.

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from tfgan_app.adversarial import AdversarialModel
 from tfgan_app.losses import NonSaturating, Relativistic, Wasserstein
 from tfgan_app.schedules import CosineRamp
 from tfgan_app.terms import R1, R2, GradientPenalty
@@ -25,8 +26,8 @@ class Setting:
         batch_size: Samples in a batch.
         g_width: Units or base channels of the generator.
         d_width: Those of the discriminator.
-        seeds_at_once: Seeds trained as one model. Of eight with 128 and 32 units, each took 0.6 of the processor time
-            of one trained alone, and all compile once; with the paper's 400 and 200 a gain was not shown.
+        seeds_at_once: Seeds trained as one model, which compiles once. With 128 and 32 units, each of eight took 0.6 of
+            the processor time of one trained alone; with the paper's 400 and 200 a gain was not shown.
     """
 
     steps: int
@@ -54,11 +55,11 @@ class Adam:
     end: float = 1.0
     ema_decay: float = 0.0
 
-    def build(self, steps, copies):
+    def build(self, steps: int, copies: int) -> keras.optimizers.Optimizer:
         """Returns an optimizer for `copies` networks in one."""
         rate = self.learning_rate
         rate = rate if self.end == 1.0 else CosineRamp(rate, self.end * rate, steps)
-        # Of a mean over copies, each one's gradient is that much smaller, and Adam divides by it.
+        # The loss is a mean over copies, so each one's gradient, which Adam divides by, is that much smaller.
         return keras.optimizers.Adam(rate, self.beta_1, self.beta_2, epsilon=1e-7 / copies)
 
 
@@ -82,9 +83,9 @@ class Method:
     packing: int = 1
     batch_norm: bool = True
 
-    def compile(self, gan, setting, copies=1):
+    def compile(self, gan: AdversarialModel, setting: Setting, copies: int = 1) -> int:
         """Compiles a GAN, or `copies` of them in one; returns the steps that the budget allows."""
-        # Budgets count what is seen of the data, and so updates of the discriminator.
+        # A budget counts updates of the discriminator, as each sees fresh data.
         steps = setting.steps // self.n_critic
         gan.compile(
             self.adam.build(steps, copies),
@@ -97,7 +98,7 @@ class Method:
         )
         return steps
 
-    def facts(self):
+    def facts(self) -> dict[str, Any]:
         """Returns all that it is, as JSON takes it."""
         facts = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         objects = {"loss": self.loss(), "penalties": self.penalties(), "adam": dataclasses.asdict(self.adam)}
@@ -108,7 +109,7 @@ def _non_saturating():
     return NonSaturating(real_label=1.0)
 
 
-def relativistic(gamma, interval=1):
+def relativistic(gamma: float, interval: int = 1) -> Method:
     """Returns a `Method` of R3GAN's loss: relativistic pairs, with gamma / 2 times each of R1 and R2."""
     return Method(Relativistic, lambda: [R1(gamma / 2, interval), R2(gamma / 2, interval)], batch_norm=False)
 

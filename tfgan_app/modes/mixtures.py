@@ -1,6 +1,8 @@
 """Mixtures of Gaussians in the plane."""
 
 import dataclasses
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,6 +13,7 @@ from tfgan_app.base.latents import draw_latents
 from tfgan_app.gan import GAN
 from tfgan_app.layers import Pack, StackedBatchNormalization, StackedDense
 from tfgan_app.modes.coverage import Coverage, kl_to_uniform
+from tfgan_app.modes.methods import Method, Setting
 
 __all__ = ["Mixture", "build_networks"]
 
@@ -33,17 +36,17 @@ class Mixture:
     num_samples: int = 2500
 
     @property
-    def num_modes(self):
+    def num_modes(self) -> int:
         """Modes of the data."""
         return len(self.centers)
 
-    def sample(self, num, seed):
+    def sample(self, num: int, seed: int) -> np.ndarray:
         """Returns float32 points `(num, 2)`."""
         rng = np.random.default_rng(seed)
         centers = np.array(self.centers)[rng.integers(len(self.centers), size=num)]
         return (centers + rng.normal(scale=self.sigma, size=(num, 2))).astype(np.float32)
 
-    def coverage(self, points):
+    def coverage(self, points: np.ndarray) -> Coverage:
         """Returns the `Coverage` of points `(num, 2)`: three standard deviations from a mode is high quality."""
         centers = np.array(self.centers)
         distances = np.linalg.norm(points[:, np.newaxis] - centers, axis=2)
@@ -52,12 +55,11 @@ class Mixture:
         shares = np.bincount(nearest, minlength=len(centers)) / len(points)
         return Coverage(len(set(nearest[good])), float(good.mean()), kl_to_uniform(shares))
 
-    def train(self, method, setting, seeds):
+    def train(self, method: Method, setting: Setting, seeds: Sequence[int]) -> np.ndarray:
         """Trains a GAN for each seed, all at once.
 
         The training set of 100 000 points is the same for all. Weights, latents and the order of points depend on a
-        GAN's own seed, so that it matters to rounding only, and to the points of a gradient penalty, what it is trained
-        beside.
+        GAN's own seed. What it is trained beside matters only to rounding, and to the points of a gradient penalty.
 
         Args:
             method: A `Method`.
@@ -72,7 +74,7 @@ class Mixture:
         )
         gan = _Stacked(generator, discriminator, seeds)
         steps = method.compile(gan, setting, len(seeds))
-        points = tf.constant(self.sample(_NUM_TRAIN, 0).reshape(-1, 1, 1, 2))
+        points = tf.constant(self.sample(_NUM_TRAIN, 0))
 
         def batch(step):
             draws = [
@@ -84,11 +86,11 @@ class Mixture:
         gan.fit(tf.data.Dataset.counter().map(batch), steps_per_epoch=steps, verbose=0, shuffle=False)
         return gan.points(self.num_samples)
 
-    def shown(self, points):
+    def shown(self, points: np.ndarray) -> np.ndarray:
         """Returns what `plot` needs of points: all of them."""
         return points
 
-    def plot(self, axis, points):
+    def plot(self, axis: Any, points: np.ndarray) -> None:
         """Draws points over the modes."""
         centers = np.array(self.centers)
         limit = 1.4 * np.abs(centers).max()
@@ -97,27 +99,29 @@ class Mixture:
         axis.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
 
 
-def build_networks(seeds, packing=1, batch_norm=True, g_units=400, d_units=200):
-    """Returns stacked generators and discriminators, one of each for a seed: points are images `(1, 1, 2)`.
+def build_networks(
+    seeds: Sequence[int], packing: int = 1, batch_norm: bool = True, g_units: int = 400, d_units: int = 200
+) -> tuple[keras.Model, keras.Model]:
+    """Returns stacked generators and discriminators of points in the plane, one of each for a seed.
 
     A generator has four layers of `g_units` rectified units, a discriminator three of `d_units` maxout units, each the
     largest of five.
     """
-    # No two layers of one seed, and of neighbouring ones, begin alike.
+    # No two layers begin alike, neither of one seed nor of neighbouring ones.
     layer_seeds = iter([[1000 * seed + index for seed in seeds] for index in range(9)])
     latents = x = keras.Input((_LATENT_DIM,), name="latents")
     for _ in range(4):
         x = StackedDense(g_units, next(layer_seeds), use_bias=not batch_norm)(x)
         x = layers.ReLU()(StackedBatchNormalization(len(seeds))(x) if batch_norm else x)
-    points = layers.Reshape((1, 1, 2))(StackedDense(2, next(layer_seeds))(x))
+    points = StackedDense(2, next(layer_seeds))(x)
     generator = keras.Model(latents, points, name="generator")
-    images = keras.Input((1, 1, 2), name="images")
-    x = layers.Flatten()(Pack(packing)(images))
+    points = keras.Input((2,), name="points")
+    x = Pack(packing)(points)
     for _ in range(3):
         x = layers.Reshape((d_units, 5))(StackedDense(5 * d_units, next(layer_seeds))(x))
         x = Maximum()(x)
     logits = StackedDense(1, next(layer_seeds))(x)
-    return generator, keras.Model(images, logits, name="discriminator")
+    return generator, keras.Model(points, logits, name="discriminator")
 
 
 class Maximum(layers.Layer):
@@ -146,11 +150,10 @@ class _Stacked(GAN):
 
     def points(self, num):
         """Returns points `(seeds, num, 2)` of the generators' moving averages."""
-        # Training counts its steps from 0.
+        # Draw -1 is none of training, which counts from 0.
         latents = self._latents(num, tf.constant([0, -1], tf.int64))
-        return np.asarray(self.ema_generator(latents, training=False)).reshape(len(self.seeds), num, 2)
+        return np.asarray(self.forward([latents])).reshape(len(self.seeds), num, 2)
 
     def _latents(self, num, seed):
-        # Far from each other: a GAN's penalties draw by the seeds that follow its own.
-        offsets = [tf.constant([1000 * own, 0], tf.int64) for own in self.seeds]
+        offsets = [tf.constant([own, 0], tf.int64) for own in self.seeds]
         return tf.concat([draw_latents(num, self.latent_dim, seed + offset) for offset in offsets], axis=0)

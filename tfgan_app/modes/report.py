@@ -2,8 +2,13 @@
 
 import json
 import math
+import pathlib
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+
+from tfgan_app.modes.tasks import Task
 
 __all__ = ["Report", "table"]
 
@@ -29,9 +34,9 @@ class Report:
         ValueError: If the folder's runs were made with other settings.
     """
 
-    def __init__(self, folder, name, settings):
+    def __init__(self, folder: pathlib.Path, name: str, settings: dict[str, Any]):
         self.folder, self.name = folder, name
-        self.content = {"settings": settings, "real": None, "methods": {}, "runs": []}
+        self.content: dict[str, Any] = {"settings": settings, "real": None, "methods": {}, "runs": []}
         self.samples = {}
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{name}.json"
@@ -43,7 +48,7 @@ class Report:
             with np.load(path) as arrays:
                 self.samples = dict(arrays)
 
-    def begin(self, method, facts):
+    def begin(self, method: str, facts: dict[str, Any]) -> None:
         """Takes note of what a method is.
 
         Args:
@@ -63,12 +68,12 @@ class Report:
             path = self.folder / f"{self.name}.json"
             raise ValueError(f"{path} holds runs of {what} ({changes}). Give another folder.")
 
-    def missing(self, method, seeds):
+    def missing(self, method: str, seeds: Sequence[int]) -> list[int]:
         """Returns those of `seeds` without a run of a method; the first also where its samples are gone."""
         done = {run["seed"] for run in self.content["runs"] if run["method"] == method}
         return [seed for seed in seeds if seed not in done or (seed == 0 and method not in self.samples)]
 
-    def add(self, run, samples):
+    def add(self, run: dict[str, Any], samples: np.ndarray) -> None:
         """Adds a run, a dict with `method` and `seed`, and keeps its samples if it is the first seed's."""
         key = run["method"], run["seed"]
         others = [other for other in self.content["runs"] if (other["method"], other["seed"]) != key]
@@ -78,12 +83,12 @@ class Report:
             _replace(self.folder / f"{self.name}.npz", lambda file: np.savez_compressed(file, **self.samples))
         self.save()
 
-    def save(self):
+    def save(self) -> None:
         """Writes facts and runs."""
         text = json.dumps(self.content, indent=1) + "\n"
         _replace(self.folder / f"{self.name}.json", lambda file: file.write(text.encode()))
 
-    def plot(self, task, methods):
+    def plot(self, task: Task, methods: Sequence[str]) -> None:
         """Draws the samples of each method's first seed, side by side, as a PNG."""
         import matplotlib
 
@@ -99,7 +104,7 @@ class Report:
         pyplot.close(figure)
 
 
-def table(runs, real):
+def table(runs: Sequence[dict[str, Any]], real: dict[str, Any]) -> str:
     """Returns a Markdown table.
 
     Args:

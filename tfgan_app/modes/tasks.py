@@ -3,14 +3,17 @@
 import dataclasses
 import itertools
 import math
+from typing import TypeAlias
 
 from tfgan_app.modes.digits import StackedDigits
-from tfgan_app.modes.methods import METHODS, Adam, Setting, relativistic
+from tfgan_app.modes.methods import METHODS, Adam, Method, Setting, relativistic
 from tfgan_app.modes.mixtures import Mixture
 
-__all__ = ["CANDIDATES", "SETTINGS", "TASKS", "methods"]
+__all__ = ["CANDIDATES", "SETTINGS", "TASKS", "Task", "methods"]
 
-TASKS: dict[str, Mixture | StackedDigits] = {
+Task: TypeAlias = Mixture | StackedDigits
+
+TASKS: dict[str, Task] = {
     "ring": Mixture(tuple((math.cos(k * math.pi / 4), math.sin(k * math.pi / 4)) for k in range(8)), 0.01),
     "grid": Mixture(tuple(itertools.product((-4, -2, 0, 2, 4), repeat=2)), 0.05),
     "stacked_mnist": StackedDigits(),
@@ -29,7 +32,7 @@ SETTINGS = {
 
 _PUBLISHED = {"plane": Adam(1e-4, 0.8), "digits": Adam(2e-4, 0.5)}
 _AVERAGED = {"end": 0.1, "ema_decay": 0.999}
-# Of these benchmarks/modes_tuning.py chooses, on seeds of its own, what each method has in the setting `short`.
+# benchmarks/modes_tuning.py chooses from these, on seeds of its own, what each method has in the setting `short`.
 CANDIDATES = {
     "plane": {
         "constant": Adam(1e-3, 0.8),
@@ -45,7 +48,7 @@ _CHOSEN = {
 _BEST = {"plane": relativistic(0.05), "digits": relativistic(1.0, interval=4)}
 
 
-def methods(task, setting):
+def methods(task: str, setting: str) -> dict[str, Method]:
     """Returns by name the methods, each with its optimizer for a task and setting.
 
     `best` is the best setting known for the task, and has its own optimizer in every one.

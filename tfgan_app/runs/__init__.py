@@ -6,12 +6,10 @@
     print(tg.runs.evaluate(run="runs/mnist").receipt["scores"])
     tg.runs.generate(run="runs/mnist", grid="8x8", seed=7, out="grid.png")
 
-Arguments have the names and defaults of the commands' flags, and a file for each thing imports what it needs when it is
-first used: `settings`, which makes the flags, needs neither TensorFlow nor Keras.
+Arguments have the names and defaults of the commands' flags.
 """
 
-import importlib
-from typing import Any
+from tfgan_app.base.lazy import lazily
 
 _FILES = {
     "Drawing": "settings",
@@ -32,13 +30,4 @@ _FILES = {
 }
 
 __all__ = list(_FILES)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _FILES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_FILES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = lazily(__name__, _FILES)

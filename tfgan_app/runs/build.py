@@ -3,14 +3,14 @@
 import ast
 import dataclasses
 import inspect
-from typing import Any
+from typing import Any, Literal
 
 import keras
 
 from tfgan_app import augment, data, losses, models, terms
-from tfgan_app.adversarial import AdversarialModel
 from tfgan_app.base.errors import UsageError
 from tfgan_app.base.precision import choose_precision, dtype_policy
+from tfgan_app.gan import GAN
 from tfgan_app.layers.batch_norm import synchronize
 from tfgan_app.runs.settings import Settings
 from tfgan_app.schedules import has_schedule
@@ -46,9 +46,7 @@ def _source(settings: Settings) -> dict[str, Any]:
     return {name: getattr(settings, name) for name in ("dataset", "data_dir", "manual_dir", "image_size", "channels")}
 
 
-def build_gan(
-    settings: Settings, image_shape: ImageShape, num_classes: int | None, **compile_arguments: Any
-) -> AdversarialModel:
+def build_gan(settings: Settings, image_shape: ImageShape, num_classes: int | None, **compile_arguments: Any) -> GAN:
     """Builds and compiles the GAN that settings describe.
 
     A setting that is None is left to the model, whose defaults are its paper's.
@@ -82,7 +80,7 @@ def build_gan(
     return gan
 
 
-def build_model(settings: Settings, image_shape: ImageShape, num_classes: int | None) -> AdversarialModel:
+def build_model(settings: Settings, image_shape: ImageShape, num_classes: int | None) -> GAN:
     """Builds the networks of `build_gan`, in the settings' precision."""
     model = getattr(models, settings.model)
     accepted = inspect.signature(model).parameters
@@ -114,7 +112,7 @@ def build_model(settings: Settings, image_shape: ImageShape, num_classes: int | 
     return gan
 
 
-def set_learning_rates(gan: AdversarialModel, settings: Settings, factor: float = 1.0) -> None:
+def set_learning_rates(gan: GAN, settings: Settings, factor: float = 1.0) -> None:
     """Sets the learning rates that settings give, times a factor; a restored optimizer otherwise keeps its own."""
     rates = {"g_learning_rate": settings.g_learning_rate, "d_learning_rate": settings.d_learning_rate}
     for optimizer, (name, rate) in zip((gan.g_optimizer, gan.d_optimizer), rates.items(), strict=True):
@@ -127,7 +125,7 @@ def set_learning_rates(gan: AdversarialModel, settings: Settings, factor: float 
             raise UsageError(f"`{name}={rate}` cannot be set: {settings.model} trains with a schedule.") from error
 
 
-def _decay_learning_rates(gan: AdversarialModel, train_steps: int) -> None:
+def _decay_learning_rates(gan: GAN, train_steps: int) -> None:
     """Lets both learning rates fall linearly from their present values to 0 at the last step."""
     for optimizer, updates in ((gan.g_optimizer, train_steps), (gan.d_optimizer, train_steps * gan.n_critic)):
         if has_schedule(optimizer):
@@ -150,7 +148,7 @@ def _loss(settings: Settings) -> losses.AdversarialLoss | None:
     return loss(real_label=real_label)
 
 
-def _terms(penalties: tuple[str, ...] | None, gan: AdversarialModel) -> list[terms.Term] | None:
+def _terms(penalties: tuple[str, ...] | None, gan: GAN) -> list[terms.Term] | None:
     """Returns the terms to compile with: penalties on D, if there are any given, in the place of the model's own."""
     if penalties is None:
         return None
@@ -159,7 +157,7 @@ def _terms(penalties: tuple[str, ...] | None, gan: AdversarialModel) -> list[ter
     return [*given, *(term for term in own if term.player == "generator" or not term.own_tape)]
 
 
-def _augment(text: str | None) -> augment.Augment | bool | None:
+def _augment(text: str | None) -> augment.Augment | Literal[False] | None:
     if text is None:
         return None
     return False if text == "none" else _part("augment", text, augment)

@@ -13,12 +13,13 @@ from tfgan_app.base.errors import UsageError
 from tfgan_app.base.files import PROGRAM
 from tfgan_app.base.table import takes
 from tfgan_app.data import ImageSet
-from tfgan_app.export.loaded import SavedGAN
+from tfgan_app.export import SavedGAN
 from tfgan_app.metrics.extractors import FeatureExtractor, load_extractor, shipped_for
 from tfgan_app.runs.build import open_split, open_split_like
 from tfgan_app.runs.record import Run
 from tfgan_app.runs.settings import SOURCE, Scoring, Settings
 from tfgan_app.study import receipts
+from tfgan_app.study.fakes import ArrayFakes, SampledFakes
 from tfgan_app.study.memorisation import examine
 from tfgan_app.study.report import write_report
 
@@ -93,7 +94,7 @@ class _Source:
         facts: What the receipt says about the fakes.
         receipt: Where it goes by default.
         num_images: How many there are, None if they can be drawn at will.
-        gan: What draws them, None where they are drawn already.
+        sampler: What draws them, None where they are drawn already.
         history: Path of a run's `metrics.csv`, None where there is no run.
     """
 
@@ -101,12 +102,12 @@ class _Source:
     facts: dict[str, Any]
     receipt: pathlib.Path
     num_images: int | None = None
-    gan: Any = None
+    sampler: Any = None
     history: pathlib.Path | None = None
 
     def fakes(self, num_images: int) -> Any:
         """Returns so many fakes as `tfgan_app.study.receipts.score` takes them."""
-        return receipts.GANFakes(self.gan, num_images, self.asked.seed, self.asked.truncation)
+        return SampledFakes(self.sampler, num_images, self.asked.seed, self.asked.truncation)
 
     def open_train(self) -> ImageSet | None:
         """Opens the images that the GAN was trained on, None where nothing tells which."""
@@ -130,12 +131,12 @@ class _Source:
 class _OfRun(_Source):
     def __init__(self, asked: Scoring, directory: str) -> None:
         self.asked, self.run = asked, Run.existing(directory)
-        self.gan = self.run.restored_gan(asked.checkpoint)
+        gan = self.sampler = self.run.restored_gan(asked.checkpoint)
         if asked.raw:
-            self.gan.ema_generator.set_weights(self.gan.generator.get_weights())
+            gan.ema_generator.set_weights(gan.generator.get_weights())
         self.facts = {
             "source": str(self.run.directory),
-            "step": self.gan.step,
+            "step": gan.step,
             "checkpoint": str(asked.checkpoint),
             "weights": "raw" if asked.raw else "EMA",
             **self._drawn(),
@@ -143,7 +144,7 @@ class _OfRun(_Source):
         suffix = "_best" if asked.checkpoint == "best" else ""
         suffix += "_raw" if asked.raw else ""
         suffix += f"_truncation_{asked.truncation:g}" if asked.truncation is not None else ""
-        self.receipt = self.run.directory / "scores" / f"step_{self.gan.step:08d}{suffix}.json"
+        self.receipt = self.run.directory / "scores" / f"step_{gan.step:08d}{suffix}.json"
         self.history = self.run.directory / "metrics.csv"
 
     def open_train(self) -> ImageSet:
@@ -161,8 +162,8 @@ class _OfRun(_Source):
 class _OfSavedModel(_Source):
     def __init__(self, asked: Scoring, folder: str) -> None:
         logging.warning(PROGRAM, f"`saved_model={folder}`")
-        self.asked, self.gan = asked, SavedGAN(folder)
-        self.facts = {"source": folder, "step": self.gan.facts["step"], "weights": "EMA", **self._drawn()}
+        self.asked, self.sampler = asked, SavedGAN(folder)
+        self.facts = {"source": folder, "step": self.sampler.facts["step"], "weights": "EMA", **self._drawn()}
         self.receipt = pathlib.Path("scores") / ("_".join(pathlib.PurePath(folder).parts[-2:]) + ".json")
 
 
@@ -174,7 +175,7 @@ class _OfImages(_Source):
         self.receipt = pathlib.Path("scores") / f"{pathlib.PurePath(path).stem}.json"
 
     def fakes(self, num_images: int) -> Any:
-        return receipts.ArrayFakes(self.images)
+        return ArrayFakes(self.images)
 
     def open_real(self) -> ImageSet:
         real = super().open_real()
@@ -215,7 +216,7 @@ def _report(
 ) -> pathlib.Path:
     """Writes the report's page and returns its path; the receipt gets what was found of memorised images."""
     images, labels = real.first(min(_REPORTED, receipt["fake"]["used"]))
-    images, samples = (images + 1.0) / 2.0, np.asarray(fakes.batch(0, len(images), labels))
+    samples = np.asarray(fakes.batch(0, len(images), labels))
     train, memorisation = source.open_train(), None
     if train is not None:
         memorisation = examine(samples, images, train, extractor)
@@ -226,8 +227,9 @@ def _report(
         receipt=receipt,
         samples=samples,
         real=images,
+        modality=real.modality,
         extractor=extractor,
         memorisation=memorisation,
-        gan=source.gan,
+        sampler=source.sampler,
         history=source.history,
     )

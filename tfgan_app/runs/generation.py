@@ -3,20 +3,20 @@
 import dataclasses
 import pathlib
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from absl import logging
 
-from tfgan_app import pictures
+from tfgan_app.base import pictures
 from tfgan_app.base.errors import UsageError
 from tfgan_app.base.files import PROGRAM
-from tfgan_app.base.latents import draw_latents, slerp
+from tfgan_app.base.latents import closed_walk
 from tfgan_app.base.table import takes
-from tfgan_app.export.loaded import SavedGAN
+from tfgan_app.export import SavedGAN
 from tfgan_app.runs.record import Run
 from tfgan_app.runs.settings import Drawing
+from tfgan_app.sampler import Sampler
 
 __all__ = ["Generated", "generate"]
 
@@ -59,10 +59,10 @@ def generate(**settings: Any) -> Generated:
     if out.suffix in (".png", ".gif") and asked.num_images:
         raise UsageError(f"`num_images` goes with `out=NAME.npz` or a folder. For {out} give `grid=ROWSxCOLUMNS`.")
     num = asked.num_images or rows * columns
-    gan = _open(asked)
-    labels = _labels(asked.labels, gan.num_classes, num)
+    sampler = _open(asked)
+    labels = _labels(asked.labels, sampler.num_classes, num)
     try:
-        _write(gan, asked, out, num, columns, labels)
+        _write(sampler, asked, out, num, columns, labels)
     except ValueError as error:
         raise UsageError(str(error)) from error
     return Generated(out, num)
@@ -75,15 +75,14 @@ def _grid(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def _open(asked: Drawing) -> Any:
+def _open(asked: Drawing) -> Sampler:
     """Returns what draws: the one GAN that was asked for."""
-    given = [name for name in ("run", "saved_model") if getattr(asked, name) is not None]
-    if len(given) != 1:
-        raise UsageError(f"give either `run` or `saved_model`. Received: {' and '.join(given) or 'neither'}")
-    if asked.run is not None:
+    if asked.run is not None and asked.saved_model is None:
         return Run.existing(asked.run).restored_gan(asked.checkpoint)
-    logging.warning(PROGRAM, f"`saved_model={asked.saved_model}`")
-    return SavedGAN(asked.saved_model)
+    if asked.saved_model is not None and asked.run is None:
+        logging.warning(PROGRAM, f"`saved_model={asked.saved_model}`")
+        return SavedGAN(asked.saved_model)
+    raise UsageError(f"give either `run` or `saved_model`. Received: {'both' if asked.run else 'neither'}")
 
 
 def _labels(names: tuple[str | int, ...] | None, num_classes: int | None, num: int) -> np.ndarray | None:
@@ -97,28 +96,23 @@ def _labels(names: tuple[str | int, ...] | None, num_classes: int | None, num: i
     return np.resize(np.array(names, int), num)
 
 
-def _write(gan: Any, asked: Drawing, out: pathlib.Path, num: int, columns: int, labels: np.ndarray | None) -> None:
-    seed, truncation = asked.seed, asked.truncation
+def _write(
+    sampler: Sampler, asked: Drawing, out: pathlib.Path, num: int, columns: int, labels: np.ndarray | None
+) -> None:
+    modality, seed, truncation = sampler.modality, asked.seed, asked.truncation
     if out.suffix == ".gif":
-        frames = (gan.images_from(z, labels, truncation) for z in _walk(num, gan.latent_dim, seed, asked.frames))
-        pictures.save_gif(out, [pictures.grid(frame, columns) for frame in frames], 12, asked.scale)
+        walk = closed_walk(num, sampler.latent_dim, seed, asked.frames)
+        frames = [modality.show(sampler.outputs(latents, labels, truncation), columns) for latents in walk]
+        pictures.save_gif(out, frames, 12, asked.scale)
     elif out.suffix == ".png":
-        pictures.save_png(out, pictures.grid(gan.sample(num, seed, labels, truncation), columns), asked.scale)
+        pictures.save_png(out, sampler.picture(num, columns, seed, labels, truncation), asked.scale)
     else:
-        images = np.round(255 * gan.sample(num, seed, labels, truncation)).astype(np.uint8)
+        samples = sampler.outputs(sampler.latents(num, seed), labels, truncation)
         if out.suffix == ".npz":
             out.parent.mkdir(parents=True, exist_ok=True)
-            arrays: dict[str, Any] = {"images": images} if labels is None else {"images": images, "labels": labels}
-            np.savez_compressed(out, **arrays)
+            arrays: dict[str, Any] = {modality.name: modality.store(samples).numpy()}
+            np.savez_compressed(out, **arrays | ({} if labels is None else {"labels": labels}))
         else:
             digits = len(str(num - 1))
-            for index, image in enumerate(images):
-                pictures.save_png(out / f"{index:0{digits}d}.png", image)
-
-
-def _walk(num: int, latent_dim: int, seed: int, frames: int) -> Iterator[Any]:
-    """Yields latents `(num, latent_dim)` along a closed path through three draws."""
-    stops = [draw_latents(num, latent_dim, (seed, stop)) for stop in range(3)]
-    for position in np.linspace(0, len(stops), frames, endpoint=False):
-        index, part = int(position), position % 1
-        yield slerp(stops[index], stops[(index + 1) % len(stops)], part)
+            for index, sample in enumerate(samples):
+                modality.write(out / f"{index:0{digits}d}{modality.ending}", sample)

@@ -9,12 +9,12 @@ from typing import Any, TextIO
 
 from absl import logging
 
-from tfgan_app.adversarial import AdversarialModel
 from tfgan_app.base.errors import CheckpointError, Failure, UsageError
 from tfgan_app.base.files import check_object, read_object, written_whole
 from tfgan_app.base.versions import versions
 from tfgan_app.checkpoints import Checkpoints
 from tfgan_app.cli import flagfile
+from tfgan_app.gan import GAN
 from tfgan_app.runs.build import build_gan
 from tfgan_app.runs.settings import Settings
 
@@ -168,7 +168,7 @@ class Run:
         with written_whole(self.directory / "run.json") as partial:
             partial.write_text(json.dumps(self.record, indent=2) + "\n")
 
-    def restored_gan(self, checkpoint: str | int = "last") -> AdversarialModel:
+    def restored_gan(self, checkpoint: str | int = "last") -> GAN:
         """Returns the run's GAN with the weights of a checkpoint.
 
         Args:

@@ -12,8 +12,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfgan_app import callbacks, pictures
-from tfgan_app.adversarial import AdversarialModel
+from tfgan_app import callbacks
+from tfgan_app.base import pictures
 from tfgan_app.base.errors import (
     Error,
     Failure,
@@ -32,7 +32,8 @@ from tfgan_app.checkpoints import Checkpoints
 from tfgan_app.cli import flagfile
 from tfgan_app.data import ImageSet
 from tfgan_app.data.steps import share_batches
-from tfgan_app.export.saved_model import export_gan, exported_step
+from tfgan_app.export import exported_step
+from tfgan_app.gan import GAN
 from tfgan_app.metrics import FrechetDistance
 from tfgan_app.metrics.extractors import FeatureExtractor, load_extractor, shipped_for
 from tfgan_app.runs.build import ImageShape, build_gan, open_split, open_split_like, peek, set_learning_rates
@@ -41,6 +42,7 @@ from tfgan_app.runs.settings import Settings
 from tfgan_app.schedules import has_schedule
 from tfgan_app.study import receipts
 from tfgan_app.study.collapse import ROLLBACK_FACTOR, CollapseGuard
+from tfgan_app.study.fakes import SampledFakes
 
 __all__ = ["Session", "Trained", "train"]
 
@@ -62,7 +64,7 @@ class Trained:
     """
 
     run: Run
-    gan: AdversarialModel
+    gan: GAN
     step: int
     receipts: list[dict[str, Any]]
     samples: pathlib.Path
@@ -471,7 +473,7 @@ class Session:
     def _score(self, extractor: FeatureExtractor) -> list[dict[str, Any]]:
         gan, test = self.gan, self.test
         facts = {"source": str(self.run.directory), "step": gan.step, "checkpoint": "last", "weights": "EMA", "seed": 0}
-        fakes = receipts.GANFakes(gan, test.num_images, seed=0)
+        fakes = SampledFakes(gan, test.num_images)
         metrics = receipts.build_metrics(["fd"], extractor, test, fakes, test.num_images)
         receipt = receipts.score(fakes, test, metrics, facts=facts)
         receipts.write_receipt(self._receipt, receipt)
@@ -479,14 +481,13 @@ class Session:
 
     def _export(self, found: list[dict[str, Any]]) -> pathlib.Path:
         gan, columns, picture = self.gan, pictures.columns(self.gan.num_classes), "samples.png"
-        pictures.save_png(self._saved_model.parent / picture, pictures.grid(gan.sample(8 * columns), columns), 2)
-        return export_gan(
-            gan,
+        pictures.save_png(self._saved_model.parent / picture, gan.picture(8 * columns, columns), 2)
+        return gan.export(
             self._saved_model,
             data=self.images.describe(),
             command=self.command,
             batch_size=self.settings.batch_size * gan.n_critic,
-            scores=found,
+            scores=[receipts.summary(receipt) for receipt in found],
             picture=picture,
         )
 

@@ -2,19 +2,23 @@
 
 import math
 import sys
+from typing import Any, TextIO
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from tfgan_app.base.errors import CheckpointError, TrainingCollapsed
+from tfgan_app.base.networks import with_weights_of
+from tfgan_app.checkpoints import Checkpoints
 from tfgan_app.losses import Minimax, NonSaturating
-from tfgan_app.metrics.extractors import load_extractor
+from tfgan_app.metrics.extractors import ExtractorLike, load_extractor
+from tfgan_app.modalities.modality import Array
 from tfgan_app.schedules import has_schedule
 
 __all__ = ["ROLLBACK_FACTOR", "CollapseGuard"]
 
-# Of the learning rates, at each rollback.
+# What a rollback multiplies the learning rates with.
 ROLLBACK_FACTOR = 0.5
 
 
@@ -56,21 +60,21 @@ class CollapseGuard(keras.callbacks.Callback):
 
     def __init__(
         self,
-        real,
-        extractor=None,
-        action="warn",
-        checkpoints=None,
-        monitor=None,
-        learning_rate_factor=ROLLBACK_FACTOR,
-        max_rollbacks=3,
-        patience=1,
-        min_diversity=0.4,
-        min_classes=0.5,
-        max_duplicates=0.25,
-        saturation=0.995,
-        num_samples=256,
-        seed=0,
-        stream=None,
+        real: Array,
+        extractor: ExtractorLike | None = None,
+        action: str = "warn",
+        checkpoints: Checkpoints | None = None,
+        monitor: str | None = None,
+        learning_rate_factor: float = ROLLBACK_FACTOR,
+        max_rollbacks: int = 3,
+        patience: int = 1,
+        min_diversity: float = 0.4,
+        min_classes: float = 0.5,
+        max_duplicates: float = 0.25,
+        saturation: float = 0.995,
+        num_samples: int = 256,
+        seed: int = 0,
+        stream: TextIO | None = None,
     ):
         super().__init__()
         if action not in ("warn", "stop", "rollback"):
@@ -78,7 +82,8 @@ class CollapseGuard(keras.callbacks.Callback):
         if action == "rollback" and checkpoints is None:
             raise ValueError("`action='rollback'` needs `checkpoints`, to roll back to.")
         self.extractor = _shrunk(real.shape[1:]) if extractor is None else load_extractor(extractor)
-        self.action, self.checkpoints, self.monitor = action, checkpoints, monitor
+        self.checkpoints: Any = checkpoints
+        self.action, self.monitor = action, monitor
         self.learning_rate_factor, self.max_rollbacks, self.patience = learning_rate_factor, max_rollbacks, patience
         self.min_diversity, self.min_classes = min_diversity, min_classes
         self.max_duplicates, self.saturation = max_duplicates, saturation
@@ -88,13 +93,13 @@ class CollapseGuard(keras.callbacks.Callback):
         self._best = math.inf
         self._real = _Look(self.extractor.outputs(tf.constant(real, tf.float32)))
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         if self.action == "rollback" and any(map(has_schedule, self._optimizers())):
             raise ValueError("`action='rollback'` lowers constant learning rates; this GAN's follow a schedule.")
         saved = self.checkpoints and self.checkpoints.facts()
         self._best = (saved or {}).get(self.monitor, math.inf)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         found = self.diagnose(logs or {})
         self._wrong = self._wrong + 1 if found else 0
         self._save(found, logs or {})
@@ -122,7 +127,7 @@ class CollapseGuard(keras.callbacks.Callback):
         except CheckpointError as error:
             print(f"Collapse guard: {error}", file=self.stream, flush=True)
 
-    def diagnose(self, logs):
+    def diagnose(self, logs: dict[str, float]) -> list[str]:
         """Returns what is wrong now, as a list of texts.
 
         Args:
@@ -152,14 +157,10 @@ class CollapseGuard(keras.callbacks.Callback):
 
     def _samples(self):
         gan = self.model
-        average = gan.ema_generator.get_weights()
-        try:
-            gan.ema_generator.set_weights(gan.generator.get_weights())
-            return gan.sample(self.num_samples, self.seed) * 2.0 - 1.0
-        finally:
-            gan.ema_generator.set_weights(average)
+        with with_weights_of(gan.generator, gan.ema_generator):
+            return gan.outputs(gan.latents(self.num_samples, self.seed))
 
-    def roll_back(self, message):
+    def roll_back(self, message: str) -> None:
         """Restores the best checkpoint and lowers the learning rates.
 
         Args:

@@ -2,14 +2,17 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 
+from tfgan_app.data.image_set import ImageSet
+from tfgan_app.metrics.extractors import FeatureExtractor
 from tfgan_app.metrics.manifold import nearest, pairs_within
 
 __all__ = ["CopyingTest", "Memorisation", "SupportSize", "copying_test", "examine", "support_size"]
 
-# Training images at a time.
+# Training images that are searched at a time.
 _BATCH = 250
 
 
@@ -21,7 +24,7 @@ class Memorisation:
         copying: A `CopyingTest`.
         support: `SupportSize` of the samples.
         real_support: That of as many held-out images, by which to judge it.
-        neighbours: The training image nearest to each sample, `(num, height, width, channels)` in [0, 1].
+        neighbours: The training sample nearest to each, `(num, ...)` in the network's range.
         distances: How far they are, in features, `(num,)`.
         num_train: How many training images were searched.
     """
@@ -33,7 +36,7 @@ class Memorisation:
     distances: np.ndarray
     num_train: int
 
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         """Returns the numbers, as a receipt has them."""
         return {
             "z": self.copying.z,
@@ -47,19 +50,19 @@ class Memorisation:
         }
 
 
-def examine(samples, held_out, train, extractor):
+def examine(samples: np.ndarray, held_out: np.ndarray, train: ImageSet, extractor: FeatureExtractor) -> Memorisation:
     """Looks for copies of training images, and for samples that repeat.
 
     Args:
-        samples: Generated images `(num, height, width, channels)` in [0, 1].
-        held_out: As many real images that the GAN was not trained on.
+        samples: Generated samples `(num, ...)` in the network's range.
+        held_out: As many real ones that the generator was not trained on.
         train: The `tfgan_app.data.ImageSet` of those that it was; read once, batch by batch.
         extractor: A `tfgan_app.metrics.FeatureExtractor`.
 
     Returns:
         A `Memorisation`.
     """
-    of_samples, of_held_out = (_features(extractor, images * 2.0 - 1.0) for images in (samples, held_out))
+    of_samples, of_held_out = (_features(extractor, images) for images in (samples, held_out))
     queries = np.concatenate([of_samples, of_held_out])
     distances = np.full(len(queries), np.inf)
     neighbours = np.zeros_like(samples)
@@ -68,8 +71,8 @@ def examine(samples, held_out, train, extractor):
         closer = found < distances
         distances[closer] = found[closer]
         closer = closer[: len(samples)]
-        neighbours[closer] = (images[indices[: len(samples)][closer]] + 1.0) / 2.0
-    # Closer than this one in a hundred real images has another.
+        neighbours[closer] = images[indices[: len(samples)][closer]]
+    # One in a hundred real images has another closer than this.
     threshold = float(np.percentile(nearest(of_held_out, of_held_out, others=True)[1], 1))
     of_fakes = distances[: len(samples)]
     return Memorisation(
@@ -104,7 +107,7 @@ class CopyingTest:
     held_out: float
 
 
-def copying_test(of_fake, of_held_out):
+def copying_test(of_fake: np.ndarray, of_held_out: np.ndarray) -> CopyingTest:
     """Compares distances to the nearest training image by Mann and Whitney's rank test.
 
     Meehan et al. 2020, https://arxiv.org/abs/2004.05675, section 3.1, with all of the space as one cell.
@@ -148,7 +151,7 @@ class SupportSize:
     threshold: float
 
 
-def support_size(fake, threshold):
+def support_size(fake: np.ndarray, threshold: float) -> SupportSize:
     """Estimates how many images a generator draws by the birthday paradox.
 
     Arora and Zhang 2017, https://arxiv.org/abs/1706.08224: of N equally likely images, s draws hold s(s-1)/2N pairs

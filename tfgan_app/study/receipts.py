@@ -4,27 +4,29 @@ import datetime
 import json
 import math
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias
 
-import numpy as np
 import tensorflow as tf
 
-from tfgan_app.base.files import check_object, read_object, written_whole
-from tfgan_app.base.latents import draw_latents, slerp
+from tfgan_app.base.files import PathLike, check_object, read_object, written_whole
 from tfgan_app.base.versions import versions
+from tfgan_app.data.image_set import ImageSet
 from tfgan_app.metrics.accuracy_score import ClassificationAccuracyScore
+from tfgan_app.metrics.base import ImageMetric
 from tfgan_app.metrics.classifier_score import ClassifierScore
+from tfgan_app.metrics.extractors import FeatureExtractor
 from tfgan_app.metrics.frechet import FrechetDistance, IntraClassFrechetDistance
 from tfgan_app.metrics.kernel import KernelDistance
 from tfgan_app.metrics.manifold import DensityCoverage, PrecisionRecall
 from tfgan_app.metrics.path_length import PerceptualPathLength
 from tfgan_app.metrics.sliced import SlicedWasserstein
 from tfgan_app.observation import Observation
+from tfgan_app.study.fakes import Fakes
 
 __all__ = [
     "METRICS",
-    "ArrayFakes",
-    "GANFakes",
+    "Receipt",
     "applicable",
     "build_metrics",
     "caution",
@@ -32,9 +34,13 @@ __all__ = [
     "describe_score",
     "read_receipt",
     "score",
+    "summary",
     "titles",
     "write_receipt",
 ]
+
+# What `score` returns: facts and numbers by name, as JSON takes them.
+Receipt: TypeAlias = dict[str, Any]
 
 # What `build_metrics` makes by name: functions of the extractor, the real images and how many of them.
 METRICS = {
@@ -50,11 +56,11 @@ METRICS = {
         images.image_shape, images.num_classes, num_images=num
     ),
 }
-# What metrics that keep features look at, at most: their memory and time grow with it.
+# The most images that metrics which keep features look at, as their memory and time grow with it.
 _STORED = 10_000
 
 
-def applicable(extractor, images, fakes):
+def applicable(extractor: FeatureExtractor, images: ImageSet, fakes: Fakes) -> list[str]:
     """Returns the names of the metrics that an extractor, an `ImageSet` and fakes allow."""
     needs = {
         "cs": extractor.num_logits is not None,
@@ -65,7 +71,9 @@ def applicable(extractor, images, fakes):
     return [name for name in METRICS if needs.get(name, True)]
 
 
-def build_metrics(names, extractor, images, fakes, num_images):
+def build_metrics(
+    names: Iterable[str], extractor: FeatureExtractor, images: ImageSet, fakes: Fakes, num_images: int
+) -> list[ImageMetric]:
     """Returns metrics by their names in `METRICS`.
 
     Raises:
@@ -83,65 +91,20 @@ def build_metrics(names, extractor, images, fakes, num_images):
     return [METRICS[name](extractor, images, min(num_images, _STORED)) for name in names]
 
 
-class GANFakes:
-    """The images of `gan.sample(num_images, seed)`, whatever the batches.
-
-    A conditional GAN, a `tfgan_app.GAN` or a `SavedGAN`, draws them with the labels of the real images.
-
-    Args:
-        gan: The GAN.
-        num_images: How many.
-        seed: As in `gan.sample`.
-        truncation: As in `gan.sample`.
-    """
-
-    def __init__(self, gan, num_images, seed, truncation=None):
-        self.gan, self.seed, self.truncation = gan, seed, truncation
-        self.labelled = bool(gan.num_classes and gan.supervised)
-        self.latent_dim = gan.latent_dim
-        self.latents = draw_latents(num_images, gan.latent_dim, (seed, 0))
-
-    def batch(self, start, stop, labels):
-        """Returns the images of a range, `(stop - start, height, width, channels)` in [0, 1]."""
-        return self._images(self.latents[start:stop], labels)
-
-    def nearby(self, start, stop, labels, epsilon):
-        """Returns two such batches, of latents `epsilon` apart on the way to others; see `PerceptualPathLength`."""
-        latents = self.latents[start:stop]
-        others = draw_latents(stop - start, self.latent_dim, (self.seed, start + 1))
-        return [self._images(z, labels) for z in (latents, slerp(latents, others, epsilon))]
-
-    def _images(self, latents, labels):
-        return self.gan.images_from(latents, labels if self.labelled else None, self.truncation)
-
-
-class ArrayFakes:
-    """Images that are drawn already.
-
-    Args:
-        images: Their `tfgan_app.data.ImageSet`. Labels that it may have are not looked at: nothing says that they were
-            asked for.
-    """
-
-    labelled, latent_dim = False, None
-
-    def __init__(self, images):
-        self.images = images
-        self._left: Iterator = iter(())
-
-    def batch(self, start, stop, labels):
-        """Returns the images of a range as `GANFakes.batch`; ranges come in order."""
-        if not start:
-            self._left = self.images.pairs(stop)
-        images, _ = next(self._left)
-        return (images[: stop - start] + 1.0) / 2.0
-
-
-def score(fakes, images, metrics, *, batch_size=250, num_images=None, facts=None, progress=None):
+def score(
+    fakes: Fakes,
+    images: ImageSet,
+    metrics: Sequence[ImageMetric],
+    *,
+    batch_size: int = 250,
+    num_images: int | None = None,
+    facts: dict[str, Any] | None = None,
+    progress: Callable[[str], object] | None = None,
+) -> Receipt:
     """Scores generated images against a set of real ones.
 
     Args:
-        fakes: A `GANFakes` or `ArrayFakes`.
+        fakes: A `SampledFakes` or `ArrayFakes` of `tfgan_app.study`.
         images: The `tfgan_app.data.ImageSet` of real images, read in order.
         metrics: A list of `tfgan_app.metrics.ImageMetric`, of one extractor.
         batch_size: Images at a time.
@@ -164,7 +127,7 @@ def score(fakes, images, metrics, *, batch_size=250, num_images=None, facts=None
         labels = None if labels is None else labels[: len(real)]
         observation = Observation(
             real,
-            _to_range(fakes.batch(begin, done, labels)),
+            tf.constant(fakes.batch(begin, done, labels)),
             labels if fakes.labelled else None,
             _nearby(fakes, begin, done, labels) if fakes.latent_dim else None,
         )
@@ -192,11 +155,7 @@ def score(fakes, images, metrics, *, batch_size=250, num_images=None, facts=None
 
 
 def _nearby(fakes, start, stop, labels):
-    return lambda epsilon: [_to_range(images) for images in fakes.nearby(start, stop, labels, epsilon)]
-
-
-def _to_range(images):
-    return tf.constant(np.asarray(images, np.float32) * 2.0 - 1.0)
+    return lambda epsilon: [tf.constant(samples) for samples in fakes.nearby(start, stop, labels, epsilon)]
 
 
 # What scores are called where they are printed.
@@ -213,11 +172,11 @@ _TITLES = {
     "intra_fd": "Intra-class Frechet distance",
     "cas": "Classification accuracy score",
 }
-# What they are called with the features that those names were given for.
+# What they are called with the features for which those names were made.
 _CANONICAL_TITLES = {"fd": "FID", "kd": "KID", "cs": "Inception score", "intra_fd": "Intra-class FID"}
 
 
-def titles(receipt):
+def titles(receipt: Receipt) -> list[tuple[str, str]]:
     """Returns a receipt's scores as `(title, text)` pairs, the text with the uncertainty where there is one."""
     scores, found = receipt["scores"], []
     for name, title in {**_TITLES, **(_CANONICAL_TITLES if _canonical(receipt) else {})}.items():
@@ -227,7 +186,7 @@ def titles(receipt):
     return found
 
 
-def describe_score(receipt):
+def describe_score(receipt: Receipt) -> str:
     """Returns a receipt as lines: one a score, one on what was compared, and one of caution where that is due."""
     lines = [f"{title} {text}" for title, text in titles(receipt)]
     lines.append(f"with {describe_protocol(receipt)}")
@@ -237,7 +196,18 @@ def describe_score(receipt):
     return "\n".join(lines)
 
 
-def caution(feature_dim, num_images):
+def summary(receipt: Receipt) -> dict[str, Any]:
+    """Returns what a model card says of a receipt's Frechet distance; see `tfgan_app.export.write_card`."""
+    return {
+        "dataset": receipt["real"]["name"],
+        "metric": f"Frechet distance ({receipt['extractor']['name']})",
+        "type": "frechet_distance",
+        "value": receipt["scores"]["fd"],
+        "text": " ".join(describe_score(receipt).splitlines()),
+    }
+
+
+def caution(feature_dim: int, num_images: int) -> str | None:
     """Returns a warning where so few images make a Frechet distance meaningless, else None."""
     if num_images > feature_dim:
         return None
@@ -264,7 +234,7 @@ def _canonical(receipt):
     return bool(_at(receipt, ("extractor", "canonical")))
 
 
-def write_receipt(path, receipt):
+def write_receipt(path: PathLike, receipt: Receipt) -> pathlib.Path:
     """Writes a receipt as JSON and returns its path."""
     path = pathlib.Path(path)
     with written_whole(path) as partial:
@@ -272,7 +242,7 @@ def write_receipt(path, receipt):
     return path
 
 
-def read_receipt(path):
+def read_receipt(path: PathLike) -> Receipt:
     """Reads a receipt that `write_receipt` wrote.
 
     Raises:
@@ -305,7 +275,7 @@ _PROTOCOL = (
 )
 
 
-def compare(first, second):
+def compare(first: Receipt, second: Receipt) -> dict[str, tuple[float, float, float, float | None]]:
     """Compares two receipts.
 
     Returns:

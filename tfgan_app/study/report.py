@@ -7,9 +7,15 @@ import pathlib
 
 import numpy as np
 
-from tfgan_app import pictures
-from tfgan_app.base.latents import draw_latents, slerp
-from tfgan_app.study.receipts import describe_protocol, titles
+from tfgan_app.base import pictures
+from tfgan_app.base.files import PathLike
+from tfgan_app.base.latents import slerp
+from tfgan_app.metrics.extractors import FeatureExtractor
+from tfgan_app.modalities import Images, Modality
+from tfgan_app.modalities.modality import Array
+from tfgan_app.sampler import Sampler
+from tfgan_app.study.memorisation import Memorisation
+from tfgan_app.study.receipts import Receipt, describe_protocol, titles
 
 __all__ = ["power_spectrum", "write_report"]
 
@@ -23,18 +29,31 @@ td:first-child, th:first-child { text-align: left; } .note { color: #555; font-s
 """
 
 
-def write_report(folder, *, title, receipt, samples, real, extractor=None, memorisation=None, gan=None, history=None):
+def write_report(
+    folder: PathLike,
+    *,
+    title: str,
+    receipt: Receipt,
+    samples: np.ndarray,
+    real: np.ndarray,
+    modality: Modality,
+    extractor: FeatureExtractor | None = None,
+    memorisation: Memorisation | None = None,
+    sampler: Sampler | None = None,
+    history: PathLike | None = None,
+) -> pathlib.Path:
     """Writes `index.html`, which needs no other file, and the pictures in it as PNG files.
 
     Args:
         folder: Where to; made if missing.
         title: The page's heading.
         receipt: Of `tfgan_app.study.receipts.score`.
-        samples: Generated images `(num, height, width, channels)` in [0, 1].
-        real: As many held-out real images.
+        samples: Generated samples `(num, ...)` in the network's range.
+        real: As many held-out real ones.
+        modality: What they are.
         extractor: A `FeatureExtractor`; where it is a classifier there is a table by class.
         memorisation: What `tfgan_app.study.memorisation.examine` found of the samples, for the nearest training images.
-        gan: A `GAN` or `SavedGAN`, for interpolation.
+        sampler: What drew them, for interpolation.
         history: Path of a run's `metrics.csv`, for curves.
 
     Returns:
@@ -44,9 +63,9 @@ def write_report(folder, *, title, receipt, samples, real, extractor=None, memor
     folder.mkdir(parents=True, exist_ok=True)
     page = _Page(folder, title)
     page.add("Scores", _table(("", "value"), titles(receipt)), f"With {describe_protocol(receipt)}.")
-    columns = pictures.columns(gan and gan.num_classes)
-    page.picture("Samples", "samples", pictures.grid(samples[: 8 * columns], columns), "The first, not chosen.")
-    page.picture("Real images", "real", pictures.grid(real[: 4 * columns], columns), "Held out from training.")
+    columns = pictures.columns(None if sampler is None else sampler.num_classes)
+    page.picture("Samples", "samples", modality.show(samples[: 8 * columns], columns), "The first, not chosen.")
+    page.picture("Real images", "real", modality.show(real[: 4 * columns], columns), "Held out from training.")
     if extractor is not None and extractor.num_logits is not None:
         page.add("By class", _by_class(receipt, extractor, samples, real), _CLASSES_NOTE)
     if history is not None and pathlib.Path(history).exists():
@@ -57,11 +76,12 @@ def write_report(folder, *, title, receipt, samples, real, extractor=None, memor
         if scores:
             page.chart("Scores by step", "scores", _curves(rows, scores), "On held-out images.")
     if memorisation is not None:
-        sheet = _neighbours(samples, memorisation)
+        sheet = _neighbours(samples, memorisation, modality)
         page.picture("Nearest training images", "neighbours", sheet, _verdict(memorisation))
-    if gan is not None:
-        page.picture("Interpolation", "interpolation", _interpolation(gan), "On great circles between two latents.")
-    page.chart("Spectrum", "spectrum", _spectrum(samples, real), _SPECTRUM_NOTE)
+    if sampler is not None:
+        page.picture("Interpolation", "interpolation", _interpolation(sampler), "On great circles between two latents.")
+    if isinstance(modality, Images):
+        page.chart("Spectrum", "spectrum", _spectrum(modality.decode(samples), modality.decode(real)), _SPECTRUM_NOTE)
     return page.write()
 
 
@@ -106,7 +126,7 @@ _CLASSES_NOTE = (
 def _by_class(receipt, extractor, samples, real):
     shares = []
     for images in (real, samples):
-        found = np.argmax(extractor.outputs(images * 2.0 - 1.0)["logits"], axis=1)
+        found = np.argmax(extractor.outputs(images)["logits"], axis=1)
         shares.append(np.bincount(found, minlength=extractor.num_logits) / len(images))
     names = receipt["real"].get("class_names") or []
     distances = [receipt["scores"].get(f"intra_fd_{index}") for index in range(extractor.num_logits)]
@@ -156,13 +176,13 @@ def _curves(rows, names):
     return _finished(figure, axes, "step")
 
 
-def _neighbours(samples, memorisation):
+def _neighbours(samples, memorisation, modality):
     """Returns a grid: the first ten samples over their neighbours, then the ten samples nearest to theirs."""
     suspects = np.argsort(memorisation.distances)[:10]
     rows = [
         pictures_of[chosen] for chosen in (slice(10), suspects) for pictures_of in (samples, memorisation.neighbours)
     ]
-    return pictures.grid(np.concatenate(rows), 10)
+    return modality.show(np.concatenate(rows), 10)
 
 
 def _verdict(memorisation):
@@ -181,13 +201,12 @@ def _estimate(support):
     return f"{support.estimate:,.0f}" if support.duplicates else "unbounded, no two are alike"
 
 
-def _interpolation(gan, rows=6, steps=10):
-    start, end = (draw_latents(rows, gan.latent_dim, (seed, 0)) for seed in (1, 2))
-    labels = None if gan.num_classes is None else np.arange(rows) % gan.num_classes
-    frames = [
-        gan.images_from(slerp(start, end, part), labels) for part in np.linspace(0.0, 1.0, steps, dtype=np.float32)
-    ]
-    return pictures.grid(np.stack(frames, axis=1).reshape(-1, *frames[0].shape[1:]), steps)
+def _interpolation(sampler, rows=6, steps=10):
+    start, end = (sampler.latents(rows, seed) for seed in (1, 2))
+    labels = None if sampler.num_classes is None else np.arange(rows) % sampler.num_classes
+    parts = np.linspace(0.0, 1.0, steps, dtype=np.float32)
+    frames = [sampler.outputs(slerp(start, end, part), labels) for part in parts]
+    return sampler.modality.show(np.stack(frames, axis=1).reshape(-1, *frames[0].shape[1:]), steps)
 
 
 _SPECTRUM_NOTE = (
@@ -196,10 +215,11 @@ _SPECTRUM_NOTE = (
 )
 
 
-def power_spectrum(images):
-    """Returns the mean power of images `(num, height, width, channels)` by frequency, an array `(min(h, w) // 2,)`.
+def power_spectrum(images: Array) -> np.ndarray:
+    """Returns the mean power of images `(num, height, width, channels)` by frequency.
 
-    The azimuthal average of equation 4 in Durall et al. 2020, https://arxiv.org/abs/2003.01826.
+    The azimuthal average of equation 4 in Durall et al. 2020, https://arxiv.org/abs/2003.01826, as an array of half the
+    shorter side.
     """
     grey = np.asarray(images, np.float64).mean(axis=3)
     power = np.mean(np.abs(np.fft.fft2(grey, norm="ortho")) ** 2, axis=0)

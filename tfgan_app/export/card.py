@@ -1,0 +1,126 @@
+"""Model cards in the format that model hubs read: a YAML header, then Markdown."""
+
+import json
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+from tfgan_app.base.files import PathLike, written_whole
+from tfgan_app.base.versions import versions
+
+__all__ = ["card_path", "write_card"]
+
+_MARK = "tags: [gan, tfgan_app"
+
+
+def card_path(folder: PathLike) -> pathlib.Path:
+    """Returns where the card of a model goes: beside its folder where that is named by a version, otherwise in it.
+
+    Raises:
+        FileExistsError: If there is a README.md that is not a card.
+    """
+    folder = pathlib.Path(folder)
+    path = (folder.parent if folder.name.isdigit() else folder) / "README.md"
+    if path.exists() and _MARK not in path.read_text():
+        raise FileExistsError(
+            f"{path} is not a model card and would be replaced. Export to a folder of its own, such as "
+            f"{folder.parent / 'my_gan' / '1'}."
+        )
+    return path
+
+
+def write_card(
+    path: pathlib.Path,
+    facts: dict[str, Any],
+    *,
+    data: dict[str, Any] | None = None,
+    command: str | None = None,
+    batch_size: int | None = None,
+    scores: Sequence[dict[str, Any]] = (),
+    picture: str | None = None,
+) -> None:
+    """Writes a model card.
+
+    Args:
+        path: The card's path.
+        facts: `tfgan_app.GAN.describe()` of the model.
+        data: `ImageSet.describe()` of the training images.
+        command: The command line that trained it.
+        batch_size: Images a step, from which the images seen follow.
+        scores: `tfgan_app.study.summary()` of receipts.
+        picture: Name of a sample grid beside the card.
+    """
+    data = data or {"name": "not recorded", "licence": "not recorded", "origin": "not recorded"}
+    model, classes, steps = facts["model"], facts["num_classes"], facts["step"]
+    kind = "unconditional" if classes is None else f"conditional on {classes} classes"
+    stand_in = f" (standing in for {data['fallback_for']})" if data.get("fallback_for") else ""
+    seen = "not recorded" if batch_size is None else f"{steps * batch_size:,} ({steps:,} steps of {batch_size})"
+    name = facts["modality"]
+    arguments = f"num_{name}=tf.constant(16), seed=tf.constant(7, tf.int64)"
+    if classes is not None:
+        arguments += f", labels=tf.range(16) % {classes}"
+    range_ = "in [0, 1]" if name == "images" else "as the data has them"
+    lines = [
+        "---",
+        "library_name: tensorflow",
+        "pipeline_tag: unconditional-image-generation",
+        f"{_MARK}, {model.lower()}]",
+        f"datasets: [{json.dumps(data['name'])}]",
+        f"license: {json.dumps(data['licence'])}",
+        *_model_index(model, scores),
+        "---",
+        "",
+        f"# {model} trained on {data['name']}{stand_in}",
+        "",
+        *([f"![Samples]({picture})", ""] if picture else []),
+        f"Draws {name} of shape {tuple(facts['shape'])} from {facts['latent_dim']} latents, {kind}.",
+        "",
+        "```python",
+        "import tensorflow as tf",
+        "",
+        f'gan = tf.saved_model.load("{_folder_name(path)}")',
+        f'outputs = gan.signatures["sample"]({arguments})',
+        f'{name} = outputs["{name}"]  # float32 {range_}',
+        "```",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| Training {name} | {data['name']}{stand_in}, split {data.get('split')}, {data.get('num_images', 0):,} |",
+        f"| Origin, licence | {data['origin']}; {data['licence']} |",
+        f"| Fingerprint of the {name} | `{data.get('fingerprint')}` |",
+        f"| {name.capitalize()} seen | {seen} |",
+        f"| Seed | {facts['seed']} |",
+        f"| Loss | {facts['loss']} |",
+        *([f"| Terms | {', '.join(facts['terms'])} |"] if facts["terms"] else []),
+        *([f"| Augmentation | {facts['augment']} |"] if facts["augment"] else []),
+        f"| Weights | generator {facts['parameters'][0]:,}, discriminator {facts['parameters'][1]:,}; "
+        f"the generator's moving average ({facts['average']}) is exported |",
+        f"| Versions | {', '.join(f'{name} {version}' for name, version in versions().items())} |",
+        "",
+    ]
+    if command:
+        lines += ["Trained by", "", "```", command, "```", ""]
+    lines += [f"- {score['text']}" for score in scores]
+    with written_whole(path) as partial:
+        partial.write_text("\n".join(lines).rstrip() + "\n")
+
+
+def _model_index(model, scores):
+    if not scores:
+        return []
+    lines = ["model-index:", f"- name: {model}", "  results:"]
+    for score in scores:
+        name = json.dumps(score["dataset"])
+        lines += [
+            "  - task: {type: unconditional-image-generation}",
+            f"    dataset: {{name: {name}, type: {name}}}",
+            "    metrics:",
+            f"    - name: {json.dumps(score['metric'])}",
+            f"      type: {score['type']}\n      value: {score['value']:.4f}",
+        ]
+    return lines
+
+
+def _folder_name(card):
+    folders = sorted(p.name for p in card.parent.iterdir() if (p / "saved_model.pb").exists())
+    return folders[-1] if folders else "."

@@ -1,0 +1,70 @@
+"""Images: uint8 on disk, [-1, 1] for the networks, [0, 1] for people. All arithmetic on these ranges stands here."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfgan_app.base import pictures
+from tfgan_app.base.files import PathLike
+from tfgan_app.modalities.image_files import read_image
+from tfgan_app.modalities.modality import Array, Modality
+
+__all__ = ["Images", "to_float", "to_levels", "to_uint8", "unit_to_uint8"]
+
+
+def to_float(images: Array) -> tf.Tensor:
+    """Maps uint8 images to the float32 range [-1, 1] that networks take."""
+    return tf.cast(images, tf.float32) / 127.5 - 1.0
+
+
+def to_levels(images: Array) -> tf.Tensor:
+    """Maps images from [-1, 1] to [0, 255], without rounding or clipping."""
+    return (images + 1.0) * 127.5
+
+
+def to_uint8(images: Array) -> tf.Tensor:
+    """Maps float images in [-1, 1] to uint8, the nearest level each; values outside are clipped."""
+    return tf.cast(tf.clip_by_value(tf.round(to_levels(tf.cast(images, tf.float32))), 0.0, 255.0), tf.uint8)
+
+
+def unit_to_uint8(images: np.ndarray) -> np.ndarray:
+    """Maps an array of images in [0, 1] to uint8, the nearest level each; values outside are clipped."""
+    return np.round(255 * np.clip(images, 0, 1)).astype(np.uint8)
+
+
+@keras.saving.register_keras_serializable("tfgan_app")
+class Images(Modality):
+    """Images `(height, width, channels)`: stored as uint8, in the network's range [-1, 1], decoded to [0, 1]."""
+
+    name = "images"
+    dtype = np.uint8
+    ending = ".png"
+
+    def encode(self, samples: Array) -> tf.Tensor:
+        """Returns uint8 images, or floating-point ones in [0, 1], as float32 in [-1, 1]."""
+        if tf.as_dtype(samples.dtype).is_integer:
+            return to_float(samples)
+        return tf.cast(samples, tf.float32) * 2.0 - 1.0
+
+    def clip(self, samples: Array) -> tf.Tensor:
+        return tf.clip_by_value(samples, -1.0, 1.0)
+
+    def decode(self, samples: Array) -> tf.Tensor:
+        """Maps images from [-1, 1] to [0, 1], clipping what a generator without tanh puts outside."""
+        return tf.clip_by_value((samples + 1.0) / 2.0, 0.0, 1.0)
+
+    def store(self, samples: Array) -> tf.Tensor:
+        return to_uint8(samples)
+
+    def read(self, path: PathLike) -> np.ndarray:
+        image = read_image(path, self.shape[-1])
+        if image.shape != self.shape:
+            raise ValueError(f"{path} holds an image of shape {image.shape}. Expected {self.shape}")
+        return image
+
+    def write(self, path: PathLike, sample: Array) -> None:
+        pictures.save_png(path, np.asarray(self.store(sample)))
+
+    def show(self, samples: Array, columns: int | None = None) -> np.ndarray:
+        """Returns the images in rows, as near to a square as it gets by default."""
+        return pictures.tile(np.asarray(self.store(samples)), columns)

@@ -1,0 +1,159 @@
+"""The two players of the step: a network with its optimizer and terms, and the judge that the discriminator is."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfgan_app.base.networks import apply, in_float32
+from tfgan_app.base.replicas import num_replicas
+from tfgan_app.schedules import value_at
+from tfgan_app.terms import Play, Term
+
+__all__ = ["Judge", "Player"]
+
+Gradients = list[tf.Tensor]
+
+
+class Player:
+    """A network, the optimizer that updates it, and its terms.
+
+    Args:
+        name: "generator" or "discriminator".
+        network: What it plays with.
+        optimizer: An optimizer, its name or its config. Where the network computes in float16 it gets a loss scale.
+        terms: The terms of both players; this one's are kept.
+
+    Raises:
+        ValueError: For float16 on several devices.
+    """
+
+    def __init__(self, name: str, network: keras.Model, optimizer: Any, terms: Iterable[Term]):
+        self.network = network
+        self.optimizer = _prepared(optimizer, network)
+        self.terms = [term for term in terms if term.player == name]
+
+    def scaled(self, loss: tf.Tensor) -> tf.Tensor:
+        """Returns what to take the gradients of: over replicas Keras's optimizers add them up."""
+        return self.optimizer.scale_loss(loss / num_replicas())
+
+    def with_terms(self, loss: tf.Tensor, play: Play, step: tf.Tensor, track: Callable[..., None]) -> tf.Tensor:
+        """Returns a loss with those terms added that share its tape, and tracks them by their names."""
+        for term in self.terms:
+            if not term.own_tape:
+                value = value_at(term.weight, step) * term(play)
+                track(**{term.name: value})
+                loss += value
+        return loss
+
+    def gradients_apart(
+        self,
+        play: Play,
+        step: tf.Tensor,
+        update: tf.Tensor,
+        seed: Callable[[str, tf.Tensor], tf.Tensor],
+        track: Callable[..., None],
+    ) -> list[Gradients]:
+        """Tracks the terms with a tape of their own; returns for each the gradients of its scaled value.
+
+        Args:
+            play: The record of the step.
+            step: The generator's updates made so far, by which weights go.
+            update: This player's, by which intervals go.
+            seed: Returns a term's seed for its name and the update.
+            track: Called with a term's value by its name.
+        """
+        variables = self.network.trainable_variables
+
+        def zeros():
+            return [tf.zeros(variable.shape, variable.dtype) for variable in variables]
+
+        def evaluate(term, play):
+            with in_float32(self.network), tf.GradientTape() as tape:
+                value = term.interval * value_at(term.weight, step) * term(play)
+                scaled = self.scaled(value)
+            pairs = zip(tape.gradient(scaled, variables), zeros(), strict=True)
+            return value, [zero if gradient is None else tf.convert_to_tensor(gradient) for gradient, zero in pairs]
+
+        found = []
+        for term in self.terms:
+            if not term.own_tape:
+                continue
+            # `replace` drops outputs that are computed already, so that the term computes its own on its own tape.
+            own = dataclasses.replace(play, seed=seed(term.name, update))
+            evaluated = functools.partial(evaluate, term, own)
+            # A term of every update needs no branch. A branch takes the gradients too: what a tape records across one,
+            # XLA compiles anew at each step, or not at all.
+            due = update % term.interval == 0
+            value, gradients = evaluated() if term.interval == 1 else tf.cond(due, evaluated, lambda: (0.0, zeros()))
+            track(**{term.name: value})
+            found.append(gradients)
+        return found
+
+    def update(self, tape: tf.GradientTape, scaled_loss: tf.Tensor, apart: list[Gradients]) -> None:
+        """Updates the network by the gradients of a loss on a tape, and those of `gradients_apart`."""
+        variables = self.network.trainable_variables
+        gradients = tape.gradient(scaled_loss, variables)
+        for others in apart:
+            pairs = zip(gradients, others, strict=True)
+            gradients = [other if gradient is None else gradient + other for gradient, other in pairs]
+        # Every update waits for all gradients, or updates are lost: Keras joins them in one operation, TensorFlow drops
+        # the order of a variable's reads and updates as that operation implies it, and then takes the operation apart.
+        with tf.control_dependencies([gradient for gradient in gradients if gradient is not None]):
+            gradients = [None if gradient is None else tf.identity(gradient) for gradient in gradients]
+        self.optimizer.apply(gradients, variables)
+
+
+class Judge:
+    """A discriminator behind an augmentation, if there is one: samples to its float32 outputs by name.
+
+    Args:
+        discriminator: Returns logits, or a dict with such `logits` among them.
+        augment: A layer that its samples pass through in training, or None.
+    """
+
+    def __init__(self, discriminator: keras.Model, augment: Callable | None):
+        self.discriminator, self.augment = discriminator, augment
+
+    def __call__(self, samples: Any, condition: tuple[tf.Tensor, ...], training: bool = True) -> dict[str, Any]:
+        """Returns the outputs for samples, a tensor or a tree of them."""
+        return self._outputs(self._augmented(samples, training), condition, training)
+
+    def together(self, play: Play) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Returns the outputs for a step's real samples and for its fakes, in one pass."""
+        sides = [self._augmented(samples, play.training) for samples in (play.real, play.fake)]
+        samples = keras.tree.map_structure(lambda *parts: tf.concat(parts, axis=0), *sides)
+        condition = tuple(tf.concat([part, part], axis=0) for part in play.condition)
+        outputs = self._outputs(samples, condition, play.training)
+        real, fake = (keras.tree.map_structure(lambda x, side=side: tf.split(x, 2)[side], outputs) for side in range(2))
+        return real, fake
+
+    def _augmented(self, samples, training):
+        return self.augment(samples) if training and self.augment is not None else samples
+
+    def _outputs(self, samples, condition, training):
+        # Some discriminators have no input for the condition: they predict it, or do without.
+        inputs = [*keras.tree.flatten(samples), *condition][: len(self.discriminator.inputs)]
+        outputs = apply(self.discriminator, inputs, training)
+        outputs = outputs if isinstance(outputs, dict) else {"logits": outputs}
+        return keras.tree.map_structure(lambda x: tf.cast(x, tf.float32), outputs)
+
+
+def _prepared(optimizer, network):
+    """Returns the optimizer with its slots built and, where the network computes in float16, with loss scaling."""
+    optimizer = keras.optimizers.get(optimizer)
+    scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+    if not scaled and any(layer.compute_dtype == "float16" for layer in network._flatten_layers()):
+        optimizer, scaled = keras.optimizers.LossScaleOptimizer(optimizer), True
+    if scaled and num_replicas() > 1:
+        # Measured with Keras 3.15: an overflow on one replica goes unnoticed, and NaN reaches every weight.
+        raise ValueError(
+            "float16 trains on one device: its loss scale does not hear of another replica's overflow. Take "
+            "`mixed_precision=bfloat16` (the policy mixed_bfloat16), or `mixed_precision=none` (float32)."
+        )
+    # Keras leaves unbuilt slots out when it saves the model.
+    optimizer.build(network.trainable_variables)
+    return optimizer

@@ -1,0 +1,187 @@
+"""What a trained generator can do, whatever it is: a GAN, or a SavedModel of one."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from tfgan_app.base.latents import draw_latents
+from tfgan_app.modalities import Modality
+from tfgan_app.modalities.modality import Array
+
+__all__ = ["Sampler", "Signatures", "check_labels", "check_truncation"]
+
+_BATCH = 256
+
+# What an exported model can be asked, by name: a function of tensors that returns tensors by name, and the specs of its
+# arguments.
+Signatures = dict[str, tuple[Callable[..., dict[str, tf.Tensor]], list[tf.TensorSpec]]]
+
+
+class Sampler:
+    """Base of what draws samples from latents, and labels where it is conditional.
+
+    Subclasses set the attributes and define `forward`. Samples come in two forms: in the network's range, to compute
+    with (`outputs`), and decoded, for people (`sample`, `generate`).
+
+    Attributes:
+        modality: What a sample is.
+        latent_dim: Length of the latents.
+        num_classes: Number of classes, None for an unconditional sampler.
+        supervised: Whether labels are those of the data, rather than codes that the model gives a meaning itself.
+    """
+
+    modality: Modality
+    latent_dim: int
+    num_classes: int | None
+    supervised: bool = True
+
+    def forward(self, inputs: list[tf.Tensor], truncation: tf.Tensor | None = None) -> tf.Tensor:
+        """Returns a batch of samples in the network's range.
+
+        Args:
+            inputs: Latents `(batch, latent_dim)`, and int32 labels `(batch,)` of a conditional sampler.
+            truncation: A scalar of at least 0 that trades variety for quality; None for none. What it means is up to
+                the model.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define `forward`.")
+
+    def sample(
+        self, num: int, seed: int = 0, labels: npt.ArrayLike | None = None, truncation: float | None = None
+    ) -> np.ndarray:
+        """Draws samples.
+
+        Args:
+            num: How many.
+            seed: Equal seeds give equal samples, here and in the exported `sample` signature.
+            labels: Integer classes `(num,)` of a conditional sampler; by default 0, 1, 2, ... in turn.
+            truncation: The largest absolute latent, or psi in [0, 1] of a model with styles; by default none.
+
+        Returns:
+            A float32 array `(num, ...)`, decoded: images `(num, height, width, channels)` are in [0, 1].
+
+        Raises:
+            ValueError: For labels that do not fit, or a truncation that is negative or not finite.
+        """
+        return self.generate(self.latents(num, seed), labels, truncation)
+
+    def generate(
+        self, latents: Array, labels: npt.ArrayLike | None = None, truncation: float | None = None
+    ) -> np.ndarray:
+        """Returns the samples of latents `(num, latent_dim)`; the rest as in `sample`."""
+        return np.asarray(self.modality.decode(self.outputs(latents, labels, truncation)))
+
+    def latents(self, num: int, seed: int = 0) -> tf.Tensor:
+        """Returns the latents that `sample` draws, `(num, latent_dim)`."""
+        return draw_latents(num, self.latent_dim, (seed, 0))
+
+    def outputs(
+        self, latents: Array, labels: npt.ArrayLike | None = None, truncation: float | None = None
+    ) -> np.ndarray:
+        """Returns the samples of latents in the network's range, clipped to it; the rest as in `sample`."""
+        num = len(latents)
+        if self.num_classes is None and labels is not None:
+            raise ValueError(f"{type(self).__name__} is unconditional. Received: labels={labels}")
+        inputs = [tf.cast(latents, tf.float32)]
+        if self.num_classes is not None:
+            inputs.append(tf.constant(check_labels(labels, num, self.num_classes)))
+        if truncation is not None:
+            truncation = tf.constant(check_truncation(truncation), tf.float32)
+        # Batches bound the memory.
+        batches = [
+            np.asarray(self.modality.clip(self._forward([x[start : start + _BATCH] for x in inputs], truncation)))
+            for start in range(0, num, _BATCH)
+        ]
+        return np.concatenate(batches) if batches else np.zeros((0, *self.modality.shape), np.float32)
+
+    def picture(
+        self,
+        num: int,
+        columns: int | None = None,
+        seed: int = 0,
+        labels: npt.ArrayLike | None = None,
+        truncation: float | None = None,
+    ) -> np.ndarray:
+        """Returns a picture of what `sample` draws, uint8 `(height, width, channels)`; see `Modality.show`."""
+        return self.modality.show(self.outputs(self.latents(num, seed), labels, truncation), columns)
+
+    def _forward(self, inputs, truncation):
+        """Returns `forward`, compiled where a subclass gains by it."""
+        return self.forward(inputs, truncation)
+
+    def signatures(self) -> Signatures:
+        """Returns what the exported model can be asked, for any batch size.
+
+        Samples go by the modality's name, here `images`; `labels` are there only where the sampler is conditional.
+
+        - `generate(latents[, labels]) -> {"images"}`, decoded
+        - `generate_uint8(latents[, labels]) -> {"images"}`, where samples are stored as uint8
+        - `sample(num_images, seed[, labels]) -> {"images"}`, decoded; those of `sample(num_images, seed)`
+        - `generate_truncated(latents[, labels], truncation) -> {"images"}`; those of `generate(..., truncation)`
+        """
+        modality, name = self.modality, self.modality.name
+        labels = [] if self.num_classes is None else [tf.TensorSpec((None,), tf.int32, "labels")]
+        latents = tf.TensorSpec((None, self.latent_dim), tf.float32, "latents")
+        num, seed = tf.TensorSpec((), tf.int32, f"num_{name}"), tf.TensorSpec((), tf.int64, "seed")
+
+        def generate(*inputs):
+            return {name: modality.decode(self.forward(list(inputs)))}
+
+        def store(*inputs):
+            return {name: modality.store(self.forward(list(inputs)))}
+
+        def sample(num, seed, *labels):
+            return generate(draw_latents(num, self.latent_dim, tf.stack([seed, 0])), *labels)
+
+        def generate_truncated(*arguments):
+            *inputs, truncation = arguments
+            return {name: modality.decode(self.forward(inputs, truncation))}
+
+        found: Signatures = {"generate": (generate, [latents, *labels])}
+        if modality.dtype is np.uint8:
+            found["generate_uint8"] = (store, [latents, *labels])
+        found["sample"] = (sample, [num, seed, *labels])
+        truncation = tf.TensorSpec((), tf.float32, "truncation")
+        found["generate_truncated"] = (generate_truncated, [latents, *labels, truncation])
+        return found
+
+    def describe(self) -> dict[str, Any]:
+        """Returns what a loaded model must know of itself, as JSON takes it."""
+        return {
+            "model": type(self).__name__,
+            "modality": self.modality.name,
+            "shape": list(self.modality.shape),
+            "latent_dim": self.latent_dim,
+            "num_classes": self.num_classes,
+            "supervised": self.supervised,
+        }
+
+
+def check_labels(labels: npt.ArrayLike | None, num: int, num_classes: int) -> np.ndarray:
+    """Returns int32 labels `(num,)`; where None, the classes in turn.
+
+    Raises:
+        ValueError: For another number of labels, or one outside [0, num_classes).
+    """
+    labels = np.arange(num) % num_classes if labels is None else np.asarray(labels)
+    integers = labels.dtype.kind in "iu" or not num
+    if labels.shape != (num,) or not integers or (num and not 0 <= labels.min() <= labels.max() < num_classes):
+        raise ValueError(
+            f"`labels` must be {num} integers from 0 to {num_classes - 1}, one for each image. Received: "
+            f"shape {labels.shape}" + (f", values {labels.min()} to {labels.max()}" if labels.size else "")
+        )
+    return labels.astype(np.int32)
+
+
+def check_truncation(truncation: float) -> float:
+    """Returns a truncation.
+
+    Raises:
+        ValueError: If it is negative or not finite.
+    """
+    if not 0 <= truncation < math.inf:
+        raise ValueError(f"`truncation` must be a number of at least 0. Received: truncation={truncation}")
+    return truncation
