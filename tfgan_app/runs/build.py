@@ -1,4 +1,4 @@
-"""What settings describe: images, networks, a compiled GAN."""
+"""What settings describe: images, whose features compare them, networks, a compiled GAN."""
 
 import ast
 import dataclasses
@@ -12,10 +12,11 @@ from tfgan_app.base.errors import UsageError
 from tfgan_app.base.precision import choose_precision, dtype_policy
 from tfgan_app.gan import GAN
 from tfgan_app.layers.batch_norm import synchronize
-from tfgan_app.runs.settings import Settings
+from tfgan_app.metrics.extractors import FeatureExtractor, load_extractor, shipped_for
+from tfgan_app.runs.settings import Scoring, Settings
 from tfgan_app.schedules import has_schedule
 
-__all__ = ["build_gan", "build_model", "open_split", "open_split_like", "peek", "set_learning_rates"]
+__all__ = ["build_gan", "build_model", "open_extractor", "open_split", "open_split_like", "peek", "set_learning_rates"]
 
 ImageShape = tuple[int, int, int]
 
@@ -44,6 +45,17 @@ def peek(settings: Settings) -> tuple[ImageShape, int | None]:
 
 def _source(settings: Settings) -> dict[str, Any]:
     return {name: getattr(settings, name) for name in ("dataset", "data_dir", "manual_dir", "image_size", "channels")}
+
+
+def open_extractor(settings: Settings | Scoring, images: data.ImageSet) -> FeatureExtractor | None:
+    """Loads whose features compare images; None where settings want none, or auto and none is shipped for them."""
+    name = shipped_for(images.name) if settings.extractor == "auto" else settings.extractor
+    if name in (None, "none"):
+        return None
+    try:
+        return load_extractor(name, settings.trust_extractor)
+    except ValueError as error:
+        raise UsageError(f"`extractor`: {error}") from error
 
 
 def build_gan(settings: Settings, image_shape: ImageShape, num_classes: int | None, **compile_arguments: Any) -> GAN:

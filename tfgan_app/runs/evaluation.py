@@ -14,8 +14,8 @@ from tfgan_app.base.files import PROGRAM
 from tfgan_app.base.table import takes
 from tfgan_app.data import ImageSet
 from tfgan_app.export import SavedGAN
-from tfgan_app.metrics.extractors import FeatureExtractor, load_extractor, shipped_for
-from tfgan_app.runs.build import open_split, open_split_like
+from tfgan_app.metrics.extractors import FeatureExtractor
+from tfgan_app.runs.build import open_extractor, open_split, open_split_like
 from tfgan_app.runs.record import Run
 from tfgan_app.runs.settings import SOURCE, Scoring, Settings
 from tfgan_app.study import receipts
@@ -65,7 +65,11 @@ def evaluate(*, progress: Callable[[str], object] | None = None, **settings: Any
     asked = Scoring(**settings)
     source = _source(asked)
     real = source.open_real()
-    extractor = _extractor(asked, real)
+    extractor = open_extractor(asked, real)
+    if extractor is None:
+        raise UsageError(
+            f"no feature extractor is shipped for {real.name}: name one with `extractor`, such as inception"
+        )
     num_images = min(num for num in (asked.num_images, source.num_images, real.num_images) if num is not None)
     fakes = source.fakes(num_images)
     names = receipts.applicable(extractor, real, fakes) if asked.metrics == ("all",) else asked.metrics
@@ -197,18 +201,6 @@ def _source(asked: Scoring) -> _Source:
     if name != "run" and asked.dataset is None:
         raise UsageError(f"`{name}` needs `dataset`, the real images to compare with")
     return kinds[name](asked, getattr(asked, name))
-
-
-def _extractor(asked: Scoring, real: ImageSet) -> FeatureExtractor:
-    name = shipped_for(real.name) if asked.extractor == "auto" else asked.extractor
-    if name in (None, "none"):
-        raise UsageError(
-            f"no feature extractor is shipped for {real.name}: name one with `extractor`, such as inception"
-        )
-    try:
-        return load_extractor(name, asked.trust_extractor)
-    except ValueError as error:
-        raise UsageError(f"`extractor`: {error}") from error
 
 
 def _report(

@@ -35,8 +35,16 @@ from tfgan_app.data.steps import share_batches
 from tfgan_app.export import exported_step
 from tfgan_app.gan import GAN
 from tfgan_app.metrics import FrechetDistance
-from tfgan_app.metrics.extractors import FeatureExtractor, load_extractor, shipped_for
-from tfgan_app.runs.build import ImageShape, build_gan, open_split, open_split_like, peek, set_learning_rates
+from tfgan_app.metrics.extractors import FeatureExtractor
+from tfgan_app.runs.build import (
+    ImageShape,
+    build_gan,
+    open_extractor,
+    open_split,
+    open_split_like,
+    peek,
+    set_learning_rates,
+)
 from tfgan_app.runs.record import BEST, Run
 from tfgan_app.runs.settings import Settings
 from tfgan_app.schedules import has_schedule
@@ -220,9 +228,11 @@ class Session:
         self.images = open_split(settings, settings.split)
         self.run.check(settings, self.images.describe())
         self.test = self._open_test()
-        self.extractor = self._load_extractor()
+        self.extractor = open_extractor(settings, self.images)
         if self.extractor:
             self._check_enough(self.extractor)
+        elif settings.extractor == "auto":
+            self.say(f"No score: no feature extractor is shipped for {self.images.name}. Name one with `extractor`.")
         with self.strategy.scope():
             metrics = [FrechetDistance(self.extractor, reference=self._validation())] if self.extractor else []
             self.gan = self._build(self.images.image_shape, self.images.num_classes, metrics=metrics)
@@ -243,7 +253,7 @@ class Session:
             set_learning_rates(self.gan, settings, ROLLBACK_FACTOR ** len(self.run.rollbacks))
             self.say(f"Going on from step {self.gan.step} ({restored}).")
 
-    def _build(self, image_shape: ImageShape, num_classes: int | None, **compile_arguments: Any) -> AdversarialModel:
+    def _build(self, image_shape: ImageShape, num_classes: int | None, **compile_arguments: Any) -> GAN:
         # Not before, so that the first weights are those of the seed, whatever has been loaded.
         keras.utils.set_random_seed(self.settings.seed)
         return build_gan(self.settings, image_shape, num_classes, **compile_arguments)
@@ -256,21 +266,6 @@ class Session:
                 f"{self.images.name} has no split {self.settings.eval_split}: scores compare with the training images."
             )
             return self.images
-
-    def _load_extractor(self) -> FeatureExtractor | None:
-        name: str | None = self.settings.extractor
-        if name == "auto":
-            name = shipped_for(self.images.name)
-            if name is None:
-                self.say(
-                    f"No score: no feature extractor is shipped for {self.images.name}. Name one with `extractor`."
-                )
-        if name in (None, "none"):
-            return None
-        try:
-            return load_extractor(name, self.settings.trust_extractor)
-        except ValueError as error:
-            raise UsageError(f"`extractor`: {error}") from error
 
     def _check_enough(self, extractor: FeatureExtractor) -> None:
         """Refuses to score on one image, and warns of a score on too few."""
