@@ -333,7 +333,7 @@ class AdversarialModel(keras.Model):
     def discriminator_loss(self, play: Play) -> tf.Tensor:
         """Returns the discriminator's loss but for terms with a tape of their own; tracks it with D(x) and D(G(z))."""
         if self.joint_pass:
-            play.real_outputs, play.fake_outputs = self._judge.together(play)
+            play.know(*self._judge.together(play))
         real_logits, fake_logits = play.real_outputs["logits"], play.fake_outputs["logits"]
         if play.training and self.augment is not None:
             self.augment.update(real_logits)

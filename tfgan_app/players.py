@@ -151,8 +151,8 @@ def _prepared(optimizer, network):
     if scaled and num_replicas() > 1:
         # Measured with Keras 3.15: an overflow on one replica goes unnoticed, and NaN reaches every weight.
         raise ValueError(
-            "float16 trains on one device: its loss scale does not hear of another replica's overflow. Take "
-            "`mixed_precision=bfloat16` (the policy mixed_bfloat16), or `mixed_precision=none` (float32)."
+            "float16 trains on one device: its loss scale does not hear of another replica's overflow. Take bfloat16 "
+            "(`mixed_precision=bfloat16`) or float32 (`mixed_precision=none`)."
         )
     # Keras leaves unbuilt slots out when it saves the model.
     optimizer.build(network.trainable_variables)

@@ -59,21 +59,32 @@ class Play:
     discriminate: Callable[[Any, tuple], dict[str, Any]]
     training: bool = True
     seed: Any = None
+    # The discriminator's outputs so far, by side. No `cached_property`: Python before 3.12 computes one under a lock,
+    # at which replicas that wait for each other meet.
+    _known: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict, init=False, repr=False)
 
     def judge(self, samples: Any) -> Any:
         """Returns the discriminator's logits for samples under the step's condition."""
         return self.discriminate(samples, self.condition)["logits"]
 
-    # Computed when first asked for, and once.
-    @functools.cached_property
+    @property
     def real_outputs(self) -> dict[str, Any]:
-        """The discriminator's outputs by name for the real samples."""
-        return self.discriminate(self.real, self.condition)
+        """The discriminator's outputs by name for the real samples, computed when first asked for."""
+        return self._outputs_of("real", self.real)
 
-    @functools.cached_property
+    @property
     def fake_outputs(self) -> dict[str, Any]:
         """Those for the fakes."""
-        return self.discriminate(self.fake, self.condition)
+        return self._outputs_of("fake", self.fake)
+
+    def know(self, real_outputs: dict[str, Any], fake_outputs: dict[str, Any]) -> None:
+        """Takes outputs that are computed already."""
+        self._known.update(real=real_outputs, fake=fake_outputs)
+
+    def _outputs_of(self, side: str, samples: Any) -> dict[str, Any]:
+        if side not in self._known:
+            self._known[side] = self.discriminate(samples, self.condition)
+        return self._known[side]
 
 
 class Term:
