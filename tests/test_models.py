@@ -47,7 +47,9 @@ def trained(request):
     name, arguments = request.param
     keras.utils.set_random_seed(1)
     gan = tiny_model(name, **arguments)
-    gan.compile(g_optimizer=keras.optimizers.Adam(1e-3), d_optimizer=keras.optimizers.Adam(1e-3))
+    # One graph a model: the other of its kinds trains eagerly, which takes a fifth of the time.
+    rates = {key: keras.optimizers.Adam(1e-3) for key in ("g_optimizer", "d_optimizer")}
+    gan.compile(**rates, run_eagerly=bool(arguments))
     num = 8 * gan.n_critic
     data = random_images(num, gan.image_shape), random_labels(num, gan.num_classes) if gan.num_classes else None
     before = {name: values(getattr(gan, name)) for name in ("generator", "discriminator", "ema_generator")}
