@@ -73,7 +73,7 @@ def _modality(facts):
     shape = facts.get("shape", facts.get("image_shape"))
     if not isinstance(shape, list) or not all(type(side) is int and side > 0 for side in shape):
         raise ValueError("it has no 'shape'")
-    found = infer(tuple(shape))
-    if facts.get("modality", Images.name) != found.name:
-        raise ValueError(f"its samples are {facts['modality']}: give their `modality`")
+    found, name = infer(tuple(shape)), facts.get("modality", Images.name)
+    if name != found.name:
+        raise ValueError(f"its samples are called {name}: give their `modality`")
     return found
