@@ -67,6 +67,7 @@ class AdversarialModel(keras.Model):
         # Generator updates made so far, and batches seen by the current evaluation.
         self.iterations = self._add_counter("iterations")
         self._test_batches = self._add_counter("test_batches")
+        self._judge = Judge(discriminator, None)
         # Keras has nothing to build: the networks are built, and a GAN has no input of its own.
         self.built = True
 
