@@ -165,11 +165,20 @@ def test_several_steps_in_one_call_leave_the_same_run(tmp_path):
         np.testing.assert_allclose(received[name], value, atol=1e-6, err_msg=name)
 
 
+LONG = (*TINY, "--extractor=none", "--train_steps=4000", "--steps_per_epoch=500")
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("uninterrupted") / "run"
+    run("train", *LONG, f"--run_dir={folder}", fresh=True)
+    return folder
+
+
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupted_run_goes_on_to_the_same_weights(signum, code, tmp_path):
-    base = [*TINY, "--extractor=none", "--train_steps=4000", "--steps_per_epoch=500"]
+def test_an_interrupted_run_goes_on_to_the_same_weights(signum, code, uninterrupted, tmp_path):
     interrupted = tmp_path / "interrupted"
-    process = start("train", *base, f"--run_dir={interrupted}", PYTHONUNBUFFERED="1")
+    process = start("train", *LONG, f"--run_dir={interrupted}", PYTHONUNBUFFERED="1")
     while not list(interrupted.glob("checkpoints/step_00000500")):
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
@@ -180,9 +189,8 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(signum, code, tmp_path):
     saved = max((interrupted / "checkpoints").iterdir())
     assert 500 <= int(saved.name.removeprefix("step_")) < 4000
 
-    run("train", *base, f"--run_dir={interrupted}")
-    run("train", *base, f"--run_dir={tmp_path / 'whole'}", fresh=True)
-    expected, received = weights(tmp_path / "whole", 4000), weights(interrupted, 4000)
+    run("train", *LONG, f"--run_dir={interrupted}")
+    expected, received = weights(uninterrupted, 4000), weights(interrupted, 4000)
     assert expected.keys() == received.keys()
     for name, value in expected.items():
         np.testing.assert_array_equal(received[name], value, err_msg=name)
