@@ -27,7 +27,8 @@ from tfgan_app.metrics import FrechetDistance
 from tfgan_app.runs import Run
 
 
-@pytest.fixture(scope="module")
+# One in a process, whatever the order of tests: another would number its collective operations as the first did.
+@pytest.fixture(scope="session")
 def two():
     """A strategy of the two logical processors that conftest.py sets up."""
     return strategies.build_strategy("mirrored")
