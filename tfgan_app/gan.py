@@ -16,6 +16,7 @@ from tfgan_app.base.networks import apply, float32_copy
 from tfgan_app.export import card_path, export_model, write_card
 from tfgan_app.modalities import Modality
 from tfgan_app.observation import Observation
+from tfgan_app.players import Judge
 from tfgan_app.sampler import Sampler, Signatures
 
 __all__ = ["GAN"]
@@ -131,16 +132,14 @@ class GAN(AdversarialModel, Sampler):
 
         `discriminate(images[, labels]) -> {"logits"}` and what else the discriminator tells, for decoded samples.
         """
-        discriminator, modality = float32_copy(self.discriminator), self.modality
+        judge, modality, found = Judge(float32_copy(self.discriminator), None), self.modality, super().signatures()
         samples = tf.TensorSpec((None, *modality.shape), tf.float32, modality.name)
-        labels = [] if self.num_classes is None else [tf.TensorSpec((None,), tf.int32, "labels")]
+        _, (_, *labels) = found["generate"]
 
         def discriminate(samples, *labels):
-            inputs = [modality.encode(samples), *labels][: len(discriminator.inputs)]
-            outputs = apply(discriminator, inputs)
-            return outputs if isinstance(outputs, dict) else {"logits": outputs}
+            return judge(modality.encode(samples), labels, training=False)
 
-        return {**super().signatures(), "discriminate": (discriminate, [samples, *labels])}
+        return {**found, "discriminate": (discriminate, [samples, *labels])}
 
     def export(self, filepath: PathLike, **facts: Any) -> pathlib.Path:
         """Writes the EMA generator and the discriminator as a SavedModel in float32, and a model card.

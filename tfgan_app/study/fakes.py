@@ -1,5 +1,6 @@
 """Where the generated samples of a score come from: drawn by a sampler, or drawn already."""
 
+import functools
 from collections.abc import Iterator
 from typing import TypeAlias
 
@@ -30,7 +31,7 @@ class SampledFakes:
         self.labelled = bool(sampler.num_classes and sampler.supervised)
         self.latent_dim = sampler.latent_dim
         self.latents = sampler.latents(num, seed)
-        self.others = draw_latents(num, sampler.latent_dim, stream((seed, 0), "others"))
+        self.seed = seed
 
     def batch(self, start: int, stop: int, labels: np.ndarray | None) -> np.ndarray:
         """Returns the samples of a range, `(stop - start, ...)`."""
@@ -38,8 +39,13 @@ class SampledFakes:
 
     def nearby(self, start: int, stop: int, labels: np.ndarray | None, epsilon: float) -> list[np.ndarray]:
         """Returns two such batches, of latents `epsilon` apart on the way to others; see `PerceptualPathLength`."""
-        latents, others = self.latents[start:stop], self.others[start:stop]
+        latents, others = self.latents[start:stop], self._others[start:stop]
         return [self._outputs(z, labels) for z in (latents, slerp(latents, others, epsilon))]
+
+    # Path lengths alone need them.
+    @functools.cached_property
+    def _others(self):
+        return draw_latents(len(self.latents), self.latent_dim, stream((self.seed, 0), "others"))
 
     def _outputs(self, latents, labels):
         return self.sampler.outputs(latents, labels if self.labelled else None, self.truncation)
