@@ -412,7 +412,7 @@ def test_declared_size_is_limited(tmp_path):
 
 def test_folders_that_hold_no_set_of_images(tmp_path, classes):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(data.DataError, match=r"No images found in '.*empty' nor .* end in \.bmp, .*\.webp"):
+    with pytest.raises(data.DataError, match=r"No images found in '.*empty' nor .* end in .*\.bmp, .*\.webp"):
         data.open_images(str(tmp_path / "empty"))
     save(classes / "loose.png", grey(0))
     with pytest.raises(data.DataError, match=r"beside and inside sub-folders \(loose\.png; a/\)"):

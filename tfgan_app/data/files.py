@@ -53,7 +53,7 @@ def open_folder(path: Path, split: str, image_size: int | None, channels: int | 
         items += [Item(f"{name}/{file.name}", file, label) for file in _images(base / name)]
     if not items:
         raise DataError(
-            f"No images found in '{base}' nor in its sub-folders. Looked for files that end in {', '.join(ENDINGS)}."
+            f"No images found in '{base}' nor in its sub-folders. Looked for files that end in {', '.join(sorted(ENDINGS))}."
         )
     items = [items[index] for index in split_indices(split, len(items))]
     opened = _open_items(items, path, image_size, channels)

@@ -2,16 +2,48 @@
 
 import io
 import os
+import re
 from typing import NamedTuple
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
-__all__ = ["ENDINGS", "MAX_PIXELS", "File", "Header", "fit_image", "read_header", "read_image"]
+__all__ = ["ENDINGS", "MAX_PIXELS", "File", "Header", "fit_image", "looks_like_image", "read_header", "read_image"]
 
-ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 MAX_PIXELS = 64_000_000  # a file of a few kilobytes can declare gigabytes of pixels
-_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
+
+# Those that Pillow decodes in this process; others, such as EPS, run programs. The frequent ones come first, and TGA,
+# which has no signature, last.
+_ENDINGS_OF = {
+    "JPEG": (".jfif", ".jif", ".jpe", ".jpeg", ".jpg", ".mpo"),
+    "PNG": (".apng", ".png"),
+    "WEBP": (".webp",),
+    "TIFF": (".tif", ".tiff"),
+    "BMP": (".bmp",),
+    "GIF": (".gif",),
+    "PPM": (".pbm", ".pfm", ".pgm", ".pnm", ".ppm"),
+    "AVIF": (".avif",),
+    "JPEG2000": (".j2c", ".j2k", ".jp2", ".jpc", ".jpf", ".jpx"),
+    "DDS": (".dds",),
+    "DIB": (".dib",),
+    "ICO": (".ico",),
+    "PCX": (".pcx",),
+    "PSD": (".psd",),
+    "QOI": (".qoi",),
+    "SGI": (".bw", ".rgb", ".rgba", ".sgi"),
+    "SUN": (".ras",),
+    "TGA": (".icb", ".tga", ".vda", ".vst"),
+}
+_FORMATS = tuple(_ENDINGS_OF)
+# Formats of images that nothing here decodes: to leave them out as no images would be to lose them in silence.
+_UNREAD = {".heic": "HEIC", ".heif": "HEIC", ".hif": "HEIC", ".jxl": "JPEG XL", ".pam": "PAM"}
+ENDINGS = frozenset({*_UNREAD, *(ending for endings in _ENDINGS_OF.values() for ending in endings)})
+_SIGNATURES = re.compile(
+    rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|RIFF.{4}WEBP|II\*\0|MM\0\*|II\+\0|MM\0\+|BM.{4}\0{4}|GIF8[79]a|P[1-7Ff][ \t\r\n]"
+    rb"|.{4}ftyp(?:avi[fs]|mif1|msf1|he[iv][cxms])|\xff\x4f\xff\x51|\0\0\0\x0cjP  |\xff\x0a|\0\0\0\x0cJXL "
+    rb"|DDS |\0\0\x01\0|\x0a[\x02\x03\x05]\x01[\x01\x02\x04\x08]|8BPS|qoif|\x01\xda[\0\x01][\x01\x02]|\x59\xa6\x6a\x95",
+    re.DOTALL,
+)
 _GREY_MODES = frozenset({"1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "I;16N"})
 _TURNED = (5, 6, 7, 8)  # EXIF orientations that swap height and width
 
@@ -24,6 +56,15 @@ class Header(NamedTuple):
     height: int
     width: int
     grey: bool
+
+
+def looks_like_image(head: bytes) -> bool:
+    """Tells whether a file whose ending says nothing is an image, by its first bytes (16 are enough).
+
+    Images of formats that cannot be read are images too. Of TGA and DIB, which have no signature, the ending alone
+    tells.
+    """
+    return _SIGNATURES.match(head) is not None
 
 
 def read_header(file: File) -> Header:
