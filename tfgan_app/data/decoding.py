@@ -21,18 +21,29 @@ T = TypeVar("T")
 
 
 class Item(NamedTuple):
-    """An encoded image: its name in messages, its file or bytes, and its label (0 where there is none)."""
+    """An encoded image.
+
+    Attributes:
+        name: What it is called in messages.
+        file: Its file or bytes, or a function that returns the bytes, from within an archive.
+        label: Its label, 0 where there is none.
+    """
 
     name: str
-    file: File
+    file: File | Callable[[], bytes]
     label: int
+
+    @property
+    def encoded(self) -> File:
+        """What `image_files` reads."""
+        return self.file() if callable(self.file) else self.file
 
 
 def read_all(read: Callable[[File], T], items: Iterable[Item]) -> Iterator[tuple[Item, T | Exception]]:
     """Reads items in a pool of threads, in order; what cannot be read comes with its exception instead."""
 
     def read_chunk(chunk: list[Item]) -> list[tuple[Item, T | Exception]]:
-        return [(item, _result_or_error(read, item.file)) for item in chunk]
+        return [(item, _result_or_error(read, item)) for item in chunk]
 
     items = iter(items)
     chunks = iter(lambda: list(itertools.islice(items, _CHUNK)), [])
@@ -82,9 +93,9 @@ def report_skipped(skipped: dict[str, Exception], count: int, where: str) -> Non
     logging.warning("%s. Going on without them.", message)
 
 
-def _result_or_error(read: Callable[[File], T], file: File) -> T | Exception:
+def _result_or_error(read: Callable[[File], T], item: Item) -> T | Exception:
     try:
-        return read(file)
+        return read(item.encoded)
     except Exception as error:  # PIL's decoders raise many kinds on damaged files
         return error
 

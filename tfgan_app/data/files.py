@@ -1,73 +1,81 @@
-"""Images of one's own: a folder, or an .npz or .npy file."""
+"""Images of one's own: a folder, a .zip of one, or an .npz or .npy file."""
 
+import collections
 import contextlib
 import functools
 import hashlib
 import itertools
+import json
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from absl import logging
 from PIL import Image
 
 from tfgan_app.base.errors import DataError
+from tfgan_app.data.arrays import channels_last, read_arrays
 from tfgan_app.data.decoding import Item, common_size, read_all, report_skipped
 from tfgan_app.data.image_set import ImageSet
+from tfgan_app.data.labels import NONE, Labels, read_labels
+from tfgan_app.data.layouts import TRAIN, classes_of, labels_folder, splits_of
 from tfgan_app.data.records import Opened, decode_and_hold, fetch_with, fits_in_memory, hold, labelled_images
 from tfgan_app.data.splits import split_indices, split_name
-from tfgan_app.modalities.image_files import ENDINGS, Header, fit_image, read_header, read_image
+from tfgan_app.data.trees import Folder, Tree, listed, paths, scan_folder, scan_zip
+from tfgan_app.modalities.image_files import Header, fit_image, read_header, read_image
 from tfgan_app.modalities.images import unit_to_uint8
 
-_SPLITS = {"train", "test", "validation", "val"}
-_MAX_CLASSES = 100_000
 _LICENCE = "not stated: the user's own images"
 
 
 def open_folder(path: Path, split: str, image_size: int | None, channels: int | None) -> ImageSet:
-    """Opens a folder of images.
+    """Opens a folder of images, or a .zip archive of one, which is read without unpacking it.
 
-    The images lie flat in the folder, or in one sub-folder a class; either arrangement may be repeated in
-    sub-folders named train, test, validation or val, which are then the splits. Hidden entries are left out.
+    What folders mean is told by `tfgan_app.data.layouts`: images lie flat or in one sub-folder a class, and either may
+    be repeated in folders for splits. What is left out stands in the notes of the set.
 
     Args:
-        path: The folder; symbolic links are followed.
+        path: The folder or archive; symbolic links are followed.
         split: A split, optionally with a slice.
         image_size: Height and width to crop and resize to, or None where all images are of one size.
         channels: 1 or 3; by default 1 where every image is greyscale, else 3.
 
     Raises:
-        DataError: If the folder does not hold such images.
+        DataError: If there are no such images.
     """
     where = f"'{path}'"
-    names = {entry.name for entry in _folders(path)}
-    splits = {name: path / name for name in names} if names and names <= _SPLITS else {"train": path}
-    base = splits[split_name(split, splits, where)]
-    class_names = sorted({folder.name for root in splits.values() for folder in _folders(root) if _images(folder)})
-    items = [Item(file.name, file, 0) for file in _images(base)]
-    if items and class_names:
-        raise DataError(
-            f"{where} holds images both beside and inside sub-folders ({items[0].name}; {class_names[0]}/). "
-            "Keep them flat, or in one sub-folder a class."
-        )
-    for label, name in enumerate(class_names):
-        items += [Item(f"{name}/{file.name}", file, label) for file in _images(base / name)]
-    if not items:
-        raise DataError(
-            f"No images found in '{base}' nor in its sub-folders. Looked for files that end in {', '.join(sorted(ENDINGS))}."
-        )
-    items = [items[index] for index in split_indices(split, len(items))]
-    opened = _open_items(items, path, image_size, channels)
-    return _own_image_set(path, split, opened, tuple(class_names) or None, "folder of images")
+    tree = scan_folder(path) if path.is_dir() else scan_zip(path)
+    lists = _label_lists(tree)
+    splits, notes = splits_of(tree.root)
+    if not tree.root.count:
+        raise _no_images(where, tree)
+    images, labels, class_names, more = _labelled(splits, split_name(split, splits, where), lists, where)
+    notes += [*more, *tree.others.notes()]
+    start = len(_common_folder(images))
+    items = [Item(name[start:], tree.file(name), label) for name, label in zip(images, labels, strict=True)]
+    kept = [index for index in split_indices(split, len(items)) if labels[index] != NONE]
+    if not kept:
+        raise DataError(f"`split={split}` selects no image of {where} that has a label.")
+
+    def fingerprint(*facts: object) -> str:
+        # Names and sizes alone, as all of a large set would take long to read.
+        return _digest(((images[index], tree.size(images[index]), labels[index]) for index in kept), facts)
+
+    opened, sizes = _open_items([items[index] for index in kept], path, image_size, channels, fingerprint)
+    kind = "folder of images" if path.is_dir() else "archive of images"
+    return _own_image_set(path, split, opened, class_names, kind, [*notes, *sizes])
 
 
 def open_array(path: Path, split: str, image_size: int | None, channels: int | None) -> ImageSet:
     """Opens an array of images.
 
     Args:
-        path: An .npy file, or an .npz file with 'images' and optionally integer 'labels' `(num,)`. Images are
-            uint8, or floating point in [0, 1], of shape `(num, height, width)` or `(num, height, width, channels)` with
-            1 or 3 channels.
-        split: "train", optionally with a slice.
+        path: An .npy file, or an .npz file with 'images' and optionally 'labels' and 'class_names', or such arrays for
+            each split; see `tfgan_app.data.arrays`. Images are uint8, or floating point in [0, 1], of shape
+            `(num, height, width)`, `(num, height, width, channels)` or `(num, channels, height, width)` with 1 or 3
+            channels.
+        split: A split, optionally with a slice.
         image_size: Height and width to crop and resize to, or None to keep the array's.
         channels: 1 or 3; by default those of the array.
 
@@ -75,18 +83,9 @@ def open_array(path: Path, split: str, image_size: int | None, channels: int | N
         DataError: If the file does not hold such arrays.
     """
     where = f"'{path}'"
-    split_name(split, ["train"], where)
-    arrays = _load_arrays(path)
-    if "images" not in arrays:
-        raise DataError(f"{where} has no array 'images'. It has: {', '.join(sorted(arrays)) or 'none'}.")
-    images, labels = arrays["images"], arrays.get("labels")
-    if images.ndim == 3:
-        images = images[..., np.newaxis]
-    if images.ndim != 4 or images.shape[-1] not in (1, 3) or 0 in images.shape:
-        raise DataError(
-            f"The images of {where} have shape {arrays['images'].shape}. Expected (N, H, W), (N, H, W, 1) or "
-            "(N, H, W, 3), none of them 0."
-        )
+    found = read_arrays(path, split)
+    images, notes = channels_last(found.images, where)
+    notes = (*found.notes, *notes)
     if images.dtype.kind == "f":
         if not (images.min() >= 0 and images.max() <= 1):  # NaN fails both
             raise DataError(
@@ -96,20 +95,17 @@ def open_array(path: Path, split: str, image_size: int | None, channels: int | N
         images = unit_to_uint8(images)
     if images.dtype != np.uint8:
         raise DataError(f"The images of {where} are {images.dtype}. Save them as uint8, or as floats in [0, 1].")
-    class_names = None
-    if labels is not None:
-        if labels.shape != (len(images),) or labels.dtype.kind not in "iu" or labels.min() < 0:
-            raise DataError(
-                f"The labels of {where} are {labels.dtype} of shape {labels.shape}. Expected integers from "
-                f"0 up, one for each of the {len(images)} images."
-            )
-        if labels.max() >= _MAX_CLASSES:
-            raise DataError(
-                f"The labels of {where} go up to {labels.max()}. Number at most {_MAX_CLASSES} classes from 0."
-            )
-        class_names = tuple(str(label) for label in range(labels.max() + 1))
-    labels = np.zeros(len(images), np.int32) if labels is None else labels.astype(np.int32)
+    labels = Labels(None, None)
+    if found.labels is not None:
+        labels = read_labels(found.labels, len(images), where, train=found.train_labels, class_names=found.class_names)
+        notes += labels.notes
+    elif found.train_labels is not None:
+        notes += ("its images have no labels, those of train have",)
+    classes = np.zeros(len(images), np.int32) if labels.classes is None else labels.classes
     indices = split_indices(split, len(images))
+    indices = indices[classes[indices] != NONE]
+    if not len(indices):
+        raise DataError(f"`split={split}` selects none of the images of {where} that have labels.")
     height, width, depth = images.shape[1:]
     channels = channels or depth
     shape = (image_size or height, image_size or width, channels)
@@ -120,16 +116,114 @@ def open_array(path: Path, split: str, image_size: int | None, channels: int | N
         if shape != images.shape[1:]:
             pictures = map(Image.fromarray, taken[..., 0] if depth == 1 else taken)
             taken = np.stack([fit_image(picture, channels, image_size) for picture in pictures])
-        return np.asarray(taken), labels[chosen]
+        return np.asarray(taken), classes[chosen]
 
     if fits_in_memory(len(indices), shape):
         opened = hold(take(np.arange(len(indices))))
     else:
-        opened = Opened(fetch_with(take, len(indices), labelled_images(shape)), _fingerprint_of_files([path], split))
-    return _own_image_set(path, split, opened, class_names, "array of images")
+        digest = _digest([(path.name, path.stat().st_size)], [split])
+        opened = Opened(fetch_with(take, len(indices), labelled_images(shape)), digest)
+    notes += tuple(_fitted({(height, width): len(indices)}, len(indices) * (depth == 1), shape))
+    return _own_image_set(path, split, opened, labels.class_names, "array of images", notes)
 
 
-def _open_items(items: list[Item], path: Path, image_size: int | None, channels: int | None) -> Opened:
+class _Labelled(NamedTuple):
+    """Images of a split, by their paths, with labels, -1 for those to leave out."""
+
+    images: list[str]
+    labels: list[int]
+    class_names: tuple[str, ...] | None
+    notes: list[str]
+
+
+def _labelled(splits: dict[str, Folder], chosen: str, lists: dict[str, Any], where: str) -> _Labelled:
+    folder = labels_folder(splits[chosen], [])
+    if folder.labels is not None:
+        train = labels_folder(splits[TRAIN], []).labels if chosen != TRAIN and TRAIN in splits else None
+        return _listed(folder, lists[folder.labels], lists.get(train or ""), where)
+    classes, images, notes = classes_of(splits[chosen])
+    # What a class is called, and which there are, the training images say.
+    known: Iterable[str] | None
+    if chosen == TRAIN:
+        known = classes
+    elif TRAIN in splits:
+        known = classes_of(splits[TRAIN])[0]
+    else:
+        known = {name for folder in splits.values() for name in classes_of(folder)[0] or ()}
+    if classes is None or known is None:
+        if classes is not None:
+            notes.append(f"those of {TRAIN} lie in no class folders: the images of {chosen} are taken without labels")
+        elif known:
+            notes.append(f"the images of {chosen} lie in no class folders: they are taken without labels")
+        return _Labelled(images, [0] * len(images), None, notes)
+    class_names = tuple(sorted(known))
+    # Where it is plain which is meant, Dog is dog.
+    number = {name.casefold(): label for label, name in reversed([*enumerate(class_names)])}
+    number |= {name: label for label, name in enumerate(class_names)}
+    label_of = {name: number.get(name, number.get(name.casefold(), NONE)) for name in classes}
+    strangers = listed([f"{name} ({len(classes[name])})" for name, label in label_of.items() if label == NONE])
+    if set(label_of.values()) == {NONE}:
+        notes.append(f"no folder of {chosen} is a class of {TRAIN}: its images are taken without labels: {strangers}")
+        return _Labelled(images, [0] * len(images), None, notes)
+    found = "1 class, a sub-folder" if len(class_names) == 1 else f"{len(class_names)} classes, each a sub-folder"
+    notes.append(f"{found}: {listed(list(class_names))}")
+    if strangers:
+        notes.append(f"left out images of {chosen} whose classes {TRAIN} has not: {strangers}")
+    if missing := sorted({*range(len(class_names))} - {*label_of.values()}):
+        notes.append(f"{chosen} has no images of {listed([class_names[label] for label in missing])}")
+    pairs = [(name, label_of[class_name]) for class_name in sorted(classes) for name in classes[class_name]]
+    return _Labelled([name for name, _ in pairs], [label for _, label in pairs], class_names, notes)
+
+
+def _label_lists(tree: Tree) -> dict[str, dict[str, Any] | None]:
+    """Returns the labels in every `dataset.json` that StyleGAN's programs wrote, by its path: by image, or None.
+
+    Such a file holds pairs of paths and labels, or null where there are none. Those of other programs are left out.
+    """
+    lists: dict[str, dict[str, Any] | None] = {}
+    folders = [tree.root]
+    while folders:
+        folder = folders.pop()
+        folders += folder.folders.values()
+        if folder.labels is None:
+            continue
+        try:
+            pairs = json.loads(tree.read(folder.labels))["labels"]
+            found = None if pairs is None else {str(name): label for name, label in dict(pairs).items()}
+            if found is not None:
+                np.array([*found.values()])
+            lists[folder.labels] = found
+        except Exception:  # of many kinds: JSON's, NumPy's, zipfile's
+            tree.others.add(folder.labels)
+            folder.labels = None
+    return lists
+
+
+def _listed(folder: Folder, labels: dict[str, Any] | None, train: dict[str, Any] | None, where: str) -> _Labelled:
+    """Returns the images of a folder with the labels that its `dataset.json` has; its sub-folders are no classes."""
+    name = str(folder.labels)
+    images = sorted(paths(folder), key=lambda image: image.split("/"))
+    if not labels:
+        return _Labelled(images, [0] * len(images), None, [f"{name} says that there are no labels"])
+    known = None if not train else np.array([*train.values()])
+    found = read_labels(np.array([*labels.values()]), len(labels), where, train=known)
+    if found.classes is None or found.class_names is None:
+        return _Labelled(images, [0] * len(images), None, list(found.notes))
+    label_of = dict(zip(labels, found.classes.tolist(), strict=True))
+    start = len(name) - len(name.rpartition("/")[2])
+    notes = [f"{len(found.class_names)} classes, by {name}", *found.notes]
+    if without := sum(image[start:] not in label_of for image in images):
+        notes.append(f"left out {without} of {len(images)} images that {name} does not list")
+    return _Labelled(images, [label_of.get(image[start:], NONE) for image in images], found.class_names, notes)
+
+
+def _open_items(
+    items: list[Item],
+    path: Path,
+    image_size: int | None,
+    channels: int | None,
+    fingerprint: Callable[..., str],
+) -> tuple[Opened, list[str]]:
     where = f"'{path}'"
     headers, skipped, readable = [], {}, []
     for item, header in read_all(read_header, items):
@@ -144,15 +238,17 @@ def _open_items(items: list[Item], path: Path, image_size: int | None, channels:
     channels = channels or (1 if all(header.grey for header in headers) else 3)
     shape = (*size, channels)
     read = functools.partial(read_image, channels=channels, image_size=image_size)
+    sizes = collections.Counter((header.height, header.width) for header in headers)
+    notes = _fitted(sizes, sum(header.grey for header in headers), shape)
     if fits_in_memory(len(readable), shape):
-        return decode_and_hold(items, read, len(items), shape, where)
+        return decode_and_hold(items, read, len(items), shape, where), notes
     report_skipped(skipped, len(items), where)
 
     def read_or_next(index: int) -> tuple[np.ndarray, int]:
         # A fault that a header does not show, such as a truncated file, must not end a run days later.
         for item in itertools.chain(readable[index:], readable[:index]):
             with contextlib.suppress(Exception):
-                image = read(item.file)
+                image = read(item.encoded)
                 if image.shape == shape:
                     return image, item.label
             logging.log_first_n(logging.WARNING, "%s of %s cannot be read; taking the next.", 10, item.name, where)
@@ -163,38 +259,57 @@ def _open_items(items: list[Item], path: Path, image_size: int | None, channels:
         return np.stack(images), np.array(labels, np.int32)
 
     records = fetch_with(take, len(readable), labelled_images(shape))
-    return Opened(records, _fingerprint_of_files([Path(str(item.file)) for item in readable], shape), len(skipped))
+    return Opened(records, fingerprint(shape), len(skipped)), notes
 
 
-def _load_arrays(path: Path) -> dict[str, np.ndarray]:
-    try:
-        if path.suffix == ".npy":  # can stay on disk until its images are taken, unlike an .npz file
-            return {"images": np.load(path, mmap_mode="r", allow_pickle=False)}
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return dict(arrays)
-    except Exception as error:  # of many kinds: NumPy's, zipfile's, zlib's
-        raise DataError(f"'{path}' cannot be read as arrays without pickled objects: {error}") from error
+def _fitted(sizes: dict[tuple[int, int], int], grey: int, shape: tuple[int, int, int]) -> list[str]:
+    """Says what is resized, and what changes its colours."""
+    notes, count = [], sum(sizes.values())
+    if other := {size: number for size, number in sizes.items() if size != shape[:2]}:
+        (least, most), changed = (min(other), max(other)), sum(other.values())
+        shown = f"{least[1]}x{least[0]}" + (f" to {most[1]}x{most[0]}" if len(other) > 1 else "")
+        whole = "all" if changed == count else f"{changed} of {count}"
+        notes.append(f"{whole} images are cropped and resized to {shape[1]}x{shape[0]}, from {shown}")
+    if shape[2] == 1 and grey < count:
+        notes.append(f"{count - grey} of {count} images lose their colours")
+    if shape[2] == 3 and grey:
+        notes.append(f"{grey} of {count} images are greyscale, taken in three channels")
+    return notes
 
 
-def _fingerprint_of_files(files: list[Path], *facts: object) -> str:
-    digest = hashlib.sha256(repr(facts).encode())
+def _no_images(where: str, tree: Tree) -> DataError:
+    examples = tree.others.examples
+    packed = [examples[ending] for ending in (".zip", ".npz", ".npy") if ending in examples]
+    advice = f" It holds {listed(packed)}: give the path of one." if packed else ""
+    notes = "; ".join(tree.others.notes())
+    return DataError(
+        f"No images found in {where} nor in its sub-folders. Looked at the endings of files and at their first bytes"
+        f"{f': {notes}' if notes else ''}.{advice}"
+    )
+
+
+def _common_folder(names: list[str]) -> str:
+    """Returns the folders that all names begin with, the last one left to say more, with a slash."""
+    first, last = (name.split("/")[:-1] for name in (min(names), max(names)))
+    same = [a for a, b in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))]
+    return "".join(f"{part}/" for part in same)
+
+
+def _digest(files: Iterable[tuple[object, ...]], facts: Iterable[object]) -> str:
+    digest = hashlib.sha256(repr((*facts,)).encode())
     for file in files:
-        digest.update(f"{file.parent.name}/{file.name} {file.stat().st_size}\n".encode())
+        digest.update(f"{' '.join(map(str, file))}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 
-def _folders(path: Path) -> list[Path]:
-    return sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith((".", "__")))
-
-
-def _images(path: Path) -> list[Path]:
-    if not path.is_dir():  # a class that only another split has
-        return []
-    visible = (entry for entry in path.iterdir() if not entry.name.startswith("."))
-    return sorted(entry for entry in visible if entry.suffix.lower() in ENDINGS and not entry.is_dir())
-
-
-def _own_image_set(path: Path, split: str, opened: Opened, class_names: tuple[str, ...] | None, kind: str) -> ImageSet:
+def _own_image_set(
+    path: Path,
+    split: str,
+    opened: Opened,
+    class_names: tuple[str, ...] | None,
+    kind: str,
+    notes: Iterable[str],
+) -> ImageSet:
     return ImageSet(
         name=path.name,
         split=split,
@@ -204,5 +319,6 @@ def _own_image_set(path: Path, split: str, opened: Opened, class_names: tuple[st
         origin=f"{kind} '{path.name}'",
         fingerprint=opened.fingerprint,
         skipped=opened.skipped,
+        notes=tuple(notes),
         records=opened.records,
     )

@@ -30,6 +30,7 @@ class ImageSet:
             is too large to be held in memory.
         skipped: How many images were left out because they cannot be read.
         fallback_for: The dataset that this one stands in for, or None.
+        notes: What was assumed of the source and what was left out of it, a clause each.
     """
 
     name: str
@@ -42,6 +43,7 @@ class ImageSet:
     records: Records = dataclasses.field(repr=False, compare=False)
     skipped: int = 0
     fallback_for: str | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def modality(self) -> Modality:
@@ -106,6 +108,10 @@ class ImageSet:
                 "one sub-folder a class, give an .npz file with 'labels', or choose another `dataset`."
             )
         return len(self.class_names)
+
+    def remarks(self) -> str:
+        """Returns the notes as a line, empty where there are none."""
+        return f"{self.name} ({self.split}): {'; '.join(self.notes)}." if self.notes else ""
 
     def describe(self) -> dict[str, Any]:
         """Returns the facts about the set as JSON takes them."""

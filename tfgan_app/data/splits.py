@@ -6,12 +6,13 @@ from collections.abc import Iterable
 import numpy as np
 
 from tfgan_app.base.errors import DataError, UnknownSplit
+from tfgan_app.data.layouts import role_of
 
-_SPLIT = re.compile(r"(?P<name>\w+)(?:\[(?P<start>-?\d+%?)?:(?P<stop>-?\d+%?)?\])?")
+_SPLIT = re.compile(r"(?P<name>[^\[\]]+)(?:\[(?P<start>-?\d+%?)?:(?P<stop>-?\d+%?)?\])?")
 
 
 def split_name(split: str, available: Iterable[str], where: str) -> str:
-    """Returns the name before the brackets of `split`.
+    """Returns the split that `split` is of: `val[:9]` is of `validation` where there is no `val`.
 
     Args:
         split: A split's name, optionally with a slice in per cent or in images.
@@ -25,9 +26,12 @@ def split_name(split: str, available: Iterable[str], where: str) -> str:
     match = _SPLIT.fullmatch(split)
     if match is None:
         raise DataError(f"`split={split}` is not a split. Write one as train, train[:90%] or train[500:1500].")
-    if match["name"] not in available:
+    if match["name"] in available:
+        return match["name"]
+    meant = role_of(match["name"])
+    if meant is None or meant not in available:
         raise UnknownSplit(f"{where} has no split '{match['name']}'. It has: {', '.join(available)}.")
-    return match["name"]
+    return meant
 
 
 def split_indices(split: str, count: int) -> np.ndarray:
