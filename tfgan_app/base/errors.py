@@ -79,7 +79,15 @@ class UnknownSplit(DataError):  # noqa: N818
 
 
 class NotDownloadable(DataError):  # noqa: N818
-    """The dataset is neither prepared nor on disk, and its hosts do not answer."""
+    """The dataset is neither prepared nor on disk, and its hosts do not answer.
+
+    Attributes:
+        brief: What happened, in a few words, for where something else is taken.
+    """
+
+    def __init__(self, message: str, brief: str = "The dataset cannot be downloaded") -> None:
+        super().__init__(message)
+        self.brief = brief
 
 
 class CheckpointError(Error):

@@ -4,6 +4,7 @@
 """
 
 import dataclasses
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from tfgan_app.base.errors import DataError, NotDownloadable, UnknownDataset, Un
 from tfgan_app.data.files import open_array, open_folder
 from tfgan_app.data.image_set import ImageSet
 from tfgan_app.data.named import open_named, open_prepared, peek_named
+from tfgan_app.modalities.image_files import ENDINGS
 from tfgan_app.modalities.images import to_float, to_uint8
 
 __all__ = [
@@ -29,6 +31,8 @@ __all__ = [
     "to_uint8",
 ]
 
+_ARRAYS = (".npz", ".npy")
+_PACKED = (".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
 _BUNDLED = Path(__file__).parent.parent / "datasets" / "mnist_5k" / "1.0.0"
 
 
@@ -65,6 +69,9 @@ def load(
     if train.fallback_for is not None:  # the hosts need not be asked again for each split
         dataset = source_options.pop("fallback_dataset")
     others = [open_images(dataset, split=split, **source_options) for split in splits[1:]]
+    notes = tuple(dict.fromkeys(note for images in (train, *others) for note in images.notes))
+    if remarks := dataclasses.replace(train, split=", ".join(splits), notes=notes).remarks():
+        logging.warning("%s", remarks)
     return train.passes(batch_size, seed=seed), *(images.in_order(batch_size) for images in others)
 
 
@@ -82,8 +89,8 @@ def open_images(
 
     Args:
         dataset: In this order, `mnist_5k` (5 000 digits that come with this package); the path of a folder of
-            images, of an .npz or .npy file, or of a folder that TFDS prepared; or the name of a TFDS dataset,
-            with its configuration if it has some (`cycle_gan/horse2zebra`).
+            images, of a .zip archive of one, of an .npz or .npy file, or of a folder that TFDS prepared; or the name of
+            a TFDS dataset, with its configuration if it has some (`cycle_gan/horse2zebra`).
         split: A split of the dataset, optionally with a slice: `train`, `train[:90%]`, `trainA`.
         data_dir: Where TFDS keeps prepared datasets; by default `~/tensorflow_datasets`.
         manual_dir: Where archives lie that were downloaded by hand; by default `<data_dir>/downloads/manual`.
@@ -108,7 +115,7 @@ def open_images(
         if fallback_dataset is None:
             raise
         images = _open(fallback_dataset, data_dir, manual_dir, form)
-        logging.warning("Using '%s' instead of '%s': %s", fallback_dataset, dataset, error)
+        logging.warning("%s; taking %s.", error.brief, fallback_dataset)
         return dataclasses.replace(images, fallback_for=dataset)
 
 
@@ -119,6 +126,7 @@ def peek(
     manual_dir: str | None = None,
     image_size: int | None = None,
     channels: int | None = None,
+    split: str = "train",
 ) -> tuple[tuple[int, int, int], int | None]:
     """Returns `(image_shape, num_classes)` of a dataset, without downloading or preparing it.
 
@@ -126,7 +134,7 @@ def peek(
     """
     if dataset != "mnist_5k" and not Path(dataset).expanduser().exists():
         return peek_named(dataset, data_dir=data_dir, image_size=image_size, channels=channels)
-    images = open_images(dataset, image_size=image_size, channels=channels)
+    images = open_images(dataset, split=split, image_size=image_size, channels=channels)
     return images.image_shape, images.num_classes
 
 
@@ -137,10 +145,15 @@ def _open(name: str, data_dir: str | None, manual_dir: str | None, form: dict) -
     if path.is_dir():
         prepared = [folder for folder in (path, *sorted(path.iterdir())) if (folder / "dataset_info.json").exists()]
         return open_prepared(prepared[-1], **form) if prepared else open_folder(path, **form)
-    if path.suffix in (".npz", ".npy") and path.exists():
-        return open_array(path, **form)
+    ending = path.suffix.lower()
     if path.exists():
-        raise DataError(f"'{name}' is neither a folder of images nor an .npz or .npy file.")
-    if name.startswith((".", "/", "~")) or path.suffix in (".npz", ".npy"):
+        if ending in _ARRAYS:
+            return open_array(path, **form)
+        if ending == ".zip" or zipfile.is_zipfile(path):
+            return open_folder(path, **form)
+        packed = "Unpack it, or pack it as a .zip" if ending in _PACKED else f"Give the folder, '{path.parent}'"
+        advice = f" {packed}." if ending in _PACKED or ending in ENDINGS else ""
+        raise DataError(f"'{name}' is neither a folder nor a .zip of images, nor an .npz or .npy file.{advice}")
+    if name.startswith((".", "/", "~")) or ending in (*_ARRAYS, ".zip"):
         raise UnknownDataset(f"There is no file or folder '{name}'.")
     return open_named(name, data_dir=data_dir, manual_dir=manual_dir, **form)

@@ -7,6 +7,7 @@ import difflib
 import functools
 import hashlib
 import os
+import re
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -21,6 +22,7 @@ import tensorflow as tf
 from tfgan_app.base.errors import DataError, NotDownloadable, UnknownDataset, UnknownSplit
 from tfgan_app.data.decoding import Item, common_size, read_all
 from tfgan_app.data.image_set import ImageSet
+from tfgan_app.data.layouts import role_of
 from tfgan_app.data.records import Opened, Streamed, decode_and_hold, fits_in_memory, labelled_images
 from tfgan_app.modalities.image_files import Header, read_header, read_image
 
@@ -79,7 +81,7 @@ def peek_named(
 def _open_builder(builder: Any, name: str, split: str, image_size: int | None, channels: int | None) -> ImageSet:
     info, where = builder.info, f"'{name}'"
     try:
-        split_info = info.splits[split]
+        split_info = info.splits[_known(split, info.splits)]
     except (KeyError, ValueError) as error:
         raise UnknownSplit(f"{where} has no split '{split}'. It has: {', '.join(info.splits)}.") from error
     count = split_info.num_examples
@@ -88,6 +90,14 @@ def _open_builder(builder: Any, name: str, split: str, image_size: int | None, c
     key = _image_key(info.features, where)
     class_names = _class_names(info.features)
     serialized = _serialized(info, split_info, where)
+    notes: tuple[str, ...] = ()
+    if class_names is not None:
+        serialized, labelled = _with_labels(serialized, count)
+        if not labelled:
+            class_names, notes = None, ("all of its labels say that there is none: it is taken without labels",)
+        elif labelled < count:
+            notes = (f"left out {count - labelled} of {count} images, which have no label",)
+            count = labelled
     parse = functools.partial(_parse, key, class_names is not None)
 
     def items() -> Iterator[Item]:
@@ -130,6 +140,7 @@ def _open_builder(builder: Any, name: str, split: str, image_size: int | None, c
         origin=info.homepage or f"TFDS {info.full_name}",
         fingerprint=opened.fingerprint,
         skipped=opened.skipped,
+        notes=notes,
         records=opened.records,
     )
 
@@ -155,13 +166,37 @@ def _serialized(info: Any, split_info: Any, where: str) -> tf.data.Dataset:
     )
 
 
+def _with_labels(serialized: tf.data.Dataset, count: int) -> tuple[tf.data.Dataset, int]:
+    """Returns the examples that have a label, -1 being none, and how many: all as they are if none has.
+
+    Of sets whose first examples have labels, the rest is taken to have them too: `_parse` refuses what has not.
+    """
+    feature = {"label": tf.io.FixedLenFeature((), tf.int64)}
+
+    def labels(examples: tf.data.Dataset) -> np.ndarray:
+        batches = examples.batch(_READ_BATCH).map(lambda batch: tf.io.parse_example(batch, feature)["label"])
+        return np.concatenate(list(batches.as_numpy_iterator()))
+
+    if (labels(serialized.take(_READ_BATCH)) >= 0).all():
+        return serialized, count
+    labelled = int(np.count_nonzero(labels(serialized) >= 0))
+    if labelled:
+        serialized = serialized.filter(lambda example: tf.io.parse_single_example(example, feature)["label"] >= 0)
+    return serialized, labelled
+
+
 def _parse(key: str, labelled: bool, examples: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns the encoded images and the labels of a batch of examples; labels of 0 if there are none."""
     features = {key: tf.io.FixedLenFeature((), tf.string)}
     if labelled:
         features["label"] = tf.io.FixedLenFeature((), tf.int64)
     parsed = tf.io.parse_example(examples, features)
-    return parsed[key], tf.cast(parsed["label"], tf.int32) if labelled else tf.zeros(tf.shape(examples), tf.int32)
+    if not labelled:
+        return parsed[key], tf.zeros(tf.shape(examples), tf.int32)
+    # Errors of the data cross TensorFlow as text.
+    mixed = "DataError: The first images have labels, and one of the others has none (-1)."
+    with tf.control_dependencies([tf.debugging.assert_non_negative(parsed["label"], mixed)]):
+        return parsed[key], tf.cast(parsed["label"], tf.int32)
 
 
 def _decode(read, images):
@@ -172,6 +207,16 @@ def _decode_as_stored(channels, images):
     # decode_jpeg takes PNGs too, and by this method decodes JPEGs as PIL does. tf.map_fn would take twice as long for
     # small images.
     return tf.stack([tf.io.decode_jpeg(image, channels, dct_method="INTEGER_ACCURATE") for image in tf.unstack(images)])
+
+
+def _known(split: str, splits: Iterable[str]) -> str:
+    """Returns a split with what its names mean where they are not those of the data set: `val` is `validation`."""
+
+    def meant(found: re.Match[str]) -> str:
+        role = None if found[0] in splits else role_of(found[0])
+        return role if role and role in splits else found[0]
+
+    return re.sub(r"[^\W\d]\w*", meant, split)
 
 
 def _class_names(features: Any) -> tuple[str, ...] | None:
@@ -235,21 +280,22 @@ def _prepare(name: str, builder: Any, manual_dir: str | None) -> None:
         if not _is_file(manual / (archive.filename or "?"), archive.size)
     }
 
-    def not_downloadable(reason: object) -> NotDownloadable:
+    def not_downloadable(reason: object, why: str) -> NotDownloadable:
         return NotDownloadable(
             f"'{name}' is not prepared in `data_dir={root}`, and cannot be downloaded: {reason}. Either put "
             f"its original archives ({', '.join(sorted(missing.values())) or 'see its homepage'}) into "
             f"`manual_dir={manual}`, or copy a folder that TFDS prepared elsewhere into `data_dir`, or use "
-            "the digits that come with this package: `dataset=mnist_5k`."
+            "the digits that come with this package: `dataset=mnist_5k`.",
+            f"{name} cannot be downloaded ({why})",
         )
 
     if reason := _unreachable(missing):
-        raise not_downloadable(reason)
+        raise not_downloadable(reason, f"no answer from {reason.split(':')[0]}")
     config = tfds.download.DownloadConfig(manual_dir=manual, try_download_gcs=False)
     try:
         builder.download_and_prepare(download_config=config)
     except (requests.RequestException, tfds.download.DownloadError) as error:
-        raise not_downloadable(_reason(error)) from error
+        raise not_downloadable(_reason(error), "its download broke off") from error
     except Exception as error:  # a damaged archive, a full disk, a dataset that must be downloaded by hand
         raise DataError(f"'{name}' cannot be prepared from {manual} in `data_dir={root}`: {error}") from error
 
