@@ -1,6 +1,7 @@
 """tfgan_app.data: sources, images of every kind, the pipeline's order, and what a user is told."""
 
 import http.server
+import io
 import itertools
 import json
 import os
@@ -8,6 +9,7 @@ import pathlib
 import threading
 import time
 import warnings
+import zipfile
 import zlib
 
 import numpy as np
@@ -265,7 +267,7 @@ def test_split_folders_share_their_classes(tmp_path):
     train, test = (data.open_images(str(tmp_path), split=split) for split in ("train", "test"))
     assert train.class_names == test.class_names == ("ant", "bee")
     assert levels(train.in_order(2)) == ([[1, 2]], [0, 1]) and levels(test.in_order(2)) == ([[3]], [1])
-    with pytest.raises(data.DataError, match=r"has no split 'val'\. It has: test, train\."):
+    with pytest.raises(data.DataError, match=r"has no split 'val'\. It has: test, train\."):  # nor 'validation'
         data.open_images(str(tmp_path), split="val")
 
 
@@ -276,6 +278,277 @@ def test_labels_asked_of_an_unlabelled_set(tmp_path, classes):
     with pytest.raises(data.DataError, match=r"'flat' have no labels.*one sub-folder a class"):
         images.require_labels()
     assert data.open_images(str(classes)).require_labels() == 2
+
+
+# ---------------------------------------------------------------------------------------------------- layouts
+
+
+def lay(folder, *names, start=0):
+    """Writes a grey image for each name, of one level more each; a text for names of texts."""
+    for level, name in enumerate(names, start=start):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix in (".txt", ".xml", ".csv", ".json", ".DS_Store") or path.name.startswith("."):
+            path.write_text("text")
+        else:
+            Image.fromarray(grey(level)).save(path, "PNG")
+    return str(folder)
+
+
+def pack(folder, path):
+    """Packs a folder as a .zip, with paths from the folder itself on."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(folder.rglob("*")):
+            archive.write(file, file.relative_to(folder.parent))
+    return str(path)
+
+
+# Files of a set, and of each split the levels of its images and their classes, None where it is unlabelled; what is
+# said of the first.
+LAYOUTS = {
+    "flat": (["1.png", "2.png"], {"train": ([0, 1], None)}, ""),
+    "classes": (["a/1.png", "b/1.png"], {"train": ([0, 1], "ab")}, "2 classes, each a sub-folder: a, b"),
+    "one class": (["cats/1.png"], {"train": ([0], ["cats"])}, "1 class, a sub-folder: cats"),
+    "deeper": (["dog/kennel_a/1.png", "dog/2.png", "cat/3.png"], {"train": ([2, 1, 0], ["cat", "dog", "dog"])}, ""),
+    "labelling tools": (
+        ["train/a/1.png", "train/b/1.png", "valid/b/2.png", "test/a/3.png", "README.txt"],
+        {"train": ([0, 1], "ab"), "validation": ([2], "b"), "val": ([2], "b"), "valid": ([2], "b"), "test": ([3], "a")},
+        "splits (images): test (1), train (2), validation (1, from valid/); 2 classes, each a sub-folder: a, b; "
+        "left out files that are no images (1 .txt, such as ",
+    ),
+    "any case": (["Training/1.png", "Testing/2.png"], {"train": ([0], None), "test": ([1], None)}, ""),
+    "years": (["train2017/1.png", "val2017/2.png"], {"train": ([0], None), "val": ([1], None)}, ""),
+    "own names": (["train/1.png", "val/2.png", "dev/3.png"], {"val": ([1], None), "dev": ([2], None)}, ""),
+    "domains": (["trainA/1.png", "trainB/2.png", "testA/3.png"], {"trainA": ([0], None), "testA": ([2], None)}, ""),
+    "YOLO": (
+        ["train/images/1.png", "train/labels/1.txt", "valid/images/2.png", "valid/labels/2.txt"],
+        {"train": ([0], None), "valid": ([2], None)},
+        "left out files that are no images (2 .txt, such as ",
+    ),
+    "YOLOv5": (
+        ["images/train/1.png", "images/val/2.png", "labels/train/1.txt", "labels/val/2.txt"],
+        {"train": ([0], None), "val": ([1], None)},
+        "splits (images): train (1), validation (1, from val/)",
+    ),
+    "masks beside splits": (
+        ["train/1.png", "test/2.png", "masks/3.png"],
+        {"train": ([0], None), "test": ([1], None), "masks": ([2], None)},
+        "left out masks/ (1 image), which is no split; `split=masks` takes it",
+    ),
+    "masks beside images": (
+        ["images/1.png", "annotations/trimaps/1.png", "annotations/xmls/1.xml"],
+        {"train": ([0], None)},
+        "left out images that belong to others: annotations/ (1)",
+    ),
+    "masks in a class": (
+        ["a/images/1.png", "a/masks/1.png", "b/images/2.png"],
+        {"train": ([0, 2], "ab")},
+        "left out images that belong to others: masks/ (1)",
+    ),
+    "masks that are classes": (["mask/1.png", "no_mask/2.png"], {"train": ([0, 1], ["mask", "no_mask"])}, ""),
+    "a class named train": (
+        ["bus/1.png", "car/2.png", "train/3.png"],
+        {"train": ([0, 1, 2], ["bus", "car", "train"])},
+        "train/ is taken for a class, like those beside it",
+    ),
+    "a lone split with classes": (
+        ["train/a/1.png", "train/b/2.png", "unlabeled/3.png"],
+        {"train": ([0, 1], "ab")},
+        "left out unlabeled/ (1 image)",
+    ),
+    "several tests": (
+        ["Training/a/1.png", "Training/b/2.png", "PublicTest/a/3.png", "PrivateTest/a/4.png"],
+        {"train": ([0, 1], "ab"), "PublicTest": ([2], "a")},
+        "left out PublicTest/ (1 image)",
+    ),
+    "competition": (
+        ["train/train/a/1.png", "train/train/b/2.png", "test1/test1/3.png", "sample.csv"],
+        {"train": ([0, 1], "ab"), "test": ([2], None)},
+        "test (1, from test1/)",
+    ),
+    "splits in classes": (
+        ["cat/train/1.png", "cat/test/2.png", "dog/train/3.png", "dog/test/4.png"],
+        {"train": ([0, 2], ["cat", "dog"]), "test": ([1, 3], ["cat", "dog"])},
+        "splits (images): test (2), train (2)",
+    ),
+    "ImageNet": (
+        [
+            "ILSVRC/Data/CLS-LOC/train/n01/1.JPEG",
+            "ILSVRC/Data/CLS-LOC/train/n02/2.JPEG",
+            "ILSVRC/Data/CLS-LOC/val/3.JPEG",
+        ],
+        {"train": ([0, 1], ["n01", "n02"]), "validation": ([2], None)},
+        "2 classes, each a sub-folder: n01, n02",
+    ),
+    "Tiny ImageNet": (
+        ["train/n1/images/1.png", "train/n2/images/2.png", "val/images/3.png", "val/val.txt"],
+        {"train": ([0, 1], ["n1", "n2"]), "validation": ([2], None)},
+        "",
+    ),
+    "CelebA": (["img_align/img_align/1.jpg", "img_align/img_align/2.jpg", "list.csv"], {"train": ([0, 1], None)}, ""),
+    "parts": (
+        ["00000/img00000000.png", "00000/img00000001.png", "00001/img00001000.png"],
+        {"train": ([0, 1, 2], None)},
+        "its sub-folders are parts of one numbered list, and no classes",
+    ),
+    "macOS and Windows": (
+        ["set/a/1.png", "set/b/2.png", "__MACOSX/set/a/._1.png", "set/a/.DS_Store", "set/a/Thumbs.db"],
+        {"train": ([0, 1], "ab")},
+        "2 classes, each a sub-folder: a, b",
+    ),
+    "mixed": (
+        ["a/1.png", "b/2.png", "loose.png"],
+        {"train": ([0, 1, 2], None)},
+        "images lie beside sub-folders (loose.png) as well as in them (a/): all are taken, without labels",
+    ),
+    "classes of the test alone": (
+        ["train/a/1.png", "train/b/2.png", "test/A/3.png", "test/c/4.png"],
+        {"test": ([2], "a"), "train": ([0, 1], "ab")},
+        "left out images of test whose classes train has not: c (1); test has no images of b",
+    ),
+    "classes in the test alone": (
+        ["train/1.png", "test/a/2.png", "test/b/2.png"],
+        {"test": ([1, 2], None)},
+        "those of train lie in no class folders: the images of test are taken without labels",
+    ),
+}
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts(layout, packed, tmp_path):
+    names, expected, said = LAYOUTS[layout]
+    path = lay(tmp_path / "mine", *names)
+    if packed:
+        path = pack(tmp_path / "mine", tmp_path / "mine.zip")
+    for split, (values, class_names) in expected.items():
+        images = data.open_images(path, split=split)
+        found, labels = levels(images.in_order(64))
+        assert flat(found) == values, split
+        named = None if images.class_names is None else [images.class_names[int(label)] for label in labels]
+        assert named == (None if class_names is None else list(class_names)), split
+    assert said in data.open_images(path, split=next(iter(expected))).remarks()
+    assert data.open_images(path, split=next(iter(expected))).describe()["notes"] is not None
+
+
+def test_a_few_stray_images_do_not_take_the_labels_away(tmp_path):
+    lay(tmp_path / "mine", *(f"{'ab'[number % 2]}/{number}.png" for number in range(200)), "preview.png")
+    images = data.open_images(str(tmp_path / "mine"))
+    assert (images.num_images, images.class_names) == (200, ("a", "b"))
+    assert "left out 1 image beside the class folders (preview.png)" in images.remarks()
+
+
+def test_files_are_told_by_their_content(tmp_path):
+    """Whatever a viewer shows is read, and what is no image is counted in one line."""
+    folder = tmp_path / "mine"
+    lay(folder, "1.png", "2", "3.final", "4.JFIF", "5.ppm", "6.jpg", "7.webp")
+    for number in range(1000):
+        (folder / f"{number}.txt").touch()
+    (folder / "drawing.svg").write_text("<svg/>")
+    (folder / "notes").write_text("no image")
+    (folder / ".hidden.png").write_bytes((folder / "1.png").read_bytes())
+    (folder / "circle").symlink_to(folder, target_is_directory=True)
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(folder / "pipe")  # reading it would wait for ever
+    images = data.open_images(str(folder))
+    assert sorted(only(images)[:, 0, 0, 0].tolist()) == list(range(7)) and images.skipped == 0
+    assert len(images.remarks()) < 400
+    for text in ("1000 .txt", "such as 0.txt", "1 .svg, such as drawing.svg", "convert them", "1 hidden image"):
+        assert text in images.remarks()
+
+
+def test_one_image_and_a_thousand_classes(tmp_path):
+    assert data.open_images(lay(tmp_path / "one", "1.png")).num_images == 1
+    labels = np.append(np.repeat(np.arange(999), 2), 999)
+    np.savez(tmp_path / "many.npz", images=np.zeros((1999, 2, 2), np.uint8), labels=labels)
+    many = data.open_images(str(tmp_path / "many.npz"))
+    assert (many.num_classes, many.class_names[999]) == (1000, "999") and not many.notes
+
+
+def test_what_is_resized_or_loses_its_colours_is_said(tmp_path):
+    save(tmp_path / "0.png", color([9, 0, 0], 8, 12))
+    save(tmp_path / "1.png", grey(9, 4, 4))
+    remarks = data.open_images(str(tmp_path), image_size=4, channels=1).remarks()
+    assert "1 of 2 images are cropped and resized to 4x4, from 12x8; 1 of 2 images lose their colours" in remarks
+    assert "1 of 2 images are greyscale, taken in three" in data.open_images(str(tmp_path), image_size=4).remarks()
+
+
+def test_load_says_what_was_left_out_once(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(logging, "warning", lambda text, *args: said.append(text % args))
+    path = lay(tmp_path / "mine", "train/1.png", "test/1.png", "masks/1.png")
+    data.load(path, batch_size=1)
+    assert said == [
+        "mine (train, test): splits (images): test (1), train (1); left out masks/ (1 image), which is no split; "
+        "`split=masks` takes it."
+    ]
+
+
+# ------------------------------------------------------------------------------------------------------- zips
+
+
+def encoded(level):
+    stream = io.BytesIO()
+    Image.fromarray(grey(level)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def archive(path, entries):
+    with zipfile.ZipFile(path, "w") as file:
+        for name, content in entries.items():
+            file.writestr(name, content)
+    return str(path)
+
+
+@pytest.mark.parametrize("memory_limit", [records.MEMORY_LIMIT, 0], ids=["held", "read"])
+def test_archives_of_dataset_tools(tmp_path, memory_limit, monkeypatch):
+    monkeypatch.setattr(records, "MEMORY_LIMIT", memory_limit)
+    names = [f"0000{number // 2}/img0000000{number}.png" for number in range(4)]
+    entries = {name: encoded(level) for level, name in enumerate(names)}
+    for labels, expected in (([6, 3, 6, 3], [1, 0, 1, 0]), ([[1, 0], [0, 1], [0, 1], [1, 0]], [0, 1, 1, 0])):
+        listed = json.dumps({"labels": list(zip(names, labels, strict=True))})
+        images = data.open_images(archive(tmp_path / "x.zip", {**entries, "dataset.json": listed}))
+        assert levels(images.in_order(4)) == ([[0, 1, 2, 3]], expected)
+        assert "2 classes, by dataset.json" in images.remarks()
+        assert levels(images.batches(4, seed=1), 50)[0] != [[0, 1, 2, 3]] * 50  # many threads, one file
+    images = data.open_images(archive(tmp_path / "x.zip", {**entries, "dataset.json": '{"labels": null}'}))
+    assert images.class_names is None and "dataset.json says that there are no labels" in images.remarks()
+    some = json.dumps({"labels": [[names[0], 0], [names[3], 1]]})
+    images = data.open_images(archive(tmp_path / "x.zip", {**entries, "dataset.json": some}))
+    assert images.num_images == 2 and "left out 2 of 4 images that dataset.json does not list" in images.remarks()
+    images = data.open_images(archive(tmp_path / "x.zip", {"a/1.png": encoded(1), "dataset.json": "[1]"}))
+    assert images.class_names == ("a",) and "1 .json, such as dataset.json" in images.remarks()
+
+
+def test_archives_that_are_refused(tmp_path):
+    path = tmp_path / "x.zip"
+    path.write_bytes(b"PK\x03\x04 and no more")
+    with pytest.raises(data.DataError, match=r"cannot be read as a \.zip archive: .* Pack it again"):
+        data.open_images(str(path))
+    archive(path, {"1.png": encoded(1)})
+    whole = path.read_bytes()
+    for at in (whole.index(b"PK\x03\x04") + 6, whole.index(b"PK\x01\x02") + 8):
+        whole = whole[:at] + bytes([whole[at] | 1]) + whole[at + 1 :]  # the flag of encrypted entries
+    path.write_bytes(whole)
+    with pytest.raises(data.DataError, match=r"is encrypted \(1\.png\)\. Unpack it"):
+        data.open_images(str(path))
+
+
+def test_damaged_and_swollen_entries_are_counted(tmp_path, monkeypatch):
+    from tfgan_app.data import trees
+
+    entries = {f"{number}.png": encoded(number) for number in range(200)}
+    monkeypatch.setattr(trees, "_MAX_BYTES", 10_000)
+    with zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in entries.items():
+            file.writestr(name, content)
+        file.writestr("bomb.png", bytes(20_000))
+    whole = bytearray((tmp_path / "x.zip").read_bytes())
+    at = whole.index(b"77.png") + 30
+    whole[at : at + 8] = bytes(8)
+    (tmp_path / "x.zip").write_bytes(whole)
+    images = data.open_images(str(tmp_path / "x.zip"))
+    assert (images.num_images, images.skipped) == (199, 2)
 
 
 # ---------------------------------------------------------------------------------------------------- folders
@@ -412,11 +685,14 @@ def test_declared_size_is_limited(tmp_path):
 
 def test_folders_that_hold_no_set_of_images(tmp_path, classes):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(data.DataError, match=r"No images found in '.*empty' nor .* end in .*\.bmp, .*\.webp"):
+    with pytest.raises(data.DataError, match=r"No images found in '.*empty' nor .* by their first bytes\.|bytes\.$"):
         data.open_images(str(tmp_path / "empty"))
-    save(classes / "loose.png", grey(0))
-    with pytest.raises(data.DataError, match=r"beside and inside sub-folders \(loose\.png; a/\)"):
-        data.open_images(str(classes))
+    (tmp_path / "empty" / "photos.zip").touch()
+    (tmp_path / "empty" / "readme.txt").touch()
+    with pytest.raises(
+        data.DataError, match=r"no images \(1 \.txt, 1 \.zip, .*\)\. It holds photos\.zip: give the path"
+    ):
+        data.open_images(str(tmp_path / "empty"))
 
 
 # ----------------------------------------------------------------------------------------------------- arrays
@@ -449,20 +725,108 @@ def test_arrays_of_every_accepted_kind(tmp_path):
         ({"images": np.zeros((4, 4), np.uint8)}, r"shape \(4, 4\)\. Expected \(N, H, W\)"),
         ({"images": np.zeros((4, 4, 4, 2), np.uint8)}, r"shape \(4, 4, 4, 2\)\. Expected"),
         ({"images": np.zeros((0, 4, 4), np.uint8)}, r"none of them 0"),
-        ({"x": np.zeros(3), "y": np.zeros(3)}, r"has no array 'images'\. It has: x, y\."),
+        (
+            {"a": np.zeros(3), "b": np.zeros(3)},
+            r"has no array 'images'\. It has: a \(3,\), b \(3,\)\. Name .* train_im",
+        ),
+        ({"a": np.zeros((2, 4, 4)), "b": np.zeros((2, 4, 4))}, r"has no array 'images'\. It has: a \(2, 4, 4\), b"),
+        ({"images": np.zeros((8, 8, 3), np.uint8)}, r"If it is one colour image, save images\[np\.newaxis\]"),
+        ({"images": np.zeros((2, 784), np.uint8)}, r"Save images\.reshape\(-1, 28, 28\)\."),
+        ({"images": np.zeros((2, 3072), np.uint8)}, r"Save images\.reshape\(-1, 32, 32, 3\)"),
+        ({"images": np.zeros((2, 8, 8, 4), np.uint8)}, r"Save images\[\.\.\., :3\]"),
         ({"images": np.array([{}, None])}, r"cannot be read as arrays without pickled objects"),
         (
             {"images": np.zeros((2, 4, 4), np.uint8), "labels": np.zeros(3, int)},
             r"labels .* for each of the 2 images",
         ),
-        ({"images": np.zeros((2, 4, 4), np.uint8), "labels": np.array([0, -1])}, r"integers from 0 up"),
-        ({"images": np.zeros((2, 4, 4), np.uint8), "labels": np.zeros(2)}, r"labels .* are float64"),
+        ({"images": np.zeros((2, 4, 4), np.uint8), "labels": np.zeros(2, complex)}, r"labels .* are complex128"),
     ],
 )
 def test_arrays_that_are_refused(tmp_path, arrays, message):
     np.savez(tmp_path / "refused.npz", **arrays)
     with pytest.raises(data.DataError, match=message):
         data.open_images(str(tmp_path / "refused.npz"))
+
+
+@pytest.mark.parametrize(
+    "labels, names, classes, said",
+    [
+        (np.array([0, 255, 254, 0], np.uint8), ["0", "254", "255"], [0, 2, 1, 0], "3 numbers from 0 to 255"),
+        (np.arange(4).reshape(4, 1), ["0", "1", "2", "3"], [0, 1, 2, 3], ""),
+        (np.array([True, False, True, True]), ["0", "1"], [1, 0, 1, 1], ""),
+        (np.array([0.0, 1, 1, 0], np.float16), ["0", "1"], [0, 1, 1, 0], ""),
+        (np.eye(3)[[0, 1, 1, 0]], ["0", "1", "2"], [0, 1, 1, 0], "no image has the label 2"),
+        (np.array([1, 2, 10, 1]), ["1", "2", "10"], [0, 1, 2, 0], "3 numbers from 1 to 10"),
+        (np.array([1, -1, 1, -1], np.int8), ["-1", "1"], [1, 0, 1, 0], "2 numbers from -1 to 1"),
+        (np.array(["dog", "cat", "cat", "dog"]), ["cat", "dog"], [1, 0, 0, 1], ""),
+        (np.array([b"dog", b"cat", b"cat", b"dog"]), ["cat", "dog"], [1, 0, 0, 1], ""),
+        (np.array([0, -1, 1, 0]), ["0", "1"], [0, 1, 0], "left out 1 of 4 images, which have no label"),
+        (np.array([0, np.nan, 1, 0]), ["0", "1"], [0, 1, 0], "left out 1 of 4 images, which have no label"),
+        (np.full(4, -1), None, [0] * 4, "all of its labels say that there is none"),
+        (np.ones((4, 3), int), None, [0] * 4, "3 numbers an image, and no classes"),
+        (np.array([0, 0.5, 1, 2]), None, [0] * 4, "fractions, and no classes"),
+    ],
+)
+def test_labels_of_every_kind(labels, names, classes, said, tmp_path):
+    np.savez(tmp_path / "x.npz", images=np.zeros((4, 2, 2), np.uint8), labels=labels)
+    images = data.open_images(str(tmp_path / "x.npz"))
+    assert images.class_names == (None if names is None else tuple(names))
+    assert levels(images.in_order(4))[1] == classes
+    assert said in images.remarks() if said else not images.notes
+
+
+def test_class_names_beside_arrays(tmp_path):
+    arrays = {"images": np.zeros((2, 2, 2), np.uint8), "class_names": np.array(["cat", "cow", "dog"])}
+    np.savez(tmp_path / "x.npz", labels=np.array([2, 0]), **arrays)
+    assert data.open_images(str(tmp_path / "x.npz")).class_names == ("cat", "cow", "dog")
+    np.savez(tmp_path / "x.npz", labels=np.array([3, 0]), **arrays)
+    images = data.open_images(str(tmp_path / "x.npz"))
+    assert (
+        images.class_names == ("0", "3") and "its 3 class names are left out, as labels go up to 3" in images.remarks()
+    )
+
+
+NAMED_ARRAYS = {
+    "MedMNIST": ("train_images", "train_labels", "val_images", "val_labels", "test_images", "test_labels"),
+    "Keras": ("x_train", "y_train", "x_val", "y_val", "x_test", "y_test"),
+    "camels": ("XTrain", "YTrain", "XValid", "YValid", "XTest", "YTest"),
+}
+
+
+@pytest.mark.parametrize("names", NAMED_ARRAYS.values(), ids=NAMED_ARRAYS)
+def test_arrays_with_splits(names, tmp_path):
+    pictures = np.arange(6, dtype=np.uint8).repeat(4).reshape(6, 2, 2)
+    labels = np.array([[7], [8], [9], [7], [9], [5]], np.uint8)
+    values = (pictures[:3], labels[:3], pictures[3:4], labels[3:4], pictures[4:], labels[4:])
+    np.savez(tmp_path / "x.npz", **dict(zip(names, values, strict=True)))
+    for split, expected in (("train", ([[0, 1, 2]], [0, 1, 2])), ("val", ([[3]], [0])), ("test", ([[4]], [2]))):
+        images = data.open_images(str(tmp_path / "x.npz"), split=split)
+        assert levels(images.in_order(6)) == expected and images.class_names == ("7", "8", "9")
+        assert f"splits (images): test (2, from {names[4]}), train (3, from {names[0]})" in images.remarks()
+    assert "left out 1 image of classes that the training images have not, such as 5" in images.remarks()
+    with pytest.raises(data.UnknownSplit, match=r"has no split 'extra'\. It has: test, train, validation\."):
+        data.open_images(str(tmp_path / "x.npz"), split="extra")
+
+
+def test_arrays_by_other_names_and_axes(tmp_path):
+    pictures = np.arange(2, dtype=np.uint8).repeat(16).reshape(2, 4, 4)
+    path = tmp_path / "x.npz"
+    np.savez(path, pictures, np.array([1, 0]))
+    images = data.open_images(str(path))
+    assert levels(images.in_order(2)) == ([[0, 1]], [1, 0]) and "arr_0 is taken for the images" in images.remarks()
+    np.savez(path, faces=pictures, codes=np.zeros((2, 7)))
+    images = data.open_images(str(path))
+    assert images.num_images == 2 and images.class_names is None
+    assert "the array faces is taken for the images; left out arrays that are neither images nor labels: codes" in (
+        images.remarks()
+    )
+    channels_first = np.zeros((2, 3, 8, 5), np.uint8)
+    channels_first[:, 1, 2, 3] = 9
+    for name in ("x.npy", "x.npz"):
+        np.save(tmp_path / name, channels_first) if name == "x.npy" else np.savez(path, images=channels_first)
+        images = data.open_images(str(tmp_path / name))
+        assert images.image_shape == (8, 5, 3) and "channels are taken to the end" in images.remarks()
+        np.testing.assert_array_equal(only(images)[0, 2, 3], [0, 9, 0])
 
 
 def test_damaged_array_file(tmp_path):
@@ -526,6 +890,27 @@ def test_prepared_folder_and_name_are_one_dataset(prepared, tmp_path):
     assert data.open_images(prepared, split="train[:80%]").num_images == 16
     with pytest.raises(data.DataError, match=r"'tiny' has no split 'test'\. It has: train, trainB\."):
         data.open_images(prepared, split="test")
+
+
+@pytest.mark.parametrize("memory_limit", [records.MEMORY_LIMIT, 0], ids=["held", "read"])
+def test_labels_that_tfds_lacks(tmp_path, memory_limit, monkeypatch):
+    import tensorflow_datasets as tfds
+
+    monkeypatch.setattr(records, "MEMORY_LIMIT", memory_limit)
+    features = {"image": tfds.features.Image(shape=(2, 2, 1)), "label": tfds.features.ClassLabel(num_classes=2)}
+    rows = [
+        examples(image=[np.full((2, 2, 1), n % 256, np.uint8) for n in range(len(labels))], label=labels)
+        for labels in ([0, 1, -1, 1], [-1, -1], [0] * 300 + [-1])
+    ]
+    path = store(tmp_path, "partly", features, dict(zip(("train", "validation", "test"), rows, strict=True)))
+    some = data.open_images(path)
+    assert levels(some.in_order(4)) == ([[0, 1, 3]], [0, 1, 1])
+    assert (some.num_images, some.notes) == (3, ("left out 1 of 4 images, which have no label",))
+    none = data.open_images(path, split="val[:50%]")
+    assert (none.num_images, none.class_names) == (1, None)
+    assert "all of its labels say that there is none" in none.remarks()
+    with pytest.raises((tf.errors.OpError, data.DataError), match=r"DataError: .*none \(-1\)|has none \(-1\)"):
+        list(data.open_images(path, split="test").in_order(301))
 
 
 @pytest.mark.parametrize("memory_limit", [records.MEMORY_LIMIT, 0], ids=["held", "read"])
@@ -657,7 +1042,7 @@ def test_fallback(tmp_path, unreachable, monkeypatch):
     monkeypatch.setattr(logging, "warning", lambda text, *args: said.append(text % args))
     images = data.open_images("fashion_mnist", data_dir=str(tmp_path), fallback_dataset="mnist_5k")
     assert (images.name, images.fallback_for, images.num_images) == ("mnist_5k", "fashion_mnist", 4000)
-    assert len(said) == 1 and said[0].startswith("Using 'mnist_5k' instead of 'fashion_mnist': ")
+    assert said == ["fashion_mnist cannot be downloaded (no answer from example.org); taking mnist_5k."]
     train, test = data.load("fashion_mnist", 64, data_dir=str(tmp_path), fallback_dataset="mnist_5k")
     assert (len(list(train)), len(list(test)), len(said)) == (62, 16, 2)
     with pytest.raises(data.UnknownDataset):  # only for what cannot be downloaded
@@ -701,8 +1086,13 @@ def test_misspelt_names(name, message):
 
 def test_wrong_options(tmp_path):
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(data.DataError, match=r"neither a folder of images nor an \.npz or \.npy file"):
+    with pytest.raises(data.DataError, match=r"neither a folder nor a \.zip of images, nor an \.npz or \.npy file\.$"):
         data.open_images(str(tmp_path / "notes.txt"))
+    (tmp_path / "photos.tar.gz").touch()
+    with pytest.raises(data.DataError, match=r"Unpack it, or pack it as a \.zip\."):
+        data.open_images(str(tmp_path / "photos.tar.gz"))
+    with pytest.raises(data.DataError, match=r"Give the folder, '.*'\."):
+        data.open_images(str(save(tmp_path / "one.png", grey(0))))
     with pytest.raises(data.DataError, match="`image_size=0` must be at least 1"):
         data.open_images("mnist_5k", image_size=0)
     with pytest.raises(data.DataError, match="`channels=2` must be 1"):
