@@ -7,6 +7,7 @@ import commands
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 from tfgan_app import callbacks, runs
 from tfgan_app.base.errors import DataError, Error, NotFinite, UsageError
@@ -104,6 +105,53 @@ def test_what_is_not_finite_is_an_error_of_the_family(tmp_path):
     with pytest.raises(NotFinite, match=r"became .*Lower the learning rates \(`g_learning_rate`, ") as error:
         runs.train(**TINY, extractor="none", d_learning_rate=1e38, g_learning_rate=1e38, run_dir=tmp_path)
     assert isinstance(error.value, FloatingPointError) and error.value.exit_code == 1
+
+
+def opened(folder, images, **settings):
+    """Opens a session on a folder of images, given as their sizes by path; returns it and what it says."""
+    for path, size in images.items():
+        (folder / "mine" / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L" if len(size) == 1 else "RGB", (size[0], size[-1])).save(folder / "mine" / path)
+    said = []
+    base = {"dataset": str(folder / "mine"), "batch_size": 2, "extractor": "none", "run_dir": str(folder / "run")}
+    session = runs.Session(runs.Settings(**base, **settings), said.append)
+    session.open()
+    return session, said
+
+
+@pytest.mark.parametrize(
+    ("test", "scored", "text"),
+    [
+        (
+            {"test/3.png": [28]},
+            "train",
+            "`model=CGAN` needs labels, and test has none: scores compare with the training",
+        ),
+        ({"val/a/3.png": [28]}, "validation", "mine has no split test: scores compare with validation."),
+        ({}, "train", "mine has no split test: scores compare with the training images."),
+    ],
+)
+def test_what_a_run_does_not_need_does_not_stop_it(test, scored, text, tmp_path):
+    images = {"train/a/1.png": [28], "train/b/2.png": [28], **test}
+    session, said = opened(tmp_path, images, model="CGAN", model_arg=["base_channels=2"])
+    assert session.test.split == scored and session.test.num_classes == 2
+    assert any(line.startswith(text) for line in said)
+    session, said = opened(tmp_path, images, model="DCGAN", model_arg=["base_channels=2"])
+    assert session.test.split == ("test" if "test/3.png" in images else scored)
+    assert any("2 classes, each a sub-folder: a, b" in line for line in said)
+
+
+def test_test_images_are_made_like_those_of_training(tmp_path):
+    images = {"train/1.png": [28], "train/2.png": [28], "test/3.png": [40, 60]}
+    session, said = opened(tmp_path, images, model="DCGAN", model_arg=["base_channels=2"])
+    assert session.test.image_shape == session.images.image_shape == (28, 28, 1)
+    assert any("all images are cropped and resized to 28x28, from 40x60; 1 of 1 images lose" in line for line in said)
+    images = {"train/1.png": [28, 30], "train/2.png": [28, 30], "test/3.png": [40, 60]}
+    with pytest.raises(
+        DataError, match=r"\(test\) have shape \(60, 40, 3\), and those of training \(30, 28, 3\)\. Give"
+    ):
+        opened(tmp_path / "other", images, model="DCGAN")
+    assert not (tmp_path / "other" / "run").exists()
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,16 @@ from tfgan_app.metrics.extractors import FeatureExtractor, load_extractor, shipp
 from tfgan_app.runs.settings import Scoring, Settings
 from tfgan_app.schedules import has_schedule
 
-__all__ = ["build_gan", "build_model", "open_extractor", "open_split", "open_split_like", "peek", "set_learning_rates"]
+__all__ = [
+    "build_gan",
+    "build_model",
+    "needs_labels",
+    "open_extractor",
+    "open_split",
+    "open_split_like",
+    "peek",
+    "set_learning_rates",
+]
 
 ImageShape = tuple[int, int, int]
 
@@ -29,18 +38,32 @@ def open_split(settings: Settings, split: str) -> data.ImageSet:
 def open_split_like(facts: dict[str, Any], settings: Settings, split: str) -> data.ImageSet:
     """Opens another split of the images that `facts` describe: the fallback where they are the fallback.
 
-    The hosts of the data set that it stands in for are not asked again.
+    The hosts of the data set that it stands in for are not asked again. Images of another size or kind are made like
+    those described, where these are square.
+
+    Raises:
+        DataError: If they are not, and sizes differ.
     """
+    height, width, channels = shape = tuple(facts["image_shape"])
+    size = settings.image_size or (height if height == width else None)
+    settings = dataclasses.replace(settings, channels=settings.channels or channels, image_size=size)
     if facts["fallback_for"] is None:
-        return open_split(settings, split)
-    fallback = settings.fallback_dataset or facts["name"]
-    images = open_split(dataclasses.replace(settings, dataset=fallback), split)
-    return dataclasses.replace(images, fallback_for=facts["fallback_for"])
+        images = open_split(settings, split)
+    else:
+        fallback = settings.fallback_dataset or facts["name"]
+        images = open_split(dataclasses.replace(settings, dataset=fallback), split)
+        images = dataclasses.replace(images, fallback_for=facts["fallback_for"])
+    if images.image_shape != shape:
+        raise data.DataError(
+            f"The images of {images.name} ({split}) have shape {images.image_shape}, and those of training {shape}. "
+            "Give an `image_size` and `channels` for both."
+        )
+    return images
 
 
 def peek(settings: Settings) -> tuple[ImageShape, int | None]:
     """Returns `(image_shape, num_classes)` of the images that settings name, without preparing them."""
-    return data.peek(**_source(settings))
+    return data.peek(split=settings.split, **_source(settings))
 
 
 def _source(settings: Settings) -> dict[str, Any]:
@@ -103,10 +126,9 @@ def build_model(settings: Settings, image_shape: ImageShape, num_classes: int | 
     if unknown:
         takes = ", ".join(name for name in accepted if name not in ("image_shape", "num_classes", "kwargs"))
         raise UsageError(f"{settings.model} takes no {', '.join(unknown)}. It takes {takes}.")
-    required = "num_classes" in accepted and accepted["num_classes"].default is inspect.Parameter.empty
     if settings.conditional and "num_classes" not in accepted:
         raise UsageError(f"`model={settings.model}` takes no labels, so `conditional` has no meaning for it.")
-    if required or settings.conditional:
+    if needs_labels(settings):
         if num_classes is None:
             raise UsageError(
                 f"`model={settings.model}` needs labelled images, and `dataset={settings.dataset}` has none. "
@@ -122,6 +144,12 @@ def build_model(settings: Settings, image_shape: ImageShape, num_classes: int | 
         synchronize(gan.generator)
         synchronize(gan.discriminator)
     return gan
+
+
+def needs_labels(settings: Settings) -> bool:
+    """Whether the model that settings describe learns from labels."""
+    num_classes = inspect.signature(getattr(models, settings.model)).parameters.get("num_classes")
+    return settings.conditional or (num_classes is not None and num_classes.default is inspect.Parameter.empty)
 
 
 def set_learning_rates(gan: GAN, settings: Settings, factor: float = 1.0) -> None:

@@ -65,6 +65,8 @@ def evaluate(*, progress: Callable[[str], object] | None = None, **settings: Any
     asked = Scoring(**settings)
     source = _source(asked)
     real = source.open_real()
+    if remarks := real.remarks():
+        logging.warning("%s", remarks)
     extractor = open_extractor(asked, real)
     if extractor is None:
         raise UsageError(

@@ -39,6 +39,7 @@ from tfgan_app.metrics.extractors import FeatureExtractor
 from tfgan_app.runs.build import (
     ImageShape,
     build_gan,
+    needs_labels,
     open_extractor,
     open_split,
     open_split_like,
@@ -227,6 +228,7 @@ class Session:
         settings = self.settings
         self.images = open_split(settings, settings.split)
         self.run.check(settings, self.images.describe())
+        self._say_notes(self.images)
         self.test = self._open_test()
         self.extractor = open_extractor(settings, self.images)
         if self.extractor:
@@ -258,14 +260,28 @@ class Session:
         keras.utils.set_random_seed(self.settings.seed)
         return build_gan(self.settings, image_shape, num_classes, **compile_arguments)
 
+    def _say_notes(self, images: ImageSet, known: tuple[str, ...] = ()) -> None:
+        if remarks := dataclasses.replace(images, notes=tuple(n for n in images.notes if n not in known)).remarks():
+            self.say(remarks)
+
     def _open_test(self) -> ImageSet:
-        try:
-            return open_split_like(self.images.describe(), self.settings, self.settings.eval_split)
-        except UnknownSplit:
-            self.say(
-                f"{self.images.name} has no split {self.settings.eval_split}: scores compare with the training images."
-            )
-            return self.images
+        """Opens the split to score on; where there is none, that of validation, else the training images."""
+        asked, why = self.settings.eval_split, ""
+        for split in dict.fromkeys((asked, "validation")):
+            try:
+                test = open_split_like(self.images.describe(), self.settings, split)
+            except UnknownSplit:
+                why = why or f"{self.images.name} has no split {split}"
+                continue
+            self._say_notes(test, self.images.notes)
+            if test.num_classes is None and needs_labels(self.settings):
+                why = f"`model={self.settings.model}` needs labels, and {split} has none"
+                continue
+            if why:
+                self.say(f"{why}: scores compare with {split}.")
+            return test
+        self.say(f"{why}: scores compare with the training images.")
+        return self.images
 
     def _check_enough(self, extractor: FeatureExtractor) -> None:
         """Refuses to score on one image, and warns of a score on too few."""

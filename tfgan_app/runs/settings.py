@@ -62,7 +62,7 @@ class Settings(Table):
     decay_learning_rates: bool = row(False, "Let the learning rates fall linearly to 0 at the last step.", fixed=True)
     dataset: str = row(
         "mnist_5k",
-        "A TFDS name, mnist_5k (shipped), a folder of images, an .npz or .npy, or a prepared TFDS folder.",
+        "A TFDS name, mnist_5k (shipped), a folder or .zip of images, an .npz or .npy, or a prepared TFDS folder.",
         fixed=True,
     )
     fallback_dataset: str | None = row(None, "Taken, with a warning, only where `dataset` cannot be downloaded.")
