@@ -11,19 +11,21 @@ from absl import logging
 from PIL import Image
 
 from tfgan_app.base.errors import DataError
-from tfgan_app.data.decoding import Item, common_size, read_all, report_skipped
+from tfgan_app.data.decoding import Item, Scaling, choose_scaling, common_size, read_all, report_skipped, scaling_of
 from tfgan_app.data.image_set import ImageSet
 from tfgan_app.data.records import Opened, decode_and_hold, fetch_with, fits_in_memory, hold, labelled_images
 from tfgan_app.data.splits import split_indices, split_name
 from tfgan_app.modalities.image_files import ENDINGS, Header, fit_image, read_header, read_image
-from tfgan_app.modalities.images import unit_to_uint8
+from tfgan_app.modalities.values import Range, describe_range, measured, scaled
 
 _SPLITS = {"train", "test", "validation", "val"}
 _MAX_CLASSES = 100_000
 _LICENCE = "not stated: the user's own images"
 
 
-def open_folder(path: Path, split: str, image_size: int | None, channels: int | None) -> ImageSet:
+def open_folder(
+    path: Path, split: str, image_size: int | None, channels: int | None, value_range: Range | None = None
+) -> ImageSet:
     """Opens a folder of images.
 
     The images lie flat in the folder, or in one sub-folder a class; either arrangement may be repeated in
@@ -34,6 +36,7 @@ def open_folder(path: Path, split: str, image_size: int | None, channels: int | 
         split: A split, optionally with a slice.
         image_size: Height and width to crop and resize to, or None where all images are of one size.
         channels: 1 or 3; by default 1 where every image is greyscale, else 3.
+        value_range: The stored values that become black and white; see `choose_scaling`.
 
     Raises:
         DataError: If the folder does not hold such images.
@@ -53,23 +56,28 @@ def open_folder(path: Path, split: str, image_size: int | None, channels: int | 
         items += [Item(f"{name}/{file.name}", file, label) for file in _images(base / name)]
     if not items:
         raise DataError(
-            f"No images found in '{base}' nor in its sub-folders. Looked for files that end in {', '.join(sorted(ENDINGS))}."
+            f"No images found in '{base}' nor in its sub-folders. Looked for files that end in "
+            f"{', '.join(sorted(ENDINGS))}."
         )
     items = [items[index] for index in split_indices(split, len(items))]
-    opened = _open_items(items, path, image_size, channels)
-    return _own_image_set(path, split, opened, tuple(class_names) or None, "folder of images")
+    opened, scaling = _open_items(items, path, image_size, channels, value_range)
+    return _own_image_set(path, split, opened, tuple(class_names) or None, "folder of images", scaling)
 
 
-def open_array(path: Path, split: str, image_size: int | None, channels: int | None) -> ImageSet:
+def open_array(
+    path: Path, split: str, image_size: int | None, channels: int | None, value_range: Range | None = None
+) -> ImageSet:
     """Opens an array of images.
 
     Args:
         path: An .npy file, or an .npz file with 'images' and optionally integer 'labels' `(num,)`. Images are
-            uint8, or floating point in [0, 1], of shape `(num, height, width)` or `(num, height, width, channels)` with
-            1 or 3 channels.
+            numbers of any type, of shape `(num, height, width)` or `(num, height, width, channels)` with 1 or 3
+            channels.
         split: "train", optionally with a slice.
         image_size: Height and width to crop and resize to, or None to keep the array's.
         channels: 1 or 3; by default those of the array.
+        value_range: The stored values that become black and white; by default 0 to 255 of uint8, and otherwise the
+            `usual_range` of the whole array.
 
     Raises:
         DataError: If the file does not hold such arrays.
@@ -87,15 +95,7 @@ def open_array(path: Path, split: str, image_size: int | None, channels: int | N
             f"The images of {where} have shape {arrays['images'].shape}. Expected (N, H, W), (N, H, W, 1) or "
             "(N, H, W, 3), none of them 0."
         )
-    if images.dtype.kind == "f":
-        if not (images.min() >= 0 and images.max() <= 1):  # NaN fails both
-            raise DataError(
-                f"The images of {where} are {images.dtype} from {images.min()} to {images.max()}. "
-                "Floating-point images must lie in [0, 1], without NaN; or save them as uint8."
-            )
-        images = unit_to_uint8(images)
-    if images.dtype != np.uint8:
-        raise DataError(f"The images of {where} are {images.dtype}. Save them as uint8, or as floats in [0, 1].")
+    scaling = array_scaling(images, where, value_range)
     class_names = None
     if labels is not None:
         if labels.shape != (len(images),) or labels.dtype.kind not in "iu" or labels.min() < 0:
@@ -117,6 +117,8 @@ def open_array(path: Path, split: str, image_size: int | None, channels: int | N
     def take(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         chosen = indices[positions]
         taken = images[chosen]
+        if scaling.value_range is not None:
+            taken = scaled(taken, scaling.value_range)
         if shape != images.shape[1:]:
             pictures = map(Image.fromarray, taken[..., 0] if depth == 1 else taken)
             taken = np.stack([fit_image(picture, channels, image_size) for picture in pictures])
@@ -125,11 +127,38 @@ def open_array(path: Path, split: str, image_size: int | None, channels: int | N
     if fits_in_memory(len(indices), shape):
         opened = hold(take(np.arange(len(indices))))
     else:
-        opened = Opened(fetch_with(take, len(indices), labelled_images(shape)), _fingerprint_of_files([path], split))
-    return _own_image_set(path, split, opened, class_names, "array of images")
+        opened = Opened(
+            fetch_with(take, len(indices), labelled_images(shape)),
+            _fingerprint_of_files([path], split, *filter(None, [scaling.value_range])),
+        )
+    return _own_image_set(path, split, opened, class_names, "array of images", scaling)
 
 
-def _open_items(items: list[Item], path: Path, image_size: int | None, channels: int | None) -> Opened:
+def array_scaling(images: np.ndarray, where: str, value_range: Range | None) -> Scaling:
+    """Chooses how an array of images of any type is scaled, by all of its values.
+
+    Raises:
+        DataError: If they are no real numbers, or some are NaN or infinite.
+    """
+    if images.dtype.kind not in "buif":
+        raise DataError(f"The images of {where} are {images.dtype}. Expected numbers, such as uint8.")
+    try:
+        # Booleans have no smallest and largest; uint8 is not looked at.
+        found = (0.0, 1.0) if images.dtype.kind == "b" else None if images.dtype == np.uint8 else measured(images)
+    except ValueError as error:
+        bad = sum(not np.isfinite(image).all() for image in images)
+        raise DataError(f"{bad} of the {len(images)} images of {where} cannot be used: {error}.") from error
+    if value_range is not None:
+        return Scaling(value_range, (describe_range(value_range),))
+    if found is None:
+        return Scaling(None)
+    scaling = scaling_of(found, 8 * images.dtype.itemsize if images.dtype.kind == "u" else 32)
+    return Scaling(scaling.value_range) if scaling.value_range == (0, 1) and images.dtype.kind != "u" else scaling
+
+
+def _open_items(
+    items: list[Item], path: Path, image_size: int | None, channels: int | None, value_range: Range | None
+) -> tuple[Opened, Scaling]:
     where = f"'{path}'"
     headers, skipped, readable = [], {}, []
     for item, header in read_all(read_header, items):
@@ -143,9 +172,10 @@ def _open_items(items: list[Item], path: Path, image_size: int | None, channels:
     size = (image_size, image_size) if image_size else common_size(headers, where)
     channels = channels or (1 if all(header.grey for header in headers) else 3)
     shape = (*size, channels)
-    read = functools.partial(read_image, channels=channels, image_size=image_size)
+    scaling = choose_scaling(readable, (header.bits for header in headers), where, value_range)
+    read = functools.partial(read_image, channels=channels, image_size=image_size, value_range=scaling.value_range)
     if fits_in_memory(len(readable), shape):
-        return decode_and_hold(items, read, len(items), shape, where)
+        return decode_and_hold(items, read, len(items), shape, where), scaling
     report_skipped(skipped, len(items), where)
 
     def read_or_next(index: int) -> tuple[np.ndarray, int]:
@@ -163,7 +193,9 @@ def _open_items(items: list[Item], path: Path, image_size: int | None, channels:
         return np.stack(images), np.array(labels, np.int32)
 
     records = fetch_with(take, len(readable), labelled_images(shape))
-    return Opened(records, _fingerprint_of_files([Path(str(item.file)) for item in readable], shape), len(skipped))
+    facts = (shape,) if scaling.value_range is None else (shape, scaling.value_range)
+    fingerprint = _fingerprint_of_files([Path(str(item.file)) for item in readable], *facts)
+    return Opened(records, fingerprint, len(skipped)), scaling
 
 
 def _load_arrays(path: Path) -> dict[str, np.ndarray]:
@@ -194,7 +226,9 @@ def _images(path: Path) -> list[Path]:
     return sorted(entry for entry in visible if entry.suffix.lower() in ENDINGS and not entry.is_dir())
 
 
-def _own_image_set(path: Path, split: str, opened: Opened, class_names: tuple[str, ...] | None, kind: str) -> ImageSet:
+def _own_image_set(
+    path: Path, split: str, opened: Opened, class_names: tuple[str, ...] | None, kind: str, scaling: Scaling
+) -> ImageSet:
     return ImageSet(
         name=path.name,
         split=split,
@@ -204,5 +238,7 @@ def _own_image_set(path: Path, split: str, opened: Opened, class_names: tuple[st
         origin=f"{kind} '{path.name}'",
         fingerprint=opened.fingerprint,
         skipped=opened.skipped,
+        value_range=scaling.value_range,
+        notes=scaling.notes,
         records=opened.records,
     )

@@ -30,6 +30,8 @@ class ImageSet:
             is too large to be held in memory.
         skipped: How many images were left out because they cannot be read.
         fallback_for: The dataset that this one stands in for, or None.
+        value_range: The stored values that became black and white, or None where the format's own did.
+        notes: Sentences on what was found and what was assumed, for people.
     """
 
     name: str
@@ -42,6 +44,8 @@ class ImageSet:
     records: Records = dataclasses.field(repr=False, compare=False)
     skipped: int = 0
     fallback_for: str | None = None
+    value_range: tuple[float, float] | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def modality(self) -> Modality:

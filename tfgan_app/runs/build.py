@@ -29,8 +29,10 @@ def open_split(settings: Settings, split: str) -> data.ImageSet:
 def open_split_like(facts: dict[str, Any], settings: Settings, split: str) -> data.ImageSet:
     """Opens another split of the images that `facts` describe: the fallback where they are the fallback.
 
-    The hosts of the data set that it stands in for are not asked again.
+    The hosts of the data set that it stands in for are not asked again. Values are scaled as those of `facts` are.
     """
+    if settings.value_range is None:
+        settings = dataclasses.replace(settings, value_range=facts.get("value_range"))
     if facts["fallback_for"] is None:
         return open_split(settings, split)
     fallback = settings.fallback_dataset or facts["name"]
@@ -44,7 +46,8 @@ def peek(settings: Settings) -> tuple[ImageShape, int | None]:
 
 
 def _source(settings: Settings) -> dict[str, Any]:
-    return {name: getattr(settings, name) for name in ("dataset", "data_dir", "manual_dir", "image_size", "channels")}
+    names = ("dataset", "data_dir", "manual_dir", "image_size", "channels", "value_range")
+    return {name: getattr(settings, name) for name in names}
 
 
 def open_extractor(settings: Settings | Scoring, images: data.ImageSet) -> FeatureExtractor | None:
