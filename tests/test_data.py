@@ -16,9 +16,10 @@ import tensorflow as tf
 from absl import logging
 from PIL import Image
 
-from tfgan_app import data
-from tfgan_app.data import named, records, splits
+from tfgan_app import data, runs
+from tfgan_app.data import decoding, named, records, splits
 from tfgan_app.modalities import image_files
+from tfgan_app.runs import build
 
 
 def save(path, array, **options):
@@ -729,3 +730,155 @@ def test_batches_end_at_once():
         *data.load("mnist_5k", batch_size=8),
     ):
         assert batches.options().autotune.enabled is False
+
+
+# ---------------------------------------------------------------------------------------------- stored values
+
+
+def deep(folder, arrays, ending="png"):
+    for number, array in enumerate(arrays):
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(array).save(folder / f"{number}.{ending}")
+    return str(folder)
+
+
+TWELVE_BITS = [np.linspace(0, high, 64).reshape(8, 8).astype(np.uint16) for high in (1200, 4000)]
+
+
+@pytest.mark.parametrize("memory_limit", [records.MEMORY_LIMIT, 0], ids=["held", "read"])
+@pytest.mark.parametrize("source", ["png", "tif", "npy", "tfds"])
+def test_deep_values_are_scaled_by_one_range_for_the_set(source, memory_limit, tmp_path, monkeypatch):
+    import tensorflow_datasets as tfds
+
+    monkeypatch.setattr(records, "MEMORY_LIMIT", memory_limit)
+    if source == "npy":
+        path = str(tmp_path / "deep.npy")
+        np.save(path, TWELVE_BITS)
+    elif source == "tfds":
+        features = {"image": tfds.features.Image(shape=(8, 8, 1), dtype=np.uint16)}
+        path = store(tmp_path, "deep", features, {"train": examples(image=[x[..., None] for x in TWELVE_BITS])})
+    else:
+        path = deep(tmp_path / "deep", TWELVE_BITS, source)
+    images = data.open_images(path)
+    assert images.value_range == (0, 4095) and images.describe()["value_range"] == [0, 4095]
+    np.testing.assert_array_equal(only(images)[..., 0], np.round(np.array(TWELVE_BITS) / 4095 * 255))
+    assert images.notes == (
+        "Stored values from 0 (black) to 4095 (white) are scaled to 8 bits, as the images hold 0 to 4000; "
+        "`value_range=LOW,HIGH` sets another.",
+    )
+    asked = data.open_images(path, value_range=(0, 4000))
+    np.testing.assert_array_equal(only(asked)[..., 0], np.round(np.array(TWELVE_BITS) / 4000 * 255))
+    assert "as `value_range` says" in asked.notes[0] and asked.value_range == (0, 4000)
+    prints = {data.open_images(path, value_range=limits).fingerprint for limits in (None, (0, 4000), (0, 65535))}
+    assert len(prints) == 3
+    dark = data.open_images(path, value_range=(0, 65535))
+    assert dark.notes[1].startswith("The images use the levels 0 to 16 of 0 to 255 only")
+
+
+@pytest.mark.parametrize("memory_limit", [records.MEMORY_LIMIT, 0], ids=["held", "read"])
+def test_floats_of_every_source(tmp_path, memory_limit, monkeypatch):
+    import tensorflow_datasets as tfds
+
+    monkeypatch.setattr(records, "MEMORY_LIMIT", memory_limit)
+    stored = np.linspace(-1, 1, 128).reshape(2, 8, 8).astype(np.float32)
+    np.save(tmp_path / "floats.npy", stored)
+    features = {"image": tfds.features.Image(shape=(8, 8, 1), dtype=np.float32)}
+    sources = [
+        deep(tmp_path / "floats", stored, "tif"),
+        str(tmp_path / "floats.npy"),
+        store(tmp_path, "floating", features, {"train": examples(image=list(stored[..., None]))}),
+    ]
+    for path in sources:
+        images = data.open_images(path)
+        assert images.value_range == (-1, 1)
+        np.testing.assert_array_equal(only(images)[..., 0], np.round((stored + 1) / 2 * 255))
+        small = data.open_images(path, image_size=4, channels=3)
+        assert small.image_shape == (4, 4, 3) and np.ptp(only(small)) > 200
+
+
+@pytest.mark.parametrize(
+    ("array", "value_range"),
+    [
+        (np.arange(32).reshape(2, 4, 4) % 3 == 0, (0, 1)),
+        (np.linspace(0, 1, 32).reshape(2, 4, 4), (0, 1)),
+        (np.linspace(0, 255, 32).reshape(2, 4, 4), (0, 255)),
+        (np.linspace(0, 255, 32).reshape(2, 4, 4).astype(np.int64), (0, 255)),
+        (np.linspace(-1, 1, 32).reshape(2, 4, 4).astype(np.float16), (-1, 1)),
+        (np.linspace(0, 65535, 32).reshape(2, 4, 4).astype(np.uint16), (0, 65535)),
+        (np.linspace(-1000, 3000, 32).reshape(2, 4, 4).astype(np.int16), (-1000, 3000)),
+        (np.linspace(0, 255, 32).reshape(2, 4, 4).astype(np.uint8), None),
+    ],
+)
+def test_arrays_of_every_range(array, value_range, tmp_path):
+    np.savez(tmp_path / "x.npz", images=array)
+    images = data.open_images(str(tmp_path / "x.npz"))
+    assert images.value_range == value_range
+    low, high = value_range or (0, 255)
+    np.testing.assert_array_equal(only(images)[..., 0], np.round((array.astype(float) - low) / (high - low) * 255))
+    as_stored = value_range in (None, (0, 1)) or array.dtype == np.uint16
+    assert len(images.notes) == (0 if as_stored else 1)
+
+
+def test_other_splits_are_scaled_as_the_first(tmp_path):
+    deep(tmp_path / "set" / "train", TWELVE_BITS)
+    deep(tmp_path / "set" / "test", [np.full((8, 8), 1000, np.uint16)])
+    _, test = data.load(str(tmp_path / "set"), 2)
+    assert data.to_uint8(next(iter(test))).numpy().max() == 62  # of 4095
+    settings = runs.Settings(dataset=str(tmp_path / "set"))
+    facts = json.loads(json.dumps(build.open_split(settings, "train").describe()))
+    assert only(build.open_split_like(facts, settings, "test")).max() == 62
+    asked = runs.Settings(dataset=str(tmp_path / "set"), value_range=(0, 1000))
+    assert only(build.open_split(asked, "train")).min() == 0
+    assert only(build.open_split_like(facts, asked, "test")).max() == 255
+
+
+def test_sets_of_mixed_depths(tmp_path):
+    mixed = deep(tmp_path / "mixed", [np.full((8, 8), 257 * 40, np.uint16), grey(40)])
+    images = data.open_images(mixed)
+    assert images.value_range is None and set(only(images).ravel()) == {40}
+    assert images.notes[0] == "1 of the images have 16 bits and the others 8: 65535 and 255 are white in them."
+    Image.fromarray(np.float32(grey(1))).save(tmp_path / "mixed" / "2.tif")
+    with pytest.raises(data.DataError, match=r"1 images of .* have 8 bits, and 1 have 32, .*give the `value_range`"):
+        data.open_images(mixed)
+    assert data.open_images(mixed, value_range=(0, 255)).num_images == 3
+
+
+def test_the_range_of_many_images_is_that_of_a_seeded_sample(tmp_path, monkeypatch):
+    monkeypatch.setattr(decoding, "_MEASURED", 4)
+    path = deep(tmp_path / "deep", [np.full((8, 8), 500 * n, np.uint16) for n in range(9)], "tif")
+    first = data.open_images(path)
+    assert first.value_range == (0, 4095) and first.notes == data.open_images(path).notes
+    assert "the images hold 500 to 3500" in first.notes[0]  # not 4000, which the sample does not have
+
+
+def test_images_with_nan_are_named_and_counted(tmp_path):
+    good, bad = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8), np.full((8, 8), np.nan, np.float32)
+    path = deep(tmp_path / "floats", [good, bad], "tif")
+    with pytest.raises(data.DataError, match=r"1 of the 2 images .* 1\.tif: 64 of its 64 values are NaN or infinite"):
+        data.open_images(path)
+    one = deep(tmp_path / "bad", [bad], "tif")
+    with pytest.raises(data.DataError, match=r"1 of the 1 images .* 0\.tif: 64 of its 64 values are NaN"):
+        data.open_images(one)
+
+
+@pytest.mark.parametrize("value_range", [(1, 0), (0, float("inf")), (0,), "0,1,2", 5])
+def test_wrong_ranges(numbered, value_range):
+    with pytest.raises(data.DataError, match=r"`value_range=.*` must be two numbers, the first the smaller"):
+        data.open_images(numbered, value_range=value_range)
+
+
+@pytest.mark.parametrize("memory_limit", [records.MEMORY_LIMIT, 0], ids=["held", "read"])
+def test_sets_that_look_wrong_have_a_note(tmp_path, memory_limit, monkeypatch):
+    monkeypatch.setattr(records, "MEMORY_LIMIT", memory_limit)
+
+    def notes(array):
+        np.save(tmp_path / "x.npy", array)
+        return data.open_images(str(tmp_path / "x.npy")).notes
+
+    noise = np.random.default_rng(0).integers(0, 256, (9, 16, 16), dtype=np.uint8)
+    assert notes(noise) == () and notes(noise[:1]) == ()
+    assert notes(np.where(noise > 250, 255, 0).astype(np.uint8)) == ()  # two levels, far apart
+    assert notes(np.repeat(noise[:1], 9, 0)) == ("All 9 images looked at are the same.",)
+    assert "levels 0 to 9 of 0 to 255 only" in notes(noise % 10)[0]
+    assert len(notes(np.zeros_like(noise))) == 2
+    assert data.open_images("mnist_5k").notes == ()

@@ -446,6 +446,7 @@ def _with_end(data: bytes) -> bytes | None:
     Those that are there do not change with what is written behind them.
     """
     try:
+        data = data.removesuffix(b"\xff")  # half of the end
         ends = [data + 64 * filler + b"\xff\xd9" for filler in (b"\0", b"\x55", b"\xaa")]
         images = []
         for end in ends:
