@@ -33,6 +33,7 @@ EARLIER = {
     "split": "train[:64]",
     "image_size": None,
     "channels": 1,
+    "value_range": None,
     "eval_split": "test[:64]",
     "eval_images": 10000,
     "score_every": 1,
@@ -72,6 +73,7 @@ OTHERS = {
     **{"augment": "none", "n_critic": 2, "conditional": True, "ema_decay": 0.6, "g_learning_rate": 0.1},
     **{"d_learning_rate": None, "decay_learning_rates": True, "dataset": "digits", "fallback_dataset": None},
     **{"data_dir": "here", "manual_dir": "there", "split": "train", "image_size": 32, "channels": 3},
+    "value_range": [0.0, 4095.0],
     **{"eval_split": "test", "eval_images": 2, "score_every": None, "extractor": "auto", "trust_extractor": True},
     **{"batch_size": 9, "train_steps": 3, "steps_per_epoch": 3, "steps_per_execution": 2, "mixed_precision": "none"},
     **{"jit_compile": "auto", "strategy": "mirrored", "sync_batch_norm": True, "seed": 1, "deterministic": True},
@@ -80,7 +82,7 @@ OTHERS = {
 FIXED = {
     *("model", "model_arg", "latent_dim", "loss", "real_label", "penalty", "augment", "n_critic", "conditional"),
     *("ema_decay", "dataset", "split", "image_size", "channels", "batch_size", "seed", "decay_learning_rates"),
-    *("sync_batch_norm", "precision"),
+    *("sync_batch_norm", "precision", "value_range"),
 }
 
 
@@ -111,6 +113,7 @@ def test_flags_give_what_arguments_give():
     lines = cli.flagfile(settings).splitlines()
     assert "--conditional=true" in lines and "--ema_decay=0.6" in lines and "--augment=none" in lines
     assert cli.parsed(runs.Settings, lines) == settings
+    assert "--value_range=0.0,4095.0" in lines
     drawing = cli.parsed(runs.Drawing, ["--labels=3,1", "--checkpoint=4"])
     assert (drawing.labels, drawing.checkpoint) == (("3", "1"), "4")
 
@@ -152,6 +155,9 @@ def test_values_come_in_the_forms_that_python_has():
         ({"conditional": 1}, "`conditional=1` must be True or False."),
         ({"dataset": 5}, "`dataset=5` must be a text."),
         ({"channels": 2}, "`channels=2` must be 1 (greyscale) or 3 (RGB)."),
+        ({"value_range": (5, 0)}, "`value_range=(5, 0)` must be two numbers LOW,HIGH, the first the smaller."),
+        ({"value_range": [0, 1, 2]}, "`value_range=[0, 1, 2]` must be two numbers LOW,HIGH"),
+        ({"value_range": ("0", "x")}, "`value_range=('0', 'x')` must be two numbers LOW,HIGH"),
         ({"penalty": "R1"}, "`penalty=R1` must be a list of texts."),
         ({"penalty": [5]}, "`penalty=[5]` must be a list of texts."),
         ({"model": "StyleGAN9"}, "`model=StyleGAN9` must be one of ACGAN, BigGAN,"),

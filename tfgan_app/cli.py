@@ -93,7 +93,9 @@ def flagfile(settings: Table) -> str:
     for row in settings.rows():
         value = getattr(settings, row.name)
         if row.flag and value is not None:
-            for item in value if row.listed else [value]:
+            if row.listed and not row.repeat:
+                value = ",".join(map(str, value))
+            for item in value if row.repeat else [value]:
                 lines.append(f"--{row.name}={str(item).lower() if isinstance(item, bool) else item}\n")
     return "".join(lines)
 

@@ -6,6 +6,7 @@ row names other rows in backticks, as errors do.
 
 import dataclasses
 import inspect
+import math
 import numbers
 import operator
 import os
@@ -15,7 +16,7 @@ from typing import Any
 
 from tfgan_app.base.errors import UsageError
 
-__all__ = ["Row", "Table", "again", "row", "takes"]
+__all__ = ["Row", "Table", "again", "is_range", "row", "takes"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +75,8 @@ class Row:
     def _converted(self, value: Any) -> Any:
         if isinstance(value, os.PathLike):
             value = os.fspath(value)
+        if self.listed and type(value) is str and float in self.kinds:  # of a flag
+            return float(value)
         if type(value) in (bool, str):
             if type(value) not in self.kinds:
                 raise TypeError(value)
@@ -114,6 +117,15 @@ def again(table: "type[Table]", name: str, **facts: Any) -> Any:
     """Makes a field that is a row of another table, but for some facts."""
     found = dataclasses.replace(table.row(name), **facts)
     return dataclasses.field(default=found.default, metadata={"row": found})
+
+
+def is_range(values: Any) -> bool:
+    """Tells whether values, numbers or their texts, are two finite numbers of which the first is the smaller."""
+    try:
+        low, high = map(float, values)
+    except (TypeError, ValueError):
+        return False
+    return math.isfinite(low) and math.isfinite(high) and low < high
 
 
 @dataclasses.dataclass(frozen=True)

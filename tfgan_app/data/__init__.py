@@ -4,17 +4,22 @@
 """
 
 import dataclasses
+import math
 import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from absl import logging
 
 from tfgan_app.base.errors import DataError, NotDownloadable, UnknownDataset, UnknownSplit
+from tfgan_app.base.table import is_range
+from tfgan_app.data.decoding import doubts
 from tfgan_app.data.files import open_array, open_folder
 from tfgan_app.data.image_set import ImageSet
 from tfgan_app.data.named import open_named, open_prepared, peek_named
+from tfgan_app.data.records import Indexed
 from tfgan_app.modalities.image_files import ENDINGS
 from tfgan_app.modalities.images import to_float, to_uint8
 
@@ -33,6 +38,9 @@ __all__ = [
 
 _ARRAYS = (".npz", ".npy")
 _PACKED = (".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
+_LOOKED_AT = 256  # images, to see whether a set is what it was meant to be
+_LOOKED_AT_BYTES = 2**25
+
 _BUNDLED = Path(__file__).parent.parent / "datasets" / "mnist_5k" / "1.0.0"
 
 
@@ -56,7 +64,8 @@ def load(
             anew in every epoch.
         splits: The splits to load.
         seed: Fixes the order of the training images.
-        **source_options: `data_dir`, `manual_dir`, `image_size`, `channels` and `fallback_dataset` of `open_images`.
+        **source_options: `data_dir`, `manual_dir`, `image_size`, `channels`, `value_range` and `fallback_dataset` of
+            `open_images`; the other splits are scaled as the first one is.
 
     Returns:
         A finite `tf.data.Dataset` for each split. Elements are float32 images `(batch, height, width, channels)` in
@@ -68,6 +77,8 @@ def load(
     train = open_images(dataset, split=splits[0], **source_options)
     if train.fallback_for is not None:  # the hosts need not be asked again for each split
         dataset = source_options.pop("fallback_dataset")
+    if train.value_range is not None:
+        source_options["value_range"] = train.value_range
     others = [open_images(dataset, split=split, **source_options) for split in splits[1:]]
     notes = tuple(dict.fromkeys(note for images in (train, *others) for note in images.notes))
     if remarks := dataclasses.replace(train, split=", ".join(splits), notes=notes).remarks():
@@ -83,6 +94,7 @@ def open_images(
     manual_dir: str | None = None,
     image_size: int | None = None,
     channels: int | None = None,
+    value_range: tuple[float, float] | None = None,
     fallback_dataset: str | None = None,
 ) -> ImageSet:
     """Opens one split of a dataset.
@@ -97,6 +109,10 @@ def open_images(
         image_size: Height and width, in pixels, that the largest centred square of each image is resized to.
             May be None where all images are of one size.
         channels: 1 for greyscale or 3 for RGB; by default as in the dataset.
+        value_range: The stored values that become black and white. By default 0 to 255 of images of 8 bits; where all
+            have more, the first of 0 to 1, -1 to 1, 0 to 255, 1023, 4095, 16383 and 65535 that holds all values and of
+            which they span more than a tenth, else their smallest and largest. To open another split like this one,
+            give its `value_range`.
         fallback_dataset: What to take if, and only if, this one is not at hand and cannot be downloaded.
 
     Raises:
@@ -108,13 +124,17 @@ def open_images(
         raise DataError(f"`image_size={image_size}` must be at least 1.")
     if channels not in (None, 1, 3):
         raise DataError(f"`channels={channels}` must be 1 (greyscale) or 3 (RGB).")
-    form = {"split": split, "image_size": image_size, "channels": channels}
+    if value_range is not None:
+        if not is_range(value_range):
+            raise DataError(f"`value_range={value_range}` must be two numbers, the first the smaller.")
+        value_range = (float(value_range[0]), float(value_range[1]))
+    form = {"split": split, "image_size": image_size, "channels": channels, "value_range": value_range}
     try:
-        return _open(dataset, data_dir, manual_dir, form)
+        return _with_doubts(_open(dataset, data_dir, manual_dir, form))
     except NotDownloadable as error:
         if fallback_dataset is None:
             raise
-        images = _open(fallback_dataset, data_dir, manual_dir, form)
+        images = _with_doubts(_open(fallback_dataset, data_dir, manual_dir, form))
         logging.warning("%s; taking %s.", error.brief, fallback_dataset)
         return dataclasses.replace(images, fallback_for=dataset)
 
@@ -136,6 +156,20 @@ def peek(
         return peek_named(dataset, data_dir=data_dir, image_size=image_size, channels=channels)
     images = open_images(dataset, split=split, image_size=image_size, channels=channels)
     return images.image_shape, images.num_classes
+
+
+def _with_doubts(images: ImageSet) -> ImageSet:
+    """Adds to a set's notes what some of its images look like, evenly spaced where that is cheap."""
+    limit = max(1, _LOOKED_AT_BYTES // math.prod(images.image_shape))
+    num = min(_LOOKED_AT, limit, images.num_images)
+    try:
+        if isinstance(images.records, Indexed):
+            looked_at, _ = images.records.fetch(tf.constant(np.linspace(0, images.num_images - 1, num, dtype=np.int64)))
+        else:
+            looked_at, _ = next(iter(images.records.in_order(num)))
+    except tf.errors.OpError:  # of damaged files, which have a message of their own when their turn comes
+        return images
+    return dataclasses.replace(images, notes=(*images.notes, *doubts(np.asarray(looked_at))))
 
 
 def _open(name: str, data_dir: str | None, manual_dir: str | None, form: dict) -> ImageSet:

@@ -7,15 +7,20 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
+import numpy as np
 from absl import logging
 from PIL import Image
 
 from tfgan_app.base.errors import DataError
-from tfgan_app.modalities.image_files import File, Header
+from tfgan_app.modalities.image_files import File, Header, read_values
+from tfgan_app.modalities.values import Range, describe_range, measured, usual_range
 
 MAX_SKIPPED = 0.01  # share of the images; leaving out more would hide a fault of the dataset
 
 _CHUNK = 64  # images a thread decodes at a time
+_MEASURED = 2000  # images of more than 8 bits whose values are looked at, to choose the range of all
+_FLAT = 256 // 10  # levels; images that use no more are hardly what they were meant to be
+_STRAY = 1e-3  # share of the pixels that may lie outside those levels: dust, hot pixels
 
 T = TypeVar("T")
 
@@ -70,6 +75,87 @@ def common_size(headers: Iterable[Header], where: str) -> tuple[int, int]:
         f"{', ...' if len(sizes) > 5 else ''}. Crop and resize them all with, for example, "
         f"`image_size={min(map(min, sizes))}`."
     )
+
+
+class Scaling(NamedTuple):
+    """How the stored values of a set become 8 bits.
+
+    Attributes:
+        value_range: The values that become black and white; None: 0 to 255, or 65535, as each format has it.
+        notes: Sentences on what was chosen.
+    """
+
+    value_range: Range | None
+    notes: tuple[str, ...] = ()
+
+
+def choose_scaling(
+    items: Iterable[Item],
+    bits: Iterable[int],
+    where: str,
+    value_range: Range | None = None,
+    read: Callable[[File], np.ndarray] = read_values,
+) -> Scaling:
+    """Chooses how the values of images are scaled, all of them alike: contrast between images is information.
+
+    What is asked for holds. Otherwise images of 8 bits have the range of their format, and so has a set that mixes 8
+    and 16 bits. Where all have more than 8 bits, the range is the `usual_range` of at most 2 000 of them, a seeded
+    sample.
+
+    Args:
+        items: The images.
+        bits: Of each, as `Header` has them.
+        where: What the dataset is called in messages.
+        value_range: The range asked for.
+        read: Returns the stored values of an item's file.
+
+    Raises:
+        DataError: If images of 8 bits are mixed with such of which the format does not say what is white.
+    """
+    if value_range is not None:
+        return Scaling(value_range, (describe_range(value_range),))
+    depths = collections.Counter(bits)
+    deep = depths.total() - depths[8]
+    if not deep:
+        return Scaling(None)
+    if depths[8]:
+        if depths[32]:
+            raise DataError(
+                f"{depths[8]} images of {where} have 8 bits, and {depths[32]} have 32, of which nothing says which "
+                "value is white. Save them alike, or give the `value_range` of all."
+            )
+        mixed = f"{deep} of the images have 16 bits and the others 8: 65535 and 255 are white in them."
+        return Scaling(None, (mixed,))
+    if deep > _MEASURED:
+        # RandomState, unlike Generator, promises the same stream in every version of NumPy.
+        chosen = set(np.random.RandomState(0).permutation(deep)[:_MEASURED].tolist())
+        items = (item for number, item in enumerate(items) if number in chosen)
+    found = [limits for _, limits in read_all(lambda file: measured(read(file)), items) if isinstance(limits, tuple)]
+    if not found:  # each is named when it is decoded
+        return Scaling(None)
+    return scaling_of((min(low for low, _ in found), max(high for _, high in found)), 16 if depths[16] else 32)
+
+
+def scaling_of(found: Range, bits: int) -> Scaling:
+    """Returns how values are scaled of which the smallest and the largest are known; `bits` as `Header` has them."""
+    value_range = usual_range(found)
+    as_stored = value_range == {8: (0, 255), 16: (0, 65535)}.get(bits)
+    return Scaling(value_range, () if as_stored else (describe_range(value_range, found),))
+
+
+def doubts(images: np.ndarray) -> tuple[str, ...]:
+    """Returns what makes one doubt that uint8 images `(num, height, width, channels)` were read as they were meant."""
+    found = []
+    share = np.cumsum(np.bincount(images.ravel(), minlength=256)) / images.size
+    low, high = int(np.argmax(share > _STRAY)), int(np.argmax(share >= 1 - _STRAY))
+    if len(images) > 1 and (images == images[0]).all():
+        found.append(f"All {len(images)} images looked at are the same.")
+    if high - low < _FLAT:
+        found.append(
+            f"The images use the levels {low} to {high} of 0 to 255 only: they are almost uniform, or other values are "
+            "meant to be black and white. `value_range=LOW,HIGH` says which."
+        )
+    return tuple(found)
 
 
 def report_skipped(skipped: dict[str, Exception], count: int, where: str) -> None:

@@ -16,20 +16,22 @@ from PIL import Image
 
 from tfgan_app.base.errors import DataError
 from tfgan_app.data.arrays import channels_last, read_arrays
-from tfgan_app.data.decoding import Item, common_size, read_all, report_skipped
+from tfgan_app.data.decoding import Item, Scaling, choose_scaling, common_size, read_all, report_skipped, scaling_of
 from tfgan_app.data.image_set import ImageSet
 from tfgan_app.data.labels import NONE, Labels, read_labels
 from tfgan_app.data.layouts import TRAIN, classes_of, labels_folder, splits_of
 from tfgan_app.data.records import Opened, decode_and_hold, fetch_with, fits_in_memory, hold, labelled_images
 from tfgan_app.data.splits import split_indices, split_name
-from tfgan_app.data.trees import Folder, Tree, listed, paths, scan_folder, scan_zip
+from tfgan_app.data.trees import Folder, Tree, listed, paths, scan_folder, scan_zip, sentence
 from tfgan_app.modalities.image_files import Header, fit_image, read_header, read_image
-from tfgan_app.modalities.images import unit_to_uint8
+from tfgan_app.modalities.values import Range, describe_range, measured, scaled
 
 _LICENCE = "not stated: the user's own images"
 
 
-def open_folder(path: Path, split: str, image_size: int | None, channels: int | None) -> ImageSet:
+def open_folder(
+    path: Path, split: str, image_size: int | None, channels: int | None, value_range: Range | None = None
+) -> ImageSet:
     """Opens a folder of images, or a .zip archive of one, which is read without unpacking it.
 
     What folders mean is told by `tfgan_app.data.layouts`: images lie flat or in one sub-folder a class, and either may
@@ -40,6 +42,7 @@ def open_folder(path: Path, split: str, image_size: int | None, channels: int | 
         split: A split, optionally with a slice.
         image_size: Height and width to crop and resize to, or None where all images are of one size.
         channels: 1 or 3; by default 1 where every image is greyscale, else 3.
+        value_range: The stored values that become black and white; see `choose_scaling`.
 
     Raises:
         DataError: If there are no such images.
@@ -62,22 +65,28 @@ def open_folder(path: Path, split: str, image_size: int | None, channels: int | 
         # Names and sizes alone, as all of a large set would take long to read.
         return _digest(((images[index], tree.size(images[index]), labels[index]) for index in kept), facts)
 
-    opened, sizes = _open_items([items[index] for index in kept], path, image_size, channels, fingerprint)
+    opened, scaling, sizes = _open_items(
+        [items[index] for index in kept], path, image_size, channels, value_range, fingerprint
+    )
     kind = "folder of images" if path.is_dir() else "archive of images"
-    return _own_image_set(path, split, opened, class_names, kind, [*notes, *sizes])
+    return _own_image_set(path, split, opened, class_names, kind, [*notes, *sizes], scaling)
 
 
-def open_array(path: Path, split: str, image_size: int | None, channels: int | None) -> ImageSet:
+def open_array(
+    path: Path, split: str, image_size: int | None, channels: int | None, value_range: Range | None = None
+) -> ImageSet:
     """Opens an array of images.
 
     Args:
         path: An .npy file, or an .npz file with 'images' and optionally 'labels' and 'class_names', or such arrays for
-            each split; see `tfgan_app.data.arrays`. Images are uint8, or floating point in [0, 1], of shape
+            each split; see `tfgan_app.data.arrays`. Images are numbers of any type, of shape
             `(num, height, width)`, `(num, height, width, channels)` or `(num, channels, height, width)` with 1 or 3
             channels.
         split: A split, optionally with a slice.
         image_size: Height and width to crop and resize to, or None to keep the array's.
         channels: 1 or 3; by default those of the array.
+        value_range: The stored values that become black and white; by default 0 to 255 of uint8, and otherwise the
+            `usual_range` of the whole array.
 
     Raises:
         DataError: If the file does not hold such arrays.
@@ -86,15 +95,7 @@ def open_array(path: Path, split: str, image_size: int | None, channels: int | N
     found = read_arrays(path, split)
     images, notes = channels_last(found.images, where)
     notes = (*found.notes, *notes)
-    if images.dtype.kind == "f":
-        if not (images.min() >= 0 and images.max() <= 1):  # NaN fails both
-            raise DataError(
-                f"The images of {where} are {images.dtype} from {images.min()} to {images.max()}. "
-                "Floating-point images must lie in [0, 1], without NaN; or save them as uint8."
-            )
-        images = unit_to_uint8(images)
-    if images.dtype != np.uint8:
-        raise DataError(f"The images of {where} are {images.dtype}. Save them as uint8, or as floats in [0, 1].")
+    scaling = array_scaling(images, where, value_range)
     labels = Labels(None, None)
     if found.labels is not None:
         labels = read_labels(found.labels, len(images), where, train=found.train_labels, class_names=found.class_names)
@@ -113,6 +114,8 @@ def open_array(path: Path, split: str, image_size: int | None, channels: int | N
     def take(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         chosen = indices[positions]
         taken = images[chosen]
+        if scaling.value_range is not None:
+            taken = scaled(taken, scaling.value_range)
         if shape != images.shape[1:]:
             pictures = map(Image.fromarray, taken[..., 0] if depth == 1 else taken)
             taken = np.stack([fit_image(picture, channels, image_size) for picture in pictures])
@@ -121,10 +124,32 @@ def open_array(path: Path, split: str, image_size: int | None, channels: int | N
     if fits_in_memory(len(indices), shape):
         opened = hold(take(np.arange(len(indices))))
     else:
-        digest = _digest([(path.name, path.stat().st_size)], [split])
+        digest = _digest([(path.name, path.stat().st_size)], [split, *filter(None, [scaling.value_range])])
         opened = Opened(fetch_with(take, len(indices), labelled_images(shape)), digest)
     notes += tuple(_fitted({(height, width): len(indices)}, len(indices) * (depth == 1), shape))
-    return _own_image_set(path, split, opened, labels.class_names, "array of images", notes)
+    return _own_image_set(path, split, opened, labels.class_names, "array of images", notes, scaling)
+
+
+def array_scaling(images: np.ndarray, where: str, value_range: Range | None) -> Scaling:
+    """Chooses how an array of images of any type is scaled, by all of its values.
+
+    Raises:
+        DataError: If they are no real numbers, or some are NaN or infinite.
+    """
+    if images.dtype.kind not in "buif":
+        raise DataError(f"The images of {where} are {images.dtype}. Expected numbers, such as uint8.")
+    try:
+        # Booleans have no smallest and largest; uint8 is not looked at.
+        found = (0.0, 1.0) if images.dtype.kind == "b" else None if images.dtype == np.uint8 else measured(images)
+    except ValueError as error:
+        bad = sum(not np.isfinite(image).all() for image in images)
+        raise DataError(f"{bad} of the {len(images)} images of {where} cannot be used: {error}.") from error
+    if value_range is not None:
+        return Scaling(value_range, (describe_range(value_range),))
+    if found is None:
+        return Scaling(None)
+    scaling = scaling_of(found, 8 * images.dtype.itemsize if images.dtype.kind == "u" else 32)
+    return Scaling(scaling.value_range) if scaling.value_range == (0, 1) and images.dtype.kind != "u" else scaling
 
 
 class _Labelled(NamedTuple):
@@ -170,7 +195,7 @@ def _labelled(splits: dict[str, Folder], chosen: str, lists: dict[str, Any], whe
     if strangers:
         notes.append(f"left out images of {chosen} whose classes {TRAIN} has not: {strangers}")
     if missing := sorted({*range(len(class_names))} - {*label_of.values()}):
-        notes.append(f"{chosen} has no images of {listed([class_names[label] for label in missing])}")
+        notes.append(f"no images of {listed([class_names[label] for label in missing])} in {chosen}")
     pairs = [(name, label_of[class_name]) for class_name in sorted(classes) for name in classes[class_name]]
     return _Labelled([name for name, _ in pairs], [label for _, label in pairs], class_names, notes)
 
@@ -204,7 +229,7 @@ def _listed(folder: Folder, labels: dict[str, Any] | None, train: dict[str, Any]
     name = str(folder.labels)
     images = sorted(paths(folder), key=lambda image: image.split("/"))
     if not labels:
-        return _Labelled(images, [0] * len(images), None, [f"{name} says that there are no labels"])
+        return _Labelled(images, [0] * len(images), None, [f"by {name} there are no labels"])
     known = None if not train else np.array([*train.values()])
     found = read_labels(np.array([*labels.values()]), len(labels), where, train=known)
     if found.classes is None or found.class_names is None:
@@ -222,8 +247,9 @@ def _open_items(
     path: Path,
     image_size: int | None,
     channels: int | None,
+    value_range: Range | None,
     fingerprint: Callable[..., str],
-) -> tuple[Opened, list[str]]:
+) -> tuple[Opened, Scaling, list[str]]:
     where = f"'{path}'"
     headers, skipped, readable = [], {}, []
     for item, header in read_all(read_header, items):
@@ -237,11 +263,12 @@ def _open_items(
     size = (image_size, image_size) if image_size else common_size(headers, where)
     channels = channels or (1 if all(header.grey for header in headers) else 3)
     shape = (*size, channels)
-    read = functools.partial(read_image, channels=channels, image_size=image_size)
+    scaling = choose_scaling(readable, (header.bits for header in headers), where, value_range)
+    read = functools.partial(read_image, channels=channels, image_size=image_size, value_range=scaling.value_range)
     sizes = collections.Counter((header.height, header.width) for header in headers)
     notes = _fitted(sizes, sum(header.grey for header in headers), shape)
     if fits_in_memory(len(readable), shape):
-        return decode_and_hold(items, read, len(items), shape, where), notes
+        return decode_and_hold(items, read, len(items), shape, where), scaling, notes
     report_skipped(skipped, len(items), where)
 
     def read_or_next(index: int) -> tuple[np.ndarray, int]:
@@ -259,7 +286,8 @@ def _open_items(
         return np.stack(images), np.array(labels, np.int32)
 
     records = fetch_with(take, len(readable), labelled_images(shape))
-    return Opened(records, fingerprint(shape), len(skipped)), notes
+    facts = (shape,) if scaling.value_range is None else (shape, scaling.value_range)
+    return Opened(records, fingerprint(*facts), len(skipped)), scaling, notes
 
 
 def _fitted(sizes: dict[tuple[int, int], int], grey: int, shape: tuple[int, int, int]) -> list[str]:
@@ -309,6 +337,7 @@ def _own_image_set(
     class_names: tuple[str, ...] | None,
     kind: str,
     notes: Iterable[str],
+    scaling: Scaling,
 ) -> ImageSet:
     return ImageSet(
         name=path.name,
@@ -319,6 +348,7 @@ def _own_image_set(
         origin=f"{kind} '{path.name}'",
         fingerprint=opened.fingerprint,
         skipped=opened.skipped,
-        notes=tuple(notes),
+        value_range=scaling.value_range,
+        notes=(*map(sentence, notes), *scaling.notes),
         records=opened.records,
     )

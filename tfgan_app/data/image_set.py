@@ -30,7 +30,8 @@ class ImageSet:
             is too large to be held in memory.
         skipped: How many images were left out because they cannot be read.
         fallback_for: The dataset that this one stands in for, or None.
-        notes: What was assumed of the source and what was left out of it, a clause each.
+        value_range: The stored values that became black and white, or None where the format's own did.
+        notes: Sentences on what was found, what was assumed and what was left out, for people.
     """
 
     name: str
@@ -43,6 +44,7 @@ class ImageSet:
     records: Records = dataclasses.field(repr=False, compare=False)
     skipped: int = 0
     fallback_for: str | None = None
+    value_range: tuple[float, float] | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -111,7 +113,7 @@ class ImageSet:
 
     def remarks(self) -> str:
         """Returns the notes as a line, empty where there are none."""
-        return f"{self.name} ({self.split}): {'; '.join(self.notes)}." if self.notes else ""
+        return f"{self.name} ({self.split}): {' '.join(self.notes)}" if self.notes else ""
 
     def describe(self) -> dict[str, Any]:
         """Returns the facts about the set as JSON takes them."""

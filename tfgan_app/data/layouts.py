@@ -58,7 +58,7 @@ def splits_of(root: Folder) -> tuple[dict[str, Folder], list[str]]:
         splits = by_class
     elif names is None:
         notes += [
-            f"{name}/ is taken for a class, like those beside it: a split comes with others"
+            f"the folder {name}/ is taken for a class, like those beside it: a split comes with others"
             for name in base.folders
             if role_of(name)
         ]

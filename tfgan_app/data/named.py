@@ -6,6 +6,7 @@ TFDS itself is imported where it is used: it takes a while, and folders and arra
 import difflib
 import functools
 import hashlib
+import itertools
 import os
 import re
 import threading
@@ -20,11 +21,21 @@ import requests
 import tensorflow as tf
 
 from tfgan_app.base.errors import DataError, NotDownloadable, UnknownDataset, UnknownSplit
-from tfgan_app.data.decoding import Item, common_size, read_all
+from tfgan_app.data.decoding import Item, choose_scaling, common_size, read_all
 from tfgan_app.data.image_set import ImageSet
 from tfgan_app.data.layouts import role_of
 from tfgan_app.data.records import Opened, Streamed, decode_and_hold, fits_in_memory, labelled_images
-from tfgan_app.modalities.image_files import Header, read_header, read_image
+from tfgan_app.data.trees import sentence
+from tfgan_app.modalities.image_files import (
+    File,
+    Header,
+    fit_values,
+    read_header,
+    read_image,
+    read_pixels,
+    read_values,
+)
+from tfgan_app.modalities.values import Range
 
 _LICENCES = {  # of datasets whose licence TFDS does not state
     "celeb_a": "non-commercial research purposes only",
@@ -45,16 +56,19 @@ def open_named(
     split: str,
     image_size: int | None,
     channels: int | None,
+    value_range: Range | None = None,
 ) -> ImageSet:
     """Opens a TFDS dataset by name, preparing it first where needed; see `open_images`."""
     builder = _find_builder(name, data_dir)
     # is_prepared() says the same, with a warning.
     if not Path(builder.data_dir, "dataset_info.json").exists():
         _prepare(name, builder, manual_dir)
-    return _open_builder(builder, name, split, image_size, channels)
+    return _open_builder(builder, name, split, image_size, channels, value_range)
 
 
-def open_prepared(path: Path, *, split: str, image_size: int | None, channels: int | None) -> ImageSet:
+def open_prepared(
+    path: Path, *, split: str, image_size: int | None, channels: int | None, value_range: Range | None = None
+) -> ImageSet:
     """Opens a folder that TFDS prepared, the one with `dataset_info.json` in it; see `open_images`."""
     import tensorflow_datasets as tfds
 
@@ -62,7 +76,7 @@ def open_prepared(path: Path, *, split: str, image_size: int | None, channels: i
         builder = tfds.builder_from_directory(path)
     except Exception as error:  # of any kind: the folder's files are not ours
         raise DataError(f"'{path}' is not a folder that TFDS can read: {error}") from error
-    return _open_builder(builder, builder.name, split, image_size, channels)
+    return _open_builder(builder, builder.name, split, image_size, channels, value_range)
 
 
 def peek_named(
@@ -78,7 +92,14 @@ def peek_named(
     return shape, None if class_names is None else len(class_names)
 
 
-def _open_builder(builder: Any, name: str, split: str, image_size: int | None, channels: int | None) -> ImageSet:
+def _open_builder(
+    builder: Any,
+    name: str,
+    split: str,
+    image_size: int | None,
+    channels: int | None,
+    value_range: Range | None,
+) -> ImageSet:
     info, where = builder.info, f"'{name}'"
     try:
         split_info = info.splits[_known(split, info.splits)]
@@ -90,9 +111,15 @@ def _open_builder(builder: Any, name: str, split: str, image_size: int | None, c
     key = _image_key(info.features, where)
     class_names = _class_names(info.features)
     serialized = _serialized(info, split_info, where)
+    height, width, depth = info.features[key].shape
+    if image_size is not None:
+        height = width = image_size
+    channels = channels or (1 if depth == 1 else 3)
     notes: tuple[str, ...] = ()
     if class_names is not None:
-        serialized, labelled = _with_labels(serialized, count)
+        # Whole sets are read anyway where they are held, or sizes are to be found.
+        whole = None in (height, width) or fits_in_memory(count, (height, width, channels))
+        serialized, labelled = _with_labels(serialized, count, whole)
         if not labelled:
             class_names, notes = None, ("all of its labels say that there is none: it is taken without labels",)
         elif labelled < count:
@@ -107,22 +134,32 @@ def _open_builder(builder: Any, name: str, split: str, image_size: int | None, c
                 yield Item(f"image {number} of {split}", image, class_)
                 number += 1
 
-    height, width, depth = info.features[key].shape
-    if image_size is not None:
-        height = width = image_size
-    elif height is None or width is None:
+    if height is None or width is None:
         headers = [header for _, header in read_all(read_header, items()) if isinstance(header, Header)]
         height, width = common_size(headers, where)
-    channels = channels or (1 if depth == 1 else 3)
     shape = (height, width, channels)
-    read = functools.partial(read_image, channels=channels, image_size=image_size)
+    dtype = info.features[key].np_dtype
+    floats, deep = np.issubdtype(dtype, np.floating), dtype != np.uint8
+    scaling = choose_scaling(
+        items() if deep else (),
+        itertools.repeat({1: 8, 2: 16, 4: 32}[np.dtype(dtype).itemsize], count),
+        where,
+        value_range,
+        _read_floats if floats else read_values,
+    )
+    read = functools.partial(
+        _read_float_image if floats else read_image,
+        channels=channels,
+        image_size=image_size,
+        value_range=scaling.value_range,
+    )
     if fits_in_memory(count, shape):
         opened = decode_and_hold(items(), read, count, shape, where)
     else:
         shards = [(Path(part.filename).name, part.skip, part.take) for part in split_info.file_instructions]
-        facts = (info.full_name, info.dataset_size, shards, shape)
+        facts = (info.full_name, info.dataset_size, shards, shape, *filter(None, [scaling.value_range]))
         # Images that are stored in this shape need no cropping or resizing, and so no Python for each.
-        stored = info.features[key].shape == shape
+        stored = info.features[key].shape == shape and not deep and scaling.value_range is None
         decode = functools.partial(_decode_as_stored, channels) if stored else functools.partial(_decode, read)
 
         def parse_and_decode(examples: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -140,7 +177,8 @@ def _open_builder(builder: Any, name: str, split: str, image_size: int | None, c
         origin=info.homepage or f"TFDS {info.full_name}",
         fingerprint=opened.fingerprint,
         skipped=opened.skipped,
-        notes=notes,
+        value_range=scaling.value_range,
+        notes=(*map(sentence, notes), *scaling.notes),
         records=opened.records,
     )
 
@@ -166,10 +204,11 @@ def _serialized(info: Any, split_info: Any, where: str) -> tf.data.Dataset:
     )
 
 
-def _with_labels(serialized: tf.data.Dataset, count: int) -> tuple[tf.data.Dataset, int]:
+def _with_labels(serialized: tf.data.Dataset, count: int, whole: bool) -> tuple[tf.data.Dataset, int]:
     """Returns the examples that have a label, -1 being none, and how many: all as they are if none has.
 
-    Of sets whose first examples have labels, the rest is taken to have them too: `_parse` refuses what has not.
+    Unless the `whole` set is to be looked at, the rest is taken to have labels where the first examples have: `_parse`
+    refuses what has not.
     """
     feature = {"label": tf.io.FixedLenFeature((), tf.int64)}
 
@@ -177,7 +216,7 @@ def _with_labels(serialized: tf.data.Dataset, count: int) -> tuple[tf.data.Datas
         batches = examples.batch(_READ_BATCH).map(lambda batch: tf.io.parse_example(batch, feature)["label"])
         return np.concatenate(list(batches.as_numpy_iterator()))
 
-    if (labels(serialized.take(_READ_BATCH)) >= 0).all():
+    if (labels(serialized if whole else serialized.take(_READ_BATCH)) >= 0).all():
         return serialized, count
     labelled = int(np.count_nonzero(labels(serialized) >= 0))
     if labelled:
@@ -219,6 +258,15 @@ def _known(split: str, splits: Iterable[str]) -> str:
     return re.sub(r"[^\W\d]\w*", meant, split)
 
 
+def _read_floats(file: File) -> np.ndarray:
+    """Returns the values of a floating-point image: TFDS stores the four bytes of each as a pixel of four channels."""
+    return np.ascontiguousarray(read_pixels(file)).view(np.float32)[..., 0]
+
+
+def _read_float_image(file: File, channels: int, image_size: int | None, value_range: Range | None) -> np.ndarray:
+    return fit_values(_read_floats(file), channels, image_size, value_range)
+
+
 def _class_names(features: Any) -> tuple[str, ...] | None:
     import tensorflow_datasets as tfds
 
@@ -234,8 +282,6 @@ def _image_key(features: Any, where: str) -> str:
     if key is None:
         listed = ", ".join(f"{name} ({type(feature).__name__})" for name, feature in sorted(features.items()))
         raise DataError(f"{where} has no feature 'image', nor exactly one image by another name. It has: {listed}.")
-    if np.issubdtype(features[key].np_dtype, np.floating):
-        raise DataError(f"The images of {where} are floating point; only datasets of integer pixels can be read.")
     return key
 
 

@@ -120,6 +120,11 @@ def listed(names: list[str], most: int = 8) -> str:
     return ", ".join([*names[:most], *(["..."] if len(names) > most else [])])
 
 
+def sentence(clause: str) -> str:
+    """Returns a clause as a sentence."""
+    return f"{clause[0].upper()}{clause[1:]}."
+
+
 def counted(number: int, what: str = "image") -> str:
     """Returns `1 image`, `2 images`."""
     return f"{number} {what}{'' if number == 1 else 's'}"

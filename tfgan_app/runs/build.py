@@ -38,8 +38,8 @@ def open_split(settings: Settings, split: str) -> data.ImageSet:
 def open_split_like(facts: dict[str, Any], settings: Settings, split: str) -> data.ImageSet:
     """Opens another split of the images that `facts` describe: the fallback where they are the fallback.
 
-    The hosts of the data set that it stands in for are not asked again. Images of another size or kind are made like
-    those described, where these are square.
+    The hosts of the data set that it stands in for are not asked again. Values are scaled as those of `facts` are, and
+    images of another size or kind are made like those described, where these are square.
 
     Raises:
         DataError: If they are not, and sizes differ.
@@ -47,6 +47,8 @@ def open_split_like(facts: dict[str, Any], settings: Settings, split: str) -> da
     height, width, channels = shape = tuple(facts["image_shape"])
     size = settings.image_size or (height if height == width else None)
     settings = dataclasses.replace(settings, channels=settings.channels or channels, image_size=size)
+    if settings.value_range is None:
+        settings = dataclasses.replace(settings, value_range=facts.get("value_range"))
     if facts["fallback_for"] is None:
         images = open_split(settings, split)
     else:
@@ -67,7 +69,8 @@ def peek(settings: Settings) -> tuple[ImageShape, int | None]:
 
 
 def _source(settings: Settings) -> dict[str, Any]:
-    return {name: getattr(settings, name) for name in ("dataset", "data_dir", "manual_dir", "image_size", "channels")}
+    names = ("dataset", "data_dir", "manual_dir", "image_size", "channels", "value_range")
+    return {name: getattr(settings, name) for name in names}
 
 
 def open_extractor(settings: Settings | Scoring, images: data.ImageSet) -> FeatureExtractor | None:

@@ -9,12 +9,12 @@ import pathlib
 from typing import Any
 
 from tfgan_app import models
-from tfgan_app.base.table import Table, again, row
+from tfgan_app.base.table import Table, again, is_range, row
 
 __all__ = ["SOURCE", "Drawing", "Scoring", "Settings"]
 
 # The rows of `Settings` that say which images, and how they are read.
-SOURCE = ("dataset", "split", "data_dir", "manual_dir", "image_size", "channels", "fallback_dataset")
+SOURCE = ("dataset", "split", "data_dir", "manual_dir", "image_size", "channels", "value_range", "fallback_dataset")
 
 
 def _losses() -> tuple[str, ...]:
@@ -74,6 +74,13 @@ class Settings(Table):
         None,
         "Convert to greyscale (1) or RGB (3).",
         must=("be 1 (greyscale) or 3 (RGB)", lambda channels: channels in (1, 3)),
+        fixed=True,
+    )
+    value_range: tuple[float, ...] | None = row(
+        None,
+        "LOW,HIGH: the stored values that become black and white. Default: those of 8 bits; of more bits, what all "
+        "images of the set use.",
+        must=("be two numbers LOW,HIGH, the first the smaller", is_range),
         fixed=True,
     )
     eval_split: str = row("test", "Split to score on; the training images where the data has no such split.")
@@ -162,6 +169,7 @@ class Scoring(Table):
     manual_dir: str | None = _optional("manual_dir")
     image_size: int | None = _optional("image_size")
     channels: int | None = _optional("channels")
+    value_range: tuple[float, ...] | None = _optional("value_range")
     fallback_dataset: str | None = _optional("fallback_dataset")
     checkpoint: str | int = row(
         "last",
