@@ -4,6 +4,7 @@ import contextlib
 import copy
 import io
 import json
+import zipfile
 
 import numpy as np
 import pytest
@@ -108,6 +109,30 @@ def test_folders_of_images(cases, tmp_path):
             first, _ = images.first(1)
             assert first.shape == (1, *images.image_shape)
             assert -1 <= first.min() <= first.max() <= 1
+
+
+def zipped(**files):
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return stream.getvalue()
+
+
+def test_archives_of_images(cases, tmp_path):
+    labels = json.dumps({"labels": [["a/1.png", 0], ["b/2.png", 1]]})
+    valid = {"a/1.png": PICTURES["png"], "b/2.png": PICTURES["png"]}
+    lists = documents(json.loads(labels)).map(lambda text: zipped(**valid, **{"dataset.json": text}))
+    names = st.dictionaries(st.text(min_size=1, max_size=12), st.just(PICTURES["png"]), min_size=1, max_size=4)
+
+    @fuzz(cases, cut(zipped(**valid, **{"dataset.json": labels})) | lists | names.map(lambda files: zipped(**files)))
+    def holds(data):
+        path = tmp_path / "images.zip"
+        path.write_bytes(data)
+        with contextlib.suppress(DataError):
+            images = open_images(str(path))
+            first, _ = images.first(1)
+            assert first.shape == (1, *images.image_shape)
 
 
 # Arrays.

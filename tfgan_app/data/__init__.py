@@ -146,6 +146,7 @@ def peek(
     manual_dir: str | None = None,
     image_size: int | None = None,
     channels: int | None = None,
+    value_range: tuple[float, float] | None = None,
     split: str = "train",
 ) -> tuple[tuple[int, int, int], int | None]:
     """Returns `(image_shape, num_classes)` of a dataset, without downloading or preparing it.
@@ -154,7 +155,7 @@ def peek(
     """
     if dataset != "mnist_5k" and not Path(dataset).expanduser().exists():
         return peek_named(dataset, data_dir=data_dir, image_size=image_size, channels=channels)
-    images = open_images(dataset, split=split, image_size=image_size, channels=channels)
+    images = open_images(dataset, split=split, image_size=image_size, channels=channels, value_range=value_range)
     return images.image_shape, images.num_classes
 
 
