@@ -125,7 +125,8 @@ def open_array(path: Path, split: str, image_size: int | None, channels: int | N
     if fits_in_memory(len(indices), shape):
         opened = hold(take(np.arange(len(indices))))
     else:
-        opened = Opened(fetch_with(take, len(indices), labelled_images(shape)), _fingerprint_of_files([path], split))
+        records = fetch_with(take, len(indices), labelled_images(shape), labels[indices])
+        opened = Opened(records, _fingerprint_of_files([path], split))
     return _own_image_set(path, split, opened, class_names, "array of images")
 
 
@@ -162,7 +163,8 @@ def _open_items(items: list[Item], path: Path, image_size: int | None, channels:
         images, labels = zip(*map(read_or_next, indices), strict=True)
         return np.stack(images), np.array(labels, np.int32)
 
-    records = fetch_with(take, len(readable), labelled_images(shape))
+    labels = np.array([item.label for item in readable], np.int32)
+    records = fetch_with(take, len(readable), labelled_images(shape), labels)
     return Opened(records, _fingerprint_of_files([Path(str(item.file)) for item in readable], shape), len(skipped))
 
 

@@ -119,7 +119,8 @@ def _open_builder(builder: Any, name: str, split: str, image_size: int | None, c
             images, labels = parse(examples)
             return tf.ensure_shape(decode(images), (None, *shape)), labels
 
-        records = Streamed(serialized, parse_and_decode, count, labelled_images(shape))
+        # TFDS shuffles what it prepares, unless told otherwise.
+        records = Streamed(serialized, parse_and_decode, count, labelled_images(shape), not info.disable_shuffling)
         opened = Opened(records, hashlib.sha256(repr(facts).encode()).hexdigest())
     return ImageSet(
         name=name,
