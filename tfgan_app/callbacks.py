@@ -52,6 +52,8 @@ def _writing(what):
 class SampleGrid(keras.callbacks.Callback):
     """Writes `step_00001500.png`, a grid of samples from fixed latents, each epoch, and `samples.gif` at the end.
 
+    The film has `_FRAMES` frames at most, evenly spaced from the first grid to the last.
+
     Args:
         directory: Folder of the pictures.
         rows: Rows of the grid.
@@ -59,6 +61,9 @@ class SampleGrid(keras.callbacks.Callback):
             show one a column.
         seed: Seed of the latents.
     """
+
+    # Half a minute, and what Pillow holds in memory.
+    _FRAMES = 240
 
     def __init__(self, directory: PathLike, rows: int = 8, columns: int = 10, seed: int = 0):
         super().__init__()
@@ -72,13 +77,17 @@ class SampleGrid(keras.callbacks.Callback):
             pictures.save_png(path, picture)
 
     def on_train_end(self, logs: Logs | None = None) -> None:
-        frames, film = [], self.directory / "samples.gif"
+        film, grids = self.directory / "samples.gif", sorted(self.directory.glob("step_*.png"))
+        if len(grids) > self._FRAMES:
+            grids = [grids[index] for index in np.linspace(0, len(grids) - 1, self._FRAMES).round().astype(int)]
         with _writing(film):
-            for path in sorted(self.directory.glob("step_*.png")):
-                with Image.open(path) as picture:
-                    frames.append(np.atleast_3d(np.asarray(picture)))
-            if frames:
-                pictures.save_gif(film, frames)
+            if grids:
+                pictures.save_gif(film, map(_grid, grids))
+
+
+def _grid(path):
+    with Image.open(path) as picture:
+        return np.atleast_3d(np.asarray(picture))
 
 
 class TensorBoard(keras.callbacks.TensorBoard):
@@ -190,21 +199,40 @@ class MetricsCSV(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         self._began = time.monotonic()
-        self._rows = []
-        if self.path.exists():
-            with self.path.open(newline="") as file:
-                rows = list(csv.DictReader(file))
-            self._rows = [row for row in rows if int(row["step"]) <= self.model.step]
+        # Each epoch appends its row, whatever their number; the file is written anew where its columns are not known.
+        self._columns: list[str] | None = None
+        # Rows that are not in the file yet, and the step of the last one to keep of those that are.
+        self._rows: list[dict[str, str]] = []
+        self._last = self.model.step
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         seconds = time.monotonic() - self._began
-        row = {"step": self.model.step, "epoch": epoch + 1, "seconds": f"{seconds:.1f}"}
+        row = {"step": str(self.model.step), "epoch": str(epoch + 1), "seconds": f"{seconds:.1f}"}
         self._rows.append({**row, **{name: f"{value:.6g}" for name, value in (logs or {}).items()}})
-        columns = dict.fromkeys(name for row in self._rows for name in row)
-        with _writing(self.path), written_whole(self.path) as partial, partial.open("w", newline="") as file:
-            writer = csv.DictWriter(file, columns, restval="")
-            writer.writeheader()
-            writer.writerows(self._rows)
+        with _writing(self.path):
+            self._write()
+
+    def _write(self):
+        columns, self._columns = self._columns, None
+        if columns and self.path.exists() and all(name in columns for row in self._rows for name in row):
+            with self.path.open("a", newline="") as file:
+                csv.DictWriter(file, columns, restval="").writerows(self._rows)
+        else:
+            rows = self._before() + self._rows
+            columns = list(dict.fromkeys(name for row in rows for name in row))
+            with written_whole(self.path) as partial, partial.open("w", newline="") as file:
+                writer = csv.DictWriter(file, columns, restval="")
+                writer.writeheader()
+                writer.writerows(rows)
+        self._last, self._rows, self._columns = int(self._rows[-1]["step"]), [], columns
+
+    def _before(self):
+        """Returns the rows of the file that are kept; one that was cut short is none."""
+        if not self.path.exists():
+            return []
+        lines = self.path.read_text().splitlines(keepends=True)
+        rows = csv.DictReader(line for line in lines if line.endswith("\n"))
+        return [row for row in rows if int(row["step"]) <= self._last]
 
 
 class Stopped(Exception):  # noqa: N818  # not an error: the user asked for it
