@@ -30,7 +30,7 @@ def classifier():
 def guarded(gan, logs=None, **arguments):
     """Returns a guard on a GAN and what it wrote at the end of an epoch."""
     stream = io.StringIO()
-    guard = CollapseGuard(REAL, num_samples=64, stream=stream, **arguments)
+    guard = CollapseGuard(REAL, num_samples=64, stream=stream, **{"grace_steps": 0, **arguments})
     guard.set_model(gan)
     guard.on_epoch_end(0, {"d_real": 0.6, "d_fake": 0.4, **(logs or {})})
     return guard, stream.getvalue()
@@ -147,7 +147,7 @@ def test_rollback_refuses_a_learning_rate_schedule(tmp_path):
 
 def test_guards_a_fit(capsys):
     gan = tiny_gan()
-    train(gan, random_images(8), callbacks=[CollapseGuard(REAL, num_samples=32, min_diversity=5.0)])
+    train(gan, random_images(8), callbacks=[CollapseGuard(REAL, num_samples=32, min_diversity=5.0, grace_steps=0)])
     assert "step 2: mode collapse" in capsys.readouterr().err
 
 
