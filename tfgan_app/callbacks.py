@@ -52,7 +52,8 @@ def _writing(what):
 class SampleGrid(keras.callbacks.Callback):
     """Writes `step_00001500.png`, a grid of samples from fixed latents, each epoch, and `samples.gif` at the end.
 
-    The film has `_FRAMES` frames at most, evenly spaced from the first grid to the last.
+    However long the run, the film is of half a minute at most, of grids that are evenly spaced from the first to the
+    last; of fewer, where they are large.
 
     Args:
         directory: Folder of the pictures.
@@ -62,8 +63,8 @@ class SampleGrid(keras.callbacks.Callback):
         seed: Seed of the latents.
     """
 
-    # Half a minute, and what Pillow holds in memory.
-    _FRAMES = 240
+    # What a film has at most: frames, and pixels in all, as Pillow holds them in memory.
+    _FRAMES, _PIXELS = 240, 2**28
 
     def __init__(self, directory: PathLike, rows: int = 8, columns: int = 10, seed: int = 0):
         super().__init__()
@@ -78,11 +79,11 @@ class SampleGrid(keras.callbacks.Callback):
 
     def on_train_end(self, logs: Logs | None = None) -> None:
         film, grids = self.directory / "samples.gif", sorted(self.directory.glob("step_*.png"))
-        if len(grids) > self._FRAMES:
-            grids = [grids[index] for index in np.linspace(0, len(grids) - 1, self._FRAMES).round().astype(int)]
         with _writing(film):
             if grids:
-                pictures.save_gif(film, map(_grid, grids))
+                most = max(2, min(self._FRAMES, self._PIXELS // _grid(grids[-1]).size))
+                kept = np.linspace(0, len(grids) - 1, min(most, len(grids))).round().astype(int)
+                pictures.save_gif(film, (_grid(grids[index]) for index in kept))
 
 
 def _grid(path):
