@@ -2,12 +2,13 @@
 
 import json
 
+import commands
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfgan_app import metrics, runs
+from tfgan_app import cli, metrics, runs
 from tfgan_app.base.errors import UsageError
 from tfgan_app.data import open_images
 from tfgan_app.metrics import FrechetDistance, KernelDistance, load_extractor
@@ -230,3 +231,24 @@ def test_an_extractor_that_cannot_take_the_images_is_not_chosen(tmp_path):
     with pytest.raises(UsageError, match=named):
         runs.train(**TINY, **settings, extractor="mnist_cnn", run_dir=tmp_path / "named")
     assert not (tmp_path / "named").exists()
+
+
+def test_a_command_whose_receipt_cannot_be_written_prints_the_scores_and_fails(fakes, tmp_path):
+    fault = "from tfgan_app.study import receipts\n"
+    fault += "def full(path, receipt): raise OSError(28, 'No space left on device')\n"
+    fault += "receipts.write_receipt = full"
+    flags = [f"--{name}={value}" for name, value in asked(fakes, tmp_path, metrics="fd").items()]
+    out, error = commands.outputs(commands.start("evaluate", *flags, fault=fault), code=1)
+    assert out.startswith("Frechet distance ") and "Receipt in" not in out
+    assert "The receipt cannot be written: [Errno 28] No space left on device." in error
+
+
+def test_progress_is_a_line_a_minute_where_there_is_no_terminal(capsys, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(cli.time, "monotonic", lambda: now[0])
+    progress = cli.Progress()
+    for now[0] in (1.0, 59.0, 61.0, 100.0, 122.0):
+        progress(f"at {now[0]:.0f} s")
+    progress.say("done with `run`")
+    shown = capsys.readouterr()
+    assert shown.err == "at 61 s\nat 122 s\n" and shown.out == "done with `run`\n"

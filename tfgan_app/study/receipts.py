@@ -310,7 +310,8 @@ def _features(extractor, receipt):
 def _way(receipt):
     """Returns how a receipt's real images were chosen; earlier versions took the first."""
     real = receipt["real"]
-    return real.get("chosen") or ("all" if real["used"] == real.get("num_images", real["used"]) else "the first")
+    used = real.get("used")
+    return real.get("chosen") or ("all" if used == real.get("num_images", used) else "the first")
 
 
 def _canonical(receipt):
