@@ -122,7 +122,7 @@ def test_what_is_not_finite_is_an_error_of_the_family(tmp_path):
         (runs.generate, {}, UsageError, "give either `run` or `saved_model`. Received: neither"),
         (runs.generate, {"grid": "8"}, UsageError, "`grid=8` must be ROWSxCOLUMNS"),
         (runs.generate, {"num_images": 3}, UsageError, "`num_images` goes with `out=NAME.npz`, NAME.npy or a folder."),
-        (runs.generate, {"out": "README.md/x.npz"}, UsageError, "`out=README.md/x.npz` cannot be written: "),
+        (runs.generate, {"out": f"{__file__}/x.npz"}, UsageError, f"`out={__file__}/x.npz` cannot be written: "),
     ],
 )
 def test_errors_name_arguments_and_no_flags(function, arguments, kind, message, tmp_path):

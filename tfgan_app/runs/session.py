@@ -56,6 +56,8 @@ __all__ = ["Session", "Trained", "train"]
 
 # Training images that samples are held against.
 _GUARD_IMAGES = 500
+# Steps in which no GAN need have learnt anything, at least.
+_GRACE_STEPS = 2000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -414,6 +416,8 @@ class Session:
             action="warn" if action == "warn" else "stop",
             checkpoints=Checkpoints(self.gan, self.run.directory / BEST, keep=1, writes=self.chief),
             monitor="val_fd" if self.extractor else None,
+            # Long runs are of networks that learn slowly, or grow.
+            grace_steps=max(_GRACE_STEPS, self.settings.train_steps // 10),
         )
         guard.set_model(self.gan)
         guard.rollbacks = len(self.run.rollbacks)
