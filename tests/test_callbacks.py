@@ -221,6 +221,58 @@ def test_metrics_csv_takes_columns_that_come_later(tmp_path):
     assert float(second["val_d_loss"]) > 0
 
 
+def test_metrics_csv_adds_a_row_an_epoch_and_rewrites_none(tmp_path, monkeypatch):
+    path, written = tmp_path / "metrics.csv", []
+    whole = callbacks.written_whole
+    monkeypatch.setattr(callbacks, "written_whole", lambda path: written.append(path) or whole(path))
+    train(build(), IMAGES, epochs=4, callbacks=[callbacks.MetricsCSV(path)])
+    assert [row["step"] for row in read(path)] == ["3", "6", "9", "12"] and written == [path]
+
+
+def test_metrics_csv_gets_what_a_full_disk_kept_back(tmp_path):
+    path, gan = tmp_path / "metrics.csv", build()
+    csv_ = callbacks.MetricsCSV(path)
+    csv_.set_model(gan)
+    csv_.on_train_begin()
+    for step in (1, 2, 3, 4, 5):
+        gan.iterations.assign(step)
+        if step == 3:  # a row of which half was written
+            path.rename(tmp_path / "kept")
+            path.mkdir()
+        if step == 4:
+            path.rmdir()
+            (tmp_path / "kept").rename(path)
+            path.write_text(path.read_text() + "3,3,0")
+        csv_.on_epoch_end(step - 1, {"d_loss": step / 2})
+    assert [(row["step"], row["d_loss"]) for row in read(path)] == [
+        (str(step), f"{step / 2:g}") for step in range(1, 6)
+    ]
+
+
+def test_metrics_csv_passes_over_a_row_that_was_cut_short(tmp_path):
+    path, gan = tmp_path / "metrics.csv", build()
+    train(gan, IMAGES[:4], callbacks=[callbacks.MetricsCSV(path)])
+    path.write_text(path.read_text() + "1")
+    train(gan, IMAGES[:4], callbacks=[callbacks.MetricsCSV(path)])
+    assert [row["step"] for row in read(path)] == ["1", "2"]
+
+
+def test_the_film_of_a_long_run_has_so_many_frames_from_first_to_last(tmp_path, monkeypatch):
+    grid, shades = callbacks.SampleGrid(tmp_path), range(0, 250)
+    for step in shades:
+        pictures.save_png(tmp_path / f"step_{step:08d}.png", np.full((2, 2, 1), step, np.uint8))
+    grid.on_train_end()
+    with Image.open(tmp_path / "samples.gif") as film:
+        assert film.n_frames == 240
+        assert np.asarray(film.convert("L"))[0, 0] == 0
+        film.seek(239)
+        assert np.asarray(film.convert("L"))[0, 0] == 249
+    monkeypatch.setattr(grid, "_PIXELS", 20)
+    grid.on_train_end()
+    with Image.open(tmp_path / "samples.gif") as film:
+        assert film.n_frames == 5
+
+
 @pytest.fixture
 def handlers():
     """Handlers of our own, which must be in force again afterwards."""

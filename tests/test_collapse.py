@@ -8,6 +8,7 @@ import pytest
 from conftest import random_images, tiny_gan, train
 
 import tfgan_app as tg
+from tfgan_app import cli, runs
 from tfgan_app.base.errors import TrainingCollapsed
 from tfgan_app.checkpoints import Checkpoints
 from tfgan_app.study.collapse import CollapseGuard
@@ -30,7 +31,7 @@ def classifier():
 def guarded(gan, logs=None, **arguments):
     """Returns a guard on a GAN and what it wrote at the end of an epoch."""
     stream = io.StringIO()
-    guard = CollapseGuard(REAL, num_samples=64, stream=stream, **arguments)
+    guard = CollapseGuard(REAL, num_samples=64, stream=stream, **{"grace_steps": 0, **arguments})
     guard.set_model(gan)
     guard.on_epoch_end(0, {"d_real": 0.6, "d_fake": 0.4, **(logs or {})})
     return guard, stream.getvalue()
@@ -147,7 +148,7 @@ def test_rollback_refuses_a_learning_rate_schedule(tmp_path):
 
 def test_guards_a_fit(capsys):
     gan = tiny_gan()
-    train(gan, random_images(8), callbacks=[CollapseGuard(REAL, num_samples=32, min_diversity=5.0)])
+    train(gan, random_images(8), callbacks=[CollapseGuard(REAL, num_samples=32, min_diversity=5.0, grace_steps=0)])
     assert "step 2: mode collapse" in capsys.readouterr().err
 
 
@@ -161,3 +162,66 @@ def test_guards_a_fit(capsys):
 def test_refuses_wrong_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         CollapseGuard(REAL, **arguments)
+
+
+# What nobody can have learnt yet, and what a few images cannot tell.
+
+
+def test_is_silent_until_samples_have_been_well_or_its_grace_is_over():
+    gan = varied(spread=1e-3)
+    guard, text = guarded(gan, {"d_real": 0.999, "d_fake": 0.0}, grace_steps=2, action="stop")
+    assert text == ""
+    train(gan, random_images(8))
+    with pytest.raises(TrainingCollapsed, match="step 2: mode collapse: samples differ"):
+        guard.on_epoch_end(1, {})
+
+
+def test_speaks_at_once_when_samples_have_been_well():
+    gan = varied()
+    guard, text = guarded(gan, grace_steps=1000)
+    assert text == ""
+    gan.generator.set_weights([np.zeros_like(w) for w in gan.generator.get_weights()])
+    guard.on_epoch_end(1, {})
+    assert "step 0: mode collapse: samples differ 0.00 times" in guard.stream.getvalue()
+
+
+def test_what_is_not_finite_has_no_grace():
+    _, text = guarded(varied(spread=1e-3), {"g_loss": float("nan")}, grace_steps=1000)
+    assert text == "Collapse guard: step 0: not finite: g_loss is nan\n"
+
+
+def test_an_epoch_of_the_grace_is_not_taken_for_a_good_one(tmp_path):
+    gan = varied(spread=1e-3)
+    checkpoints = Checkpoints(gan, tmp_path, keep=1)
+    _, text = guarded(gan, action="rollback", checkpoints=checkpoints, grace_steps=1000)
+    assert text == "" and checkpoints.folders() == []
+
+
+@pytest.mark.parametrize("num", [1, 2, 40])
+def test_of_a_few_real_images_samples_may_be_twins(num):
+    real = np.repeat(REAL[:num], 1 if num > 2 else 2, axis=0)
+    guard = CollapseGuard(real, num_samples=64, stream=io.StringIO(), grace_steps=0)
+    guard.set_model(varied(spread=1e-3))
+    found = guard.diagnose({})
+    assert not any("twin" in text for text in found)
+    # Images that are all alike are what there is to learn.
+    assert bool(found) == (num > 1)
+
+
+def watched(capfd, tmp_path, **settings):
+    runs.train(dataset="mnist_5k", mixed_precision="none", score_every=1000, run_dir=tmp_path / "run", **settings)
+    return [line for line in capfd.readouterr().err.splitlines() if line.startswith("Collapse guard")]
+
+
+def test_a_run_that_learns_nothing_is_named_when_it_should_have(capfd, tmp_path):
+    tiny = {"model": "MLPGAN", "model_arg": ["g_units=(8,)", "d_units=(8,)"], "latent_dim": 4, "batch_size": 8}
+    long = {"train_steps": 2000, "steps_per_epoch": 1000, "split": "train[:600]", "eval_split": "test[:64]"}
+    (line,) = watched(capfd, tmp_path, **tiny, **long, g_learning_rate=0.0, jit_compile="false")
+    assert line.startswith("Collapse guard: step 2000: mode collapse: ")
+
+
+@pytest.mark.parametrize("steps", [20, pytest.param(400, marks=pytest.mark.slow)])
+def test_the_shipped_recipe_raises_no_alarm(steps, capfd, tmp_path):
+    settings = cli.parsed(runs.Settings, ["--flagfile=mnist.flags"])
+    short = {"model": settings.model, "train_steps": steps, "steps_per_epoch": 10, "eval_split": "test[:200]"}
+    assert watched(capfd, tmp_path, **short) == []

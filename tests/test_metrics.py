@@ -265,19 +265,21 @@ def test_score_equals_the_distance_of_all_at_once(digits, extractor, num_images,
         facts={"seed": 7},
         progress=lines.append,
     )
-    reals, labels = next(iter(digits.in_order(70)))
+    chosen = digits.sample(used)
+    reals, labels = next(iter(chosen.in_order(70)))
     moments = []
-    for images in (reals[:used], fakes.images):
+    for images in (reals, fakes.images):
         x = np.asarray(extractor(tf.cast(images, tf.float32)), np.float64)
         moments += [x.mean(0), np.cov(x, rowvar=False)]
     assert receipt["scores"] == {"fd": pytest.approx(by_eigenvalues(*moments), rel=1e-4, abs=1e-4)}
     assert [start for start, _ in fakes.asked] == list(range(0, used, 20))
-    np.testing.assert_array_equal(np.concatenate([part for _, part in fakes.asked]), labels[:used])
+    np.testing.assert_array_equal(np.concatenate([part for _, part in fakes.asked]), labels)
     assert lines[-2:] == [f"{used}/{used} images", "computing fd"]
     assert receipt["metrics"] == [{"name": "fd", "metric": "FrechetDistance", "version": 1}]
     facts = {"name": "tiny", "sha256": None, "feature_dim": 3, "resizer": None, "canonical": False}
     assert receipt["extractor"] == facts
-    assert receipt["real"] == {**digits.describe(), "used": used}
+    assert receipt["real"] == {**digits.describe(), "used": used, "chosen": chosen.chosen}
+    assert (chosen.chosen == "all") == (used == 70)
     assert receipt["fake"] == {"used": used, "seed": 7}
     assert {"tfgan_app", "tensorflow", "keras"} <= set(receipt["versions"])
 
@@ -551,18 +553,27 @@ def test_classification_accuracy_of_true_and_of_false_labels():
 
 
 @pytest.mark.parametrize("in_graph", [False, True])
-def test_stored_features_are_those_of_the_first_images(in_graph):
+def test_stored_features_are_all_or_a_sample_that_no_batch_size_changes(in_graph):
     metric = metrics.KernelDistance(identity(), num_images=25)
     update = tf.function(metric.update_state, reduce_retracing=True) if in_graph else metric.update_state
-    real, fake = (x.astype(np.float32) for x in two_sets(40, 20))
-    for part in (slice(0, 10), slice(10, 30), slice(30, 40)):
-        update(tf.constant(real[part]), tf.constant(fake[part]))
-    stored = metric.stored()
-    np.testing.assert_allclose(stored[0], real[:25])
-    np.testing.assert_allclose(stored[1], fake)
+    real, fake = (x.astype(np.float32) for x in two_sets(400, 20))
+    found = []
+    for size in (10, 170, 399):
+        metric.reset_state()
+        for start in range(0, 400, size):
+            part = slice(start, start + size)
+            update(tf.constant(real[part]), tf.constant(fake[part]))
+        stored = metric.stored()
+        np.testing.assert_allclose(stored[1], fake)
+        found.append(stored[0])
+    for other in found[1:]:
+        np.testing.assert_array_equal(other, found[0])
+    numbers = [int(np.flatnonzero((real == row.astype(np.float32)).all(axis=1))[0]) for row in found[0]]
+    assert len(set(numbers)) == 25 and 100 < np.mean(numbers) < 300 and max(numbers) > 300
     metric.reset_state()
-    update(tf.constant(fake[:10]), tf.constant(real[:10]))
-    np.testing.assert_allclose(metric.stored()[0], fake[:10])
+    fake, real = fake[:10], real[:10]
+    update(tf.constant(fake), tf.constant(real))
+    np.testing.assert_allclose(metric.stored()[0], fake)
     metric.reset_state()
     with pytest.raises(ValueError, match=r"KernelDistance needs at least 2 real images. Received: 0"):
         metric.result()
@@ -603,7 +614,7 @@ def test_every_metric_in_fit_and_in_a_receipt(digits, num_classes):
 
 def test_metrics_that_do_not_apply_are_refused(digits, extractor):
     fakes = ArrayFakes(digits)
-    for name, message in (("ppl", "The metric ppl does not apply"), ("fid", "There is no metric fid")):
+    for name, message in (("ppl", "The metric ppl does not apply: it needs a generator"), ("fid", "is no metric fid")):
         with pytest.raises(ValueError, match=message):
             build_metrics([name], extractor, digits, fakes, 10)
     names = [metric.name for metric in build_metrics(["fd", "kd"], extractor, digits, fakes, 10)]

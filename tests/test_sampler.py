@@ -132,3 +132,12 @@ def test_its_signatures_are_functions_of_tensors(sampler, tmp_path):
 def test_a_sampler_must_say_how_it_draws():
     with pytest.raises(NotImplementedError, match="Sampler must define `forward`"):
         Sampler().forward([])
+
+
+def test_fakes_are_those_of_sample_whatever_the_batches():
+    # Codes that a model gives a meaning itself are drawn in turn, over all batches.
+    gan = tg.models.InfoGAN((28, 28, 1), categories=3, latent_dim=4, base_channels=2)
+    expected = gan.outputs(gan.latents(10, 5))
+    for fakes, labels in ((SampledFakes(gan, 10, 5), np.zeros(10, np.int32)), (SampledFakes(gan, 10, 5), None)):
+        parts = [fakes.batch(start, min(start + 4, 10), labels) for start in (0, 4, 8)]
+        np.testing.assert_allclose(np.concatenate(parts), expected, atol=1e-5)

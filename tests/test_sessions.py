@@ -162,14 +162,15 @@ def test_test_images_are_made_like_those_of_training(tmp_path):
         (runs.train, {"model_arg": ["width=3"]}, UsageError, "MLPGAN takes no width. It takes "),
         (runs.train, {"steps_per_execution": 3}, UsageError, "`train_steps=4` must be a multiple of `steps_per_exec"),
         (runs.train, {"extractor": "vgg"}, UsageError, "`extractor`: Unknown feature extractor"),
-        (runs.train, {"eval_split": "test[:1]"}, UsageError, "`eval_split=test[:1]` has one image"),
+        (runs.train, {"image_size": 32, "extractor": "mnist_cnn"}, UsageError, "takes images of shape (28, 28, 1)"),
         (runs.evaluate, {}, UsageError, "give one of `run`, `saved_model` and `images`. Received: none"),
         (runs.evaluate, {"run": "nowhere"}, UsageError, "`run=nowhere` is not a run folder"),
         (runs.evaluate, {"saved_model": "nowhere"}, UsageError, "`saved_model` needs `dataset`"),
         (runs.evaluate, {"run": "x", "checkpoint": "worst"}, UsageError, "must be last, best or a step"),
         (runs.generate, {}, UsageError, "give either `run` or `saved_model`. Received: neither"),
         (runs.generate, {"grid": "8"}, UsageError, "`grid=8` must be ROWSxCOLUMNS"),
-        (runs.generate, {"num_images": 3}, UsageError, "`num_images` goes with `out=NAME.npz` or a folder."),
+        (runs.generate, {"num_images": 3}, UsageError, "`num_images` goes with `out=NAME.npz`, NAME.npy or a folder."),
+        (runs.generate, {"out": f"{__file__}/x.npz"}, UsageError, f"`out={__file__}/x.npz` cannot be written: "),
     ],
 )
 def test_errors_name_arguments_and_no_flags(function, arguments, kind, message, tmp_path):

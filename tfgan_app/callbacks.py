@@ -52,6 +52,9 @@ def _writing(what):
 class SampleGrid(keras.callbacks.Callback):
     """Writes `step_00001500.png`, a grid of samples from fixed latents, each epoch, and `samples.gif` at the end.
 
+    However long the run, the film is of half a minute at most, of grids that are evenly spaced from the first to the
+    last; of fewer, where they are large.
+
     Args:
         directory: Folder of the pictures.
         rows: Rows of the grid.
@@ -59,6 +62,9 @@ class SampleGrid(keras.callbacks.Callback):
             show one a column.
         seed: Seed of the latents.
     """
+
+    # What a film has at most: frames, and pixels in all, as Pillow holds them in memory.
+    _FRAMES, _PIXELS = 240, 2**28
 
     def __init__(self, directory: PathLike, rows: int = 8, columns: int = 10, seed: int = 0):
         super().__init__()
@@ -72,13 +78,17 @@ class SampleGrid(keras.callbacks.Callback):
             pictures.save_png(path, picture)
 
     def on_train_end(self, logs: Logs | None = None) -> None:
-        frames, film = [], self.directory / "samples.gif"
+        film, grids = self.directory / "samples.gif", sorted(self.directory.glob("step_*.png"))
         with _writing(film):
-            for path in sorted(self.directory.glob("step_*.png")):
-                with Image.open(path) as picture:
-                    frames.append(np.atleast_3d(np.asarray(picture)))
-            if frames:
-                pictures.save_gif(film, frames)
+            if grids:
+                most = max(2, min(self._FRAMES, self._PIXELS // _grid(grids[-1]).size))
+                kept = np.linspace(0, len(grids) - 1, min(most, len(grids))).round().astype(int)
+                pictures.save_gif(film, (_grid(grids[index]) for index in kept))
+
+
+def _grid(path):
+    with Image.open(path) as picture:
+        return np.atleast_3d(np.asarray(picture))
 
 
 class TensorBoard(keras.callbacks.TensorBoard):
@@ -190,21 +200,40 @@ class MetricsCSV(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         self._began = time.monotonic()
-        self._rows = []
-        if self.path.exists():
-            with self.path.open(newline="") as file:
-                rows = list(csv.DictReader(file))
-            self._rows = [row for row in rows if int(row["step"]) <= self.model.step]
+        # Each epoch appends its row, whatever their number; the file is written anew where its columns are not known.
+        self._columns: list[str] | None = None
+        # Rows that are not in the file yet, and the step of the last one to keep of those that are.
+        self._rows: list[dict[str, str]] = []
+        self._last = self.model.step
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         seconds = time.monotonic() - self._began
-        row = {"step": self.model.step, "epoch": epoch + 1, "seconds": f"{seconds:.1f}"}
+        row = {"step": str(self.model.step), "epoch": str(epoch + 1), "seconds": f"{seconds:.1f}"}
         self._rows.append({**row, **{name: f"{value:.6g}" for name, value in (logs or {}).items()}})
-        columns = dict.fromkeys(name for row in self._rows for name in row)
-        with _writing(self.path), written_whole(self.path) as partial, partial.open("w", newline="") as file:
-            writer = csv.DictWriter(file, columns, restval="")
-            writer.writeheader()
-            writer.writerows(self._rows)
+        with _writing(self.path):
+            self._write()
+
+    def _write(self):
+        columns, self._columns = self._columns, None
+        if columns and self.path.exists() and all(name in columns for row in self._rows for name in row):
+            with self.path.open("a", newline="") as file:
+                csv.DictWriter(file, columns, restval="").writerows(self._rows)
+        else:
+            rows = self._before() + self._rows
+            columns = list(dict.fromkeys(name for row in rows for name in row))
+            with written_whole(self.path) as partial, partial.open("w", newline="") as file:
+                writer = csv.DictWriter(file, columns, restval="")
+                writer.writeheader()
+                writer.writerows(rows)
+        self._last, self._rows, self._columns = int(self._rows[-1]["step"]), [], columns
+
+    def _before(self):
+        """Returns the rows of the file that are kept; one that was cut short is none."""
+        if not self.path.exists():
+            return []
+        lines = self.path.read_text().splitlines(keepends=True)
+        rows = csv.DictReader(line for line in lines if line.endswith("\n"))
+        return [row for row in rows if int(row["step"]) <= self._last]
 
 
 class Stopped(Exception):  # noqa: N818  # not an error: the user asked for it

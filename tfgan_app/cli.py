@@ -7,6 +7,7 @@ import contextlib
 import os
 import pathlib
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
@@ -17,7 +18,7 @@ from tfgan_app.base import errors
 from tfgan_app.base.errors import UsageError
 from tfgan_app.base.table import Row, Table
 
-__all__ = ["RECIPES", "define", "flagfile", "given", "parsed", "run", "say"]
+__all__ = ["RECIPES", "Progress", "define", "flagfile", "given", "parsed", "run", "say"]
 
 RECIPES = pathlib.Path(__file__).parent / "flags"
 
@@ -103,6 +104,31 @@ def flagfile(settings: Table) -> str:
 def say(text: str) -> None:
     """Prints what the library says, its arguments written as flags."""
     print(_with_flags(text), flush=True)
+
+
+class Progress:
+    """Shows how far a command is: on a terminal in one line that is rewritten, elsewhere in a line a minute.
+
+    Called with the text.
+    """
+
+    _WIDTH, _SECONDS = 40, 60.0
+
+    def __init__(self) -> None:
+        self._shown = time.monotonic()
+
+    def __call__(self, text: str) -> None:
+        if sys.stderr.isatty():
+            print(f"{text:<{self._WIDTH}}", end="\r", file=sys.stderr, flush=True)
+        elif time.monotonic() - self._shown >= self._SECONDS:
+            self._shown = time.monotonic()
+            print(text, file=sys.stderr, flush=True)
+
+    def say(self, text: str) -> None:
+        """Prints what the library says, in the place of the line."""
+        if sys.stderr.isatty():
+            print(" " * self._WIDTH, end="\r", file=sys.stderr, flush=True)
+        say(text)
 
 
 def _guarded(main, argv, subcommands):

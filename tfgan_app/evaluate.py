@@ -6,7 +6,6 @@ python -m tfgan_app.evaluate --compare=A.json,B.json
 """
 
 import functools
-import sys
 
 from absl import flags
 
@@ -26,14 +25,14 @@ def main(argv: list[str]) -> int:
         return _compare(flags.FLAGS.compare)
 
     from tfgan_app.runs.evaluation import evaluate
-    from tfgan_app.study.receipts import describe_score
 
-    found = evaluate(**cli.given(Scoring.rows()), progress=_progress if sys.stderr.isatty() else None)
-    print(describe_score(found.receipt))
-    print(f"Receipt in {found.path}.")
+    progress = cli.Progress()
+    found = evaluate(**cli.given(Scoring.rows()), say=progress.say, progress=progress)
+    if found.path:
+        print(f"Receipt in {found.path}.")
     if found.report:
         print(f"Report in {found.report}.")
-    return 0
+    return 0 if found.path and (found.report or not flags.FLAGS.report) else cli.EXIT_FAILURE
 
 
 def _compare(paths):
@@ -50,10 +49,6 @@ def _compare(paths):
         known = "" if uncertainty is None else f" ± {uncertainty:.2g}"
         print(f"{name:<10} {one:.4g} -> {other:.4g}: {difference:+.4g}{known}")
     return 0
-
-
-def _progress(line):
-    print(f"{line:<40}", end="\r", file=sys.stderr, flush=True)
 
 
 run = functools.partial(cli.run, main)

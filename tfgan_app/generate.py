@@ -17,8 +17,9 @@ def main(argv: list[str]) -> int:
     """Carries out the command; returns its exit code."""
     from tfgan_app.runs.generation import generate
 
-    found = generate(**cli.given(Drawing.rows()))
-    print(f"{found.num_images} images in {found.out}.")
+    progress = cli.Progress()
+    found = generate(**cli.given(Drawing.rows()), progress=progress)
+    progress.say(f"{found.num_images} images in {found.out}.")
     return 0
 
 

@@ -1,7 +1,7 @@
 """What a trained generator can do, whatever it is: a GAN, or a SavedModel of one."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -74,20 +74,33 @@ class Sampler:
         """Returns the samples of latents `(num, latent_dim)`; the rest as in `sample`."""
         return np.asarray(self.modality.decode(self.outputs(latents, labels, truncation)))
 
-    def latents(self, num: int, seed: int = 0) -> tf.Tensor:
-        """Returns the latents that `sample` draws, `(num, latent_dim)`."""
-        return draw_latents(num, self.latent_dim, (seed, 0))
+    def latents(self, num: int, seed: int = 0, start: int = 0) -> tf.Tensor:
+        """Returns the latents that `sample` draws, `(num, latent_dim)`: those from number `start` on."""
+        return draw_latents(num, self.latent_dim, (seed, 0), start)
+
+    def batches(
+        self, num: int, seed: int = 0, labels: npt.ArrayLike | None = None, truncation: float | None = None
+    ) -> Iterator[np.ndarray]:
+        """Yields what `sample` draws in the network's range, a batch at a time: memory does not grow with `num`."""
+        checked = None if labels is None and self.num_classes is None else self._checked(labels, num)
+        for start in range(0, num, _BATCH):
+            stop = min(start + _BATCH, num)
+            part = None if checked is None else checked[start:stop]
+            yield self.outputs(self.latents(stop - start, seed, start), part, truncation)
+
+    def _checked(self, labels, num):
+        if self.num_classes is None:
+            raise ValueError(f"{type(self).__name__} is unconditional. Received: labels={labels}")
+        return check_labels(labels, num, self.num_classes)
 
     def outputs(
         self, latents: Array, labels: npt.ArrayLike | None = None, truncation: float | None = None
     ) -> np.ndarray:
         """Returns the samples of latents in the network's range, clipped to it; the rest as in `sample`."""
         num = len(latents)
-        if self.num_classes is None and labels is not None:
-            raise ValueError(f"{type(self).__name__} is unconditional. Received: labels={labels}")
         inputs = [tf.cast(latents, tf.float32)]
-        if self.num_classes is not None:
-            inputs.append(tf.constant(check_labels(labels, num, self.num_classes)))
+        if self.num_classes is not None or labels is not None:
+            inputs.append(tf.constant(self._checked(labels, num)))
         if truncation is not None:
             truncation = tf.constant(check_truncation(truncation), tf.float32)
         # Batches bound the memory.

@@ -1,14 +1,27 @@
 """Files that are there whole or not at all, and JSON that may have been written by anyone."""
 
 import contextlib
+import errno
 import json
 import os
 import pathlib
 import re
+import tempfile
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
-__all__ = ["PARTIAL", "PROGRAM", "PathLike", "check_object", "read_object", "reason", "written_whole"]
+from tfgan_app.base.errors import UsageError
+
+__all__ = [
+    "PARTIAL",
+    "PROGRAM",
+    "PathLike",
+    "check_object",
+    "read_object",
+    "reason",
+    "require_writable",
+    "written_whole",
+]
 
 PathLike: TypeAlias = str | os.PathLike[str]
 
@@ -37,6 +50,29 @@ def written_whole(path: PathLike) -> Iterator[pathlib.Path]:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def require_writable(argument: str, path: PathLike) -> None:
+    """Makes sure, before work of minutes, that a file can be written; makes none, and no folder.
+
+    Args:
+        argument: What the user calls the path.
+        path: The file's path.
+
+    Raises:
+        UsageError: If it cannot.
+    """
+    path = pathlib.Path(path)
+    folder = path.parent
+    while not folder.exists():
+        folder = folder.parent
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UsageError(f"`{argument}={path}` cannot be written: {reason(error)}.") from error
 
 
 def read_object(path: PathLike, **kinds: Any) -> dict[str, Any]:

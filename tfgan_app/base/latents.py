@@ -10,18 +10,19 @@ from tfgan_app.base.randomness import Seed, normal
 __all__ = ["closed_walk", "draw_latents", "slerp", "truncate_normal"]
 
 
-def draw_latents(num: int | tf.Tensor, latent_dim: int, seed: Seed) -> tf.Tensor:
+def draw_latents(num: int | tf.Tensor, latent_dim: int, seed: Seed, start: int = 0) -> tf.Tensor:
     """Draws z ~ N(0, I) that depends on the seed alone.
 
     Args:
         num: Number of latents.
         latent_dim: Their length.
         seed: Two integers, or a tensor of them.
+        start: How many to leave out: those from there on of a larger draw.
 
     Returns:
         A float32 tensor `(num, latent_dim)`, the same on every device, with and without XLA.
     """
-    return normal((num, latent_dim), seed)
+    return normal((num, latent_dim), seed, start=start)
 
 
 def truncate_normal(latents: tf.Tensor, threshold: float | tf.Tensor) -> tf.Tensor:

@@ -44,8 +44,9 @@ def save_png(path: PathLike, image: np.ndarray, scale: int = 1) -> None:
 
 
 def save_gif(path: PathLike, frames: Iterable[np.ndarray], frames_per_second: int = 8, scale: int = 1) -> None:
-    """Writes uint8 images of equal shape as an endless GIF."""
-    first, *rest = [_to_pil(frame, scale) for frame in frames]
+    """Writes uint8 images of equal shape as an endless GIF; they are taken one by one."""
+    rest = (_to_pil(frame, scale) for frame in frames)
+    first = next(rest)
     options = {"append_images": rest, "duration": round(1000 / frames_per_second), "loop": 0}
     with written_whole(path) as partial:
         first.save(partial, format="GIF", save_all=True, **options)

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tfgan_app.base import replicas
 
-__all__ = ["Seed", "integers", "next_seed", "normal", "stream", "uniform"]
+__all__ = ["Seed", "integers", "next_seed", "normal", "stream", "uniform", "uniform_part"]
 
 # Two integers, or a tensor of them.
 Seed: TypeAlias = tf.Tensor | Sequence[int | tf.Tensor]
@@ -61,13 +61,30 @@ def uniform(shape: Sequence[int | tf.Tensor], seed: Seed, whole: bool = False) -
         bits = tf.random.stateless_uniform(shape, seed, minval=None, maxval=None, dtype=tf.uint32, alg="philox")
     else:
         bits = _part(shape, seed, place)
+    return _to_unit(bits)
+
+
+def uniform_part(start: int | tf.Tensor, shape: Sequence[int | tf.Tensor], seed: Seed) -> tf.Tensor:
+    """Returns the rows from `start` on, `shape[0]` of them, of what `uniform` draws for a batch of any size."""
+    row = tf.reduce_prod(tf.cast(tf.stack([1, *shape[1:]]), tf.int64))
+    return _to_unit(_from(tf.cast(start, tf.int64) * row, shape, seed))
+
+
+def _to_unit(bits):
     # The upper 23 bits plus a half are exact in float32, and never scale to 0 or 1.
     return (tf.cast(tf.bitwise.right_shift(bits, tf.constant(9, tf.uint32)), tf.float32) + 0.5) * 2.0**-23
 
 
-def normal(shape: Sequence[int | tf.Tensor], seed: Seed, whole: bool = False) -> tf.Tensor:
-    """Draws from the standard normal distribution, by Box and Muller's transform; arguments as in `uniform`."""
-    pairs = uniform((*shape, 2), seed, whole)
+def normal(shape: Sequence[int | tf.Tensor], seed: Seed, whole: bool = False, start: int = 0) -> tf.Tensor:
+    """Draws from the standard normal distribution, by Box and Muller's transform.
+
+    Args:
+        shape: As in `uniform`.
+        seed: As in `uniform`.
+        whole: As in `uniform`.
+        start: Where not 0: the rows from there on of what is drawn for a larger batch, as in `uniform_part`.
+    """
+    pairs = uniform_part(start, (*shape, 2), seed) if start else uniform((*shape, 2), seed, whole)
     return tf.sqrt(-2.0 * tf.math.log(pairs[..., 0])) * tf.cos(2.0 * math.pi * pairs[..., 1])
 
 
@@ -78,9 +95,13 @@ def integers(shape: Sequence[int | tf.Tensor], seed: Seed, end: int) -> tf.Tenso
 
 def _part(shape, seed, place):
     """Returns the uint32 numbers that follow those of `place` parts of the same shape."""
+    return _from(tf.cast(place, tf.int64) * tf.reduce_prod(tf.cast(tf.stack(shape), tf.int64)), shape, seed)
+
+
+def _from(first, shape, seed):
+    """Returns the uint32 numbers from number `first` on."""
     key, counter = tf.raw_ops.StatelessRandomGetKeyCounter(seed=tf.cast(seed, tf.int64))
     size = tf.reduce_prod(tf.cast(tf.stack(shape), tf.int64))
-    first = tf.cast(place, tf.int64) * size
     counter += tf.cast(tf.stack([first // _BLOCK, 0]), tf.uint64)
     bits = tf.raw_ops.StatelessRandomUniformFullIntV2(
         shape=[size + _BLOCK], key=key, counter=counter, alg=tf.random.Algorithm.PHILOX.value, dtype=tf.uint32

@@ -125,7 +125,7 @@ def open_array(
         opened = hold(take(np.arange(len(indices))))
     else:
         digest = _digest([(path.name, path.stat().st_size)], [split, *filter(None, [scaling.value_range])])
-        opened = Opened(fetch_with(take, len(indices), labelled_images(shape)), digest)
+        opened = Opened(fetch_with(take, len(indices), labelled_images(shape), classes[indices]), digest)
     notes += tuple(_fitted({(height, width): len(indices)}, len(indices) * (depth == 1), shape))
     return _own_image_set(path, split, opened, labels.class_names, "array of images", notes, scaling)
 
@@ -285,7 +285,8 @@ def _open_items(
         images, labels = zip(*map(read_or_next, indices), strict=True)
         return np.stack(images), np.array(labels, np.int32)
 
-    records = fetch_with(take, len(readable), labelled_images(shape))
+    classes = np.array([item.label for item in readable], np.int32)
+    records = fetch_with(take, len(readable), labelled_images(shape), classes)
     facts = (shape,) if scaling.value_range is None else (shape, scaling.value_range)
     return Opened(records, fingerprint(*facts), len(skipped)), scaling, notes
 

@@ -32,6 +32,7 @@ class ImageSet:
         fallback_for: The dataset that this one stands in for, or None.
         value_range: The stored values that became black and white, or None where the format's own did.
         notes: Sentences on what was found, what was assumed and what was left out, for people.
+        chosen: How its images were chosen from those of the split: "all", or in words as `sample` does.
     """
 
     name: str
@@ -46,6 +47,7 @@ class ImageSet:
     fallback_for: str | None = None
     value_range: tuple[float, float] | None = None
     notes: tuple[str, ...] = ()
+    chosen: str = "all"
 
     @property
     def modality(self) -> Modality:
@@ -94,8 +96,24 @@ class ImageSet:
             images, labels = batch if self.class_names is not None else (batch, None)
             yield np.asarray(images), None if labels is None else np.asarray(labels)
 
+    def sample(self, num: int, seed: int = 0) -> "ImageSet":
+        """Returns `num` of the images as a set, or this one if it has no more.
+
+        Whatever looks at a part of a set takes it from here: the front of one that is sorted by class is none of the
+        others. Equal seeds give equal images, in the order of this set. Every image has the same chance, and every
+        class its share to within one image. Of sets too large to be held in memory that TFDS shuffled when it stored
+        them, it is the front.
+        """
+        if num >= self.num_images:
+            return self
+        records, chosen = self.records.sample(num, seed)
+        return dataclasses.replace(self, records=records, chosen=chosen)
+
     def first(self, num: int) -> tuple[np.ndarray, np.ndarray | None]:
-        """Returns the first images in [-1, 1], `(num, height, width, channels)`, and their labels or None."""
+        """Returns the first images in [-1, 1], `(num, height, width, channels)`, and their labels or None.
+
+        They may be of one class alone: `sample` comes before it where not all are wanted.
+        """
         return next(self.pairs(min(num, self.num_images)))
 
     def require_labels(self) -> int:
@@ -117,7 +135,8 @@ class ImageSet:
 
     def describe(self) -> dict[str, Any]:
         """Returns the facts about the set as JSON takes them."""
-        facts = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "records"}
+        names = [field.name for field in dataclasses.fields(self) if field.name not in ("records", "chosen")]
+        facts = {name: getattr(self, name) for name in names}
         lists = {name: list(value) for name, value in facts.items() if isinstance(value, tuple)}
         return facts | lists | {"num_images": self.num_images, "num_classes": self.num_classes}
 

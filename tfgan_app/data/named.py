@@ -166,7 +166,8 @@ def _open_builder(
             images, labels = parse(examples)
             return tf.ensure_shape(decode(images), (None, *shape)), labels
 
-        records = Streamed(serialized, parse_and_decode, count, labelled_images(shape))
+        # TFDS shuffles what it prepares, unless told otherwise.
+        records = Streamed(serialized, parse_and_decode, count, labelled_images(shape), not info.disable_shuffling)
         opened = Opened(records, hashlib.sha256(repr(facts).encode()).hexdigest())
     return ImageSet(
         name=name,

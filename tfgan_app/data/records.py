@@ -58,15 +58,24 @@ class Records(Protocol):
     def in_order(self, batch_size: int) -> tf.data.Dataset:
         """One pass in the source's order, the last batch being what remains."""
 
+    def sample(self, num: int, seed: int) -> tuple["Records", str]:
+        """Returns `num` of the samples, in the source's order, and in words how they were chosen."""
+
 
 class Indexed:
     """Samples that can be fetched by number."""
 
-    def __init__(self, fetch: Callable[[tf.Tensor], Any], count: int, spec: Any):
-        """Takes `fetch`, from indices `(batch,)` to a batch of samples as `spec` has them."""
+    def __init__(
+        self, fetch: Callable[[tf.Tensor], Any], count: int, spec: Any, labels: np.ndarray | None = None
+    ) -> None:
+        """Takes `fetch`, from indices `(batch,)` to a batch of samples as `spec` has them.
+
+        `labels` are the integers `(count,)` by which parts are stratified, None where there are none.
+        """
         self.fetch = fetch
         self.count = count
         self.spec = spec
+        self.labels = labels
 
     def batches(self, batch_size: int, seed: int, start_step: int, part: Part = WHOLE) -> tf.data.Dataset:
         """See `Records`; a batch may span the end of a pass."""
@@ -81,6 +90,23 @@ class Indexed:
     def in_order(self, batch_size: int) -> tf.data.Dataset:
         """See `Records`."""
         return self._fetched(tf.data.Dataset.range(self.count).batch(batch_size))
+
+    def sample(self, num: int, seed: int) -> tuple["Indexed", str]:
+        """See `Records`; every sample has the same chance, and every label its share to within one sample."""
+        # RandomState, unlike Generator, promises the same stream in every version of NumPy.
+        order = np.random.RandomState(seed).permutation(self.count)
+        labels, stratified = self.labels, False
+        if labels is not None and np.ptp(labels) > 0:
+            order, stratified = order[np.argsort(labels[order], kind="stable")], True
+        chosen = np.sort(order[_spaced(self.count, num, seed)])
+        positions = tf.constant(chosen, tf.int64)
+        part = Indexed(
+            lambda indices: self.fetch(tf.gather(positions, indices)),
+            num,
+            self.spec,
+            None if labels is None else labels[chosen],
+        )
+        return part, f"seeded sample{' stratified by class' if stratified else ''}, seed {seed}"
 
     def _indices(self, step: tf.Tensor, batch_size: int, seed: int, part: Part) -> tf.Tensor:
         begin, end = _bounds(batch_size, part)
@@ -114,11 +140,20 @@ def prefetched(batches: tf.data.Dataset) -> tf.data.Dataset:
 class Streamed:
     """Samples that come one after another, as encoded records."""
 
-    def __init__(self, encoded: tf.data.Dataset, decode: Callable[[tf.Tensor], Any], count: int, spec: Any):
+    def __init__(
+        self,
+        encoded: tf.data.Dataset,
+        decode: Callable[[tf.Tensor], Any],
+        count: int,
+        spec: Any,
+        shuffled: bool = False,
+    ) -> None:
         """Takes records in a fixed order, and `decode` from a batch of them to one of samples as `spec` has them.
 
-        Batches are decoded, of known size, as calls for each record would take longer than its decoding.
+        Batches are decoded, of known size, as calls for each record would take longer than its decoding. `shuffled`
+        says that the order is a random one.
         """
+        self.shuffled = shuffled
         self.encoded = encoded
         self.decode = decode
         self.count = count
@@ -155,6 +190,20 @@ class Streamed:
         batches = self._decoded(self.encoded, batch_size)
         return batches.concatenate(self._decoded(self.encoded.skip(self.count - rest), rest)) if rest else batches
 
+    def sample(self, num: int, seed: int) -> tuple["Streamed", str]:
+        """See `Records`; labels are not looked at, as they lie within the records.
+
+        Of a random order the front is as good as any part, and all that must be read. Any other is read to its end:
+        what is stored class by class is then taken in proportion.
+        """
+        if self.shuffled:
+            return Streamed(self.encoded.take(num), self.decode, num, self.spec, True), "first of a random order"
+        chosen = np.zeros(self.count, bool)
+        chosen[_spaced(self.count, num, seed)] = True
+        mask = tf.constant(chosen)
+        part = self.encoded.enumerate().filter(lambda number, _: mask[number]).map(lambda _, record: record)
+        return Streamed(part, self.decode, num, self.spec), f"evenly spaced in the order of storage, seed {seed}"
+
     def _decoded(self, encoded: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:
         return encoded.batch(batch_size, drop_remainder=True).map(self.decode, num_parallel_calls=_PARALLEL_CALLS)
 
@@ -165,6 +214,12 @@ class Opened(NamedTuple):
     records: Records
     fingerprint: str
     skipped: int = 0
+
+
+def _spaced(count: int, num: int, seed: int) -> np.ndarray:
+    """Returns `num` of `count` positions, ascending and evenly spaced from a seeded start."""
+    start = np.random.RandomState(seed).uniform()
+    return np.minimum(((np.arange(num) + start) * count / num).astype(np.int64), count - 1)
 
 
 def fits_in_memory(count: int, shape: Shape) -> bool:
@@ -178,7 +233,7 @@ def labelled_images(shape: Shape) -> tuple[tf.TensorSpec, tf.TensorSpec]:
 
 
 def hold(samples: Any, skipped: int = 0) -> Opened:
-    """Keeps a tree of arrays `(num, ...)` in memory.
+    """Keeps a tree of arrays `(num, ...)` in memory. Integers `(num,)` among them are taken for labels.
 
     The fingerprint is the SHA-256 of the shape of the first array, then of the bytes of all.
     """
@@ -192,7 +247,8 @@ def hold(samples: Any, skipped: int = 0) -> Opened:
         return keras.tree.pack_sequence_as(samples, [tf.gather(tensor, indices) for tensor in tensors])
 
     specs = [tf.TensorSpec(leaf.shape[1:], leaf.dtype) for leaf in leaves]
-    records = Indexed(fetch, len(leaves[0]), keras.tree.pack_sequence_as(samples, specs))
+    labels = next((leaf for leaf in leaves if leaf.ndim == 1 and leaf.dtype.kind in "iu"), None)
+    records = Indexed(fetch, len(leaves[0]), keras.tree.pack_sequence_as(samples, specs), labels)
     return Opened(records, digest.hexdigest(), skipped)
 
 
@@ -218,8 +274,11 @@ def decode_and_hold(
     return hold((images[:kept], labels[:kept]), len(skipped))
 
 
-def fetch_with(read: Callable[[np.ndarray], Any], count: int, spec: Any) -> Indexed:
-    """Makes records of a Python function from indices `(batch,)` to a tree of arrays as `spec` has them."""
+def fetch_with(read: Callable[[np.ndarray], Any], count: int, spec: Any, labels: np.ndarray | None = None) -> Indexed:
+    """Makes records of a Python function from indices `(batch,)` to a tree of arrays as `spec` has them.
+
+    `labels` are as in `Indexed`.
+    """
     leaves = keras.tree.flatten(spec)
 
     # An iterator waits for its last calls when it goes. One that only the end of Python frees waits for ever, as no
@@ -235,7 +294,7 @@ def fetch_with(read: Callable[[np.ndarray], Any], count: int, spec: Any) -> Inde
         shaped = [tf.ensure_shape(x, [*indices.shape, *leaf.shape]) for x, leaf in zip(found, leaves, strict=True)]
         return keras.tree.pack_sequence_as(spec, shaped)
 
-    return Indexed(fetch, count, spec)
+    return Indexed(fetch, count, spec, labels)
 
 
 def _shared(array: np.ndarray) -> tf.Tensor:

@@ -29,7 +29,7 @@ class ClassificationAccuracyScore(ImageMetric):
         image_shape: `(height, width, channels)`.
         num_classes: Number of classes.
         name: The metric's name, and its key in logs.
-        num_images: Real and generated images to use, from the first on.
+        num_images: Real and generated images to use; of more, a random sample of fixed seed.
         steps: Updates of the classifier, each on 100 generated images.
         seed: Seed of the classifier's weights and of the order.
     """

@@ -6,40 +6,58 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfgan_app.base.randomness import uniform_part
 from tfgan_app.metrics.extractors import ExtractorLike, load_extractor
 from tfgan_app.modalities.modality import Array
 from tfgan_app.observation import Observation
 
-__all__ = ["Buffer", "ImageMetric", "StoredFeatures"]
+__all__ = ["KEPT", "Buffer", "ImageMetric", "StoredFeatures"]
+
+# Of which rows are kept.
+_SEED = 0
+# What a receipt says of a metric that looked at a part.
+KEPT = f"seeded sample, seed {_SEED}"
 
 
 class Buffer:
-    """Keeps the first rows that a metric is given, in variables of that metric, which resets them with its others.
+    """Keeps rows that a metric is given, in variables of that metric, which resets them with its others.
+
+    Of more rows than there is room for it keeps a random sample in which each has the same chance (Vitter 1985,
+    https://doi.org/10.1145/3147.3165, algorithm R): data may be sorted by class. Which, depends on the rows' numbers
+    alone: it is the same in whatever batches they come, and in all buffers of as much room.
 
     Args:
         metric: The `keras.metrics.Metric`.
         name: Name of the variable.
-        shape: `(num_rows, ...)`; rows beyond that are not kept.
+        shape: `(num_rows, ...)`.
         dtype: What rows are cast to.
     """
 
     def __init__(self, metric: keras.metrics.Metric, name: str, shape: tuple[int, ...], dtype: str = "float32"):
         self._rows = metric.add_variable(shape, initializer="zeros", dtype=dtype, name=name)
+        # How many rows were given.
         self._count = metric.add_variable((), initializer="zeros", dtype="int64", name=f"{name}_count")
 
     def add(self, rows: Array) -> None:
-        """Keeps rows `(batch, ...)`, as far as there is room."""
-        begin = self._count.value
-        rows = tf.cast(rows, self._rows.dtype)[: self._rows.shape[0] - begin]
-        end = begin + tf.shape(rows, tf.int64)[0]
-        self._rows.value[begin:end].assign(rows)
-        self._count.assign(end)
+        """Takes rows `(batch, ...)`."""
+        room, num = self._rows.shape[0], tf.shape(rows, tf.int64)[0]
+        numbers = self._count.value + tf.range(num)
+        # Row k takes one of k + 1 places at random, and is dropped where that is none of ours.
+        drawn = tf.cast(uniform_part(self._count.value, (num,), (_SEED, 0)), tf.float64)
+        places = tf.cast(tf.floor(drawn * tf.cast(numbers + 1, tf.float64)), tf.int64)
+        places = tf.where(numbers < room, numbers, places)
+        # Of several rows that take one place the last stays, as if they came one by one.
+        last = tf.math.unsorted_segment_max(tf.range(num), tf.minimum(places, room), room + 1)[:room]
+        taken = tf.where(last >= 0)[:, 0]
+        chosen = tf.cast(tf.gather(rows, tf.gather(last, taken)), self._rows.dtype)
+        self._rows.value.scatter_update(tf.IndexedSlices(chosen, taken))
+        self._count.assign_add(num)
 
     def __len__(self):
-        return int(self._count)
+        return min(int(self._count), self._rows.shape[0])
 
     def array(self, dtype: type[np.generic]) -> np.ndarray:
-        """Returns the rows kept, as an array of another dtype."""
+        """Returns the rows kept, as an array of another dtype; in the order given, where all are."""
         return np.asarray(self._rows.value[: len(self)], dtype)
 
 
@@ -88,12 +106,12 @@ class ImageMetric(keras.metrics.Metric):
 
 
 class StoredFeatures(ImageMetric):
-    """A metric that needs all features at once, and keeps those of the first `num_images` images of each side.
+    """A metric that needs all features at once, and keeps those of `num_images` images of each side.
 
     Args:
         extractor: As in `ImageMetric`.
         name: As in `ImageMetric`.
-        num_images: How many real and how many generated images to use; later ones are not looked at.
+        num_images: How many real and how many generated images to use; of more, a random sample of fixed seed.
     """
 
     def __init__(self, extractor: ExtractorLike, name: str, num_images: int = 10_000, **kwargs: Any):

@@ -25,7 +25,7 @@ class ClassifierScore(ImageMetric):
     Args:
         extractor: As in `ImageMetric`; it must have class logits, as the shipped classifiers do.
         name: The metric's name, and its key in logs.
-        num_images: Generated images to use, from the first on.
+        num_images: Generated images to use; of more, a random sample of fixed seed.
         splits: Parts that are scored by themselves, in an order drawn from the seed.
         seed: Seed of that order.
 

@@ -68,21 +68,26 @@ class FeatureExtractor:
         self.feature_dim = shapes["features"][-1]
         self.num_logits = shapes["logits"][-1] if "logits" in shapes else None
 
+    def require(self, image_shape: Sequence[int]) -> None:
+        """Raises `ValueError` unless the network takes images of a shape `(height, width, channels)`."""
+        expected, received = self.image_shape, tuple(image_shape)
+        taken = (*received[:-1], 3) if self.resizer and received[-1:] == (1,) else received
+        if len(expected) != len(taken) or any(
+            want not in (None, got) for want, got in zip(expected, taken, strict=True)
+        ):
+            raise ValueError(
+                f"The feature extractor {self.name} takes images of shape {expected}. Received: {received}"
+            )
+
     def outputs(self, images: Array) -> dict[str, tf.Tensor]:
         """Returns the float32 outputs for a batch by name: `features`, and `logits` where it is a classifier.
 
         Raises:
             ValueError: If the images have another shape than the network takes.
         """
+        self.require(images.shape[1:])
         if self.resizer and images.shape[-1] == 1:
             images = tf.repeat(images, 3, axis=-1)
-        expected, received = self.image_shape, tuple(images.shape[1:])
-        if len(expected) != len(received) or any(
-            want not in (None, got) for want, got in zip(expected, received, strict=True)
-        ):
-            raise ValueError(
-                f"The feature extractor {self.name} takes images of shape {expected}. Received: {received}"
-            )
         return {name: tf.cast(x, tf.float32) for name, x in self.function(tf.cast(images, tf.float32)).items()}
 
     def __call__(self, images: Array) -> tf.Tensor:

@@ -99,6 +99,10 @@ class FrechetDistance(ImageMetric):
         """
         return self._distance()
 
+    def fewest(self) -> int:
+        """Returns how many images there are of the side that has fewer."""
+        return int(min(np.sum(moments[0]) for moments in (self._real, self._fake)))
+
     def results(self) -> dict[str, float]:
         found = {self.name: self._distance()}
         fewest = min(np.min(moments[0]) for moments in (self._real, self._fake))
@@ -130,7 +134,8 @@ class IntraClassFrechetDistance(ImageMetric):
     Miyato and Koyama 2018, https://arxiv.org/abs/1802.05637, section 5.2. For conditional GANs: it sees a class whose
     samples are all alike, which `FrechetDistance` sees only where classes are few.
 
-    `results` gives each class's distance besides.
+    `results` gives each class's distance besides. Classes with fewer than two images of a side have none, and the mean
+    is that of the others; `results` then gives their number as `intra_fd_left_out`.
 
     Args:
         extractor: As in `FrechetDistance`.
@@ -167,12 +172,19 @@ class IntraClassFrechetDistance(ImageMetric):
             distance.reset_state()
 
     def result(self) -> float:
-        """Returns the mean over the classes, a float; raises as `FrechetDistance`."""
-        return float(np.mean([distance.result() for distance in self._classes]))
+        """Returns the mean over the classes, a float; raises as `FrechetDistance` where no class has two images."""
+        return self.results()[self.name]
 
     def results(self) -> dict[str, float]:
-        values = [float(distance.result()) for distance in self._classes]
-        return {self.name: float(np.mean(values)), **{d.name: v for d, v in zip(self._classes, values, strict=True)}}
+        able = [distance for distance in self._classes if distance.fewest() >= 2]
+        if not able:
+            raise ValueError(
+                f"{type(self).__name__} needs at least 2 images of a class of either side. No class has them"
+            )
+        values = {distance.name: float(distance.result()) for distance in able}
+        missing = len(self._classes) - len(able)
+        more = {f"{self.name}_left_out": float(missing)} if missing else {}
+        return {self.name: float(np.mean(list(values.values()))), **values, **more}
 
     def settings(self) -> dict[str, Any]:
         return {"num_classes": self.num_classes}

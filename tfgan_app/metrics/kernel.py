@@ -24,7 +24,7 @@ class KernelDistance(StoredFeatures):
     Args:
         extractor: A shipped one's name, a path, a `keras.Model` or a `FeatureExtractor`.
         name: The metric's name, and its key in logs.
-        num_images: Real and generated images to use, from the first on.
+        num_images: Real and generated images to use; of more, a random sample of fixed seed.
         subsets: Where not None, the value is the mean over so many random subsets, as in torch-fidelity, rather than
             that of all images.
         subset_size: Images of each side in a subset.

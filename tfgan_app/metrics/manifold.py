@@ -50,7 +50,7 @@ class PrecisionRecall(_NeighbourPair):
     Args:
         extractor: A shipped one's name, a path, a `keras.Model` or a `FeatureExtractor`.
         name: The metric's name, and the precision's key in logs.
-        num_images: Real and generated images to use, from the first on.
+        num_images: Real and generated images to use; of more, a random sample of fixed seed.
         neighbours: k.
     """
 
@@ -82,7 +82,7 @@ class DensityCoverage(_NeighbourPair):
     Args:
         extractor: A shipped one's name, a path, a `keras.Model` or a `FeatureExtractor`.
         name: The metric's name, and the density's key in logs.
-        num_images: Real and generated images to use, from the first on.
+        num_images: Real and generated images to use; of more, a random sample of fixed seed.
         neighbours: k.
     """
 

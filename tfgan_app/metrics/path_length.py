@@ -24,7 +24,7 @@ class PerceptualPathLength(ImageMetric):
     Args:
         extractor: A shipped one's name, a path, a `keras.Model` or a `FeatureExtractor`.
         name: The metric's name, and its key in logs.
-        num_images: Pairs to use, from the first on.
+        num_images: Pairs to use; of more, a random sample of fixed seed.
         epsilon: The step.
         discard: Percentage of the shortest and of the longest steps that are left out.
     """

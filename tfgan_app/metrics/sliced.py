@@ -22,7 +22,7 @@ class SlicedWasserstein(StoredFeatures):
     Args:
         extractor: A shipped one's name, a path, a `keras.Model` or a `FeatureExtractor`.
         name: The metric's name, and its key in logs.
-        num_images: Real and generated images to use, from the first on.
+        num_images: Real and generated images to use; of more, a random sample of fixed seed.
         directions: How many directions.
         seed: Seed of the directions.
     """

@@ -73,15 +73,33 @@ def _source(settings: Settings) -> dict[str, Any]:
     return {name: getattr(settings, name) for name in names}
 
 
-def open_extractor(settings: Settings | Scoring, images: data.ImageSet) -> FeatureExtractor | None:
-    """Loads whose features compare images; None where settings want none, or auto and none is shipped for them."""
-    name = shipped_for(images.name) if settings.extractor == "auto" else settings.extractor
-    if name in (None, "none"):
-        return None
+def open_extractor(settings: Settings | Scoring, images: data.ImageSet) -> tuple[FeatureExtractor | None, str | None]:
+    """Loads whose features compare images.
+
+    Returns:
+        `(extractor, why)`: None with the reason where settings want auto and none of those shipped serves, and without
+        one where they want none.
+
+    Raises:
+        UsageError: If the one that is named cannot be loaded, or does not take such images.
+    """
+    auto = settings.extractor == "auto"
+    name = shipped_for(images.name) if auto else settings.extractor
+    if name is None:
+        return None, f"no feature extractor is shipped for {images.name}"
+    if name == "none":
+        return None, None
     try:
-        return load_extractor(name, settings.trust_extractor)
+        extractor = load_extractor(name, settings.trust_extractor)
     except ValueError as error:
         raise UsageError(f"`extractor`: {error}") from error
+    try:
+        extractor.require(images.image_shape)
+    except ValueError as error:
+        if auto:
+            return None, f"{name} is shipped for {images.name} at {extractor.image_shape}, not at {images.image_shape}"
+        raise UsageError(f"`extractor={name}` does not serve for {images.name}. {error}") from error
+    return extractor, None
 
 
 def build_gan(settings: Settings, image_shape: ImageShape, num_classes: int | None, **compile_arguments: Any) -> GAN:

@@ -6,14 +6,16 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 from absl import logging
 
 from tfgan_app import data
-from tfgan_app.base.errors import UsageError
-from tfgan_app.base.files import PROGRAM
+from tfgan_app.base.errors import DataError, UsageError
+from tfgan_app.base.files import PROGRAM, reason, require_writable
 from tfgan_app.base.table import takes
 from tfgan_app.data import ImageSet
 from tfgan_app.export import SavedGAN
+from tfgan_app.metrics.base import ImageMetric
 from tfgan_app.metrics.extractors import FeatureExtractor
 from tfgan_app.runs.build import open_extractor, open_split, open_split_like
 from tfgan_app.runs.record import Run
@@ -21,7 +23,7 @@ from tfgan_app.runs.settings import SOURCE, Scoring, Settings
 from tfgan_app.study import receipts
 from tfgan_app.study.fakes import ArrayFakes, SampledFakes
 from tfgan_app.study.memorisation import examine
-from tfgan_app.study.report import write_report
+from tfgan_app.study.report import PAGE, write_report
 
 __all__ = ["Evaluated", "evaluate"]
 
@@ -35,22 +37,29 @@ class Evaluated:
 
     Attributes:
         receipt: The scores, and what was compared with what.
-        path: Where the receipt is.
-        report: The report's page, None where none was asked for.
+        path: Where the receipt is, None where it could not be written.
+        report: The report's page, None where none was asked for or it could not be written.
     """
 
     receipt: dict[str, Any]
-    path: pathlib.Path
+    path: pathlib.Path | None
     report: pathlib.Path | None
 
 
 @takes(Scoring)
-def evaluate(*, progress: Callable[[str], object] | None = None, **settings: Any) -> Evaluated:
+def evaluate(
+    *,
+    say: Callable[[str], object] | None = None,
+    progress: Callable[[str], object] | None = None,
+    **settings: Any,
+) -> Evaluated:
     """Scores a run, a SavedModel or images of any generator: `python -m tfgan_app.evaluate` as a function.
 
-    `tfgan_app.study.receipts.compare` compares two receipts.
+    What fails after the first score costs that alone: a metric or a part of the report is left out, a file that cannot
+    be written is warned of, and the receipt is returned. `tfgan_app.study.receipts.compare` compares two receipts.
 
     Args:
+        say: Called with each line of `describe_score` as soon as it is known, such as `print`.
         progress: Called with a line after each batch and before each metric's result.
         **settings: What to score and how, as below: one of `run`, `saved_model` and `images`.
 
@@ -58,38 +67,80 @@ def evaluate(*, progress: Callable[[str], object] | None = None, **settings: Any
         An `Evaluated`.
 
     Raises:
-        UsageError: For settings that cannot be carried out, or too few images for a metric.
+        UsageError: For settings that cannot be carried out, or images of which no metric can be computed.
         DataError: If the real images cannot be used.
         CheckpointError: If the run has no such checkpoint.
     """
     asked = Scoring(**settings)
     source = _source(asked)
+    path = pathlib.Path(asked.out or source.receipt)
+    require_writable("out", path)
+    if asked.report is not None:
+        require_writable("report", pathlib.Path(asked.report) / PAGE)
     real = source.open_real()
     if remarks := real.remarks():
         logging.warning("%s", remarks)
-    extractor = open_extractor(asked, real)
+    extractor, why = open_extractor(asked, real)
     if extractor is None:
-        raise UsageError(
-            f"no feature extractor is shipped for {real.name}: name one with `extractor`, such as inception"
-        )
+        raise UsageError(f"{why or '`extractor=none`'}: name one with `extractor`, such as inception")
+    train = None if asked.report is None else _open_train(source)
     num_images = min(num for num in (asked.num_images, source.num_images, real.num_images) if num is not None)
     fakes = source.fakes(num_images)
-    names = receipts.applicable(extractor, real, fakes) if asked.metrics == ("all",) else asked.metrics
     try:
+        metrics, left_out = _metrics(asked.metrics, extractor, real, fakes, num_images)
         receipt = receipts.score(
             fakes,
             real,
-            receipts.build_metrics(names, extractor, real, fakes, num_images),
+            metrics,
             batch_size=asked.batch_size,
             num_images=num_images,
             facts=source.facts,
+            left_out=left_out,
             progress=progress,
+            say=say,
         )
     except ValueError as error:
         raise UsageError(str(error)) from error
-    page = None if asked.report is None else _report(asked.report, source, fakes, real, extractor, receipt)
-    path = receipts.write_receipt(asked.out or source.receipt, receipt)
-    return Evaluated(receipt, path, page)
+    written = _written(path, receipt)
+    page = None
+    if asked.report is not None:
+        page = _report(asked.report, source, real, train, extractor, receipt)
+        written = _written(path, receipt)
+    return Evaluated(receipt, written, page)
+
+
+def _metrics(
+    asked: tuple[str, ...], extractor: FeatureExtractor, real: ImageSet, fakes: Any, num_images: int
+) -> tuple[list[ImageMetric], dict[str, str]]:
+    """Returns the metrics that were asked for, and those of them that cannot be had, with the reasons."""
+    names = receipts.applicable(extractor, real, fakes) if asked == ("all",) else asked
+    left_out = {name: text for name, text in receipts.inapplicable(extractor, real, fakes).items() if name in names}
+    metrics = []
+    for name in names:
+        if name in left_out:
+            continue
+        try:
+            metrics += receipts.build_metrics([name], extractor, real, fakes, num_images)
+        except (MemoryError, tf.errors.ResourceExhaustedError) as error:
+            left_out[name] = receipts.why(error)
+    return metrics, left_out
+
+
+def _written(path: pathlib.Path, receipt: dict[str, Any]) -> pathlib.Path | None:
+    try:
+        return receipts.write_receipt(path, receipt)
+    except OSError as error:
+        logging.warning("The receipt cannot be written: %s.", reason(error))
+        return None
+
+
+def _open_train(source: "_Source") -> ImageSet | None:
+    """Opens the training images for a report; None, with a warning, where they are gone: scores do not need them."""
+    try:
+        return source.open_train()
+    except DataError as error:
+        logging.warning("The report will show no nearest training images: %s", error)
+        return None
 
 
 class _Source:
@@ -177,11 +228,18 @@ class _OfImages(_Source):
     def __init__(self, asked: Scoring, path: str) -> None:
         self.asked, self.images = asked, data.open_images(path)
         self.num_images = self.images.num_images
-        self.facts = {"source": path, "fingerprint": self.images.fingerprint}
+        self.facts = {
+            "source": path,
+            "fingerprint": self.images.fingerprint,
+            "num_images": self.images.num_images,
+            "chosen": self.images.chosen,
+        }
         self.receipt = pathlib.Path("scores") / f"{pathlib.PurePath(path).stem}.json"
 
     def fakes(self, num_images: int) -> Any:
-        return ArrayFakes(self.images)
+        chosen = self.images.sample(num_images)
+        self.facts["chosen"] = chosen.chosen
+        return ArrayFakes(chosen)
 
     def open_real(self) -> ImageSet:
         real = super().open_real()
@@ -206,24 +264,41 @@ def _source(asked: Scoring) -> _Source:
 
 
 def _report(
-    folder: str, source: _Source, fakes: Any, real: ImageSet, extractor: FeatureExtractor, receipt: dict[str, Any]
-) -> pathlib.Path:
+    folder: str,
+    source: _Source,
+    real: ImageSet,
+    train: ImageSet | None,
+    extractor: FeatureExtractor,
+    receipt: dict[str, Any],
+) -> pathlib.Path | None:
     """Writes the report's page and returns its path; the receipt gets what was found of memorised images."""
-    images, labels = real.first(min(_REPORTED, receipt["fake"]["used"]))
-    samples = np.asarray(fakes.batch(0, len(images), labels))
-    train, memorisation = source.open_train(), None
-    if train is not None:
-        memorisation = examine(samples, images, train, extractor)
-        receipt["memorisation"] = memorisation.describe()
-    return write_report(
-        folder,
-        title=f"{receipt['fake']['source']} against {real.name} {real.split}",
-        receipt=receipt,
-        samples=samples,
-        real=images,
-        modality=real.modality,
-        extractor=extractor,
-        memorisation=memorisation,
-        sampler=source.sampler,
-        history=source.history,
-    )
+    num = min(_REPORTED, receipt["fake"]["used"])
+    try:
+        images, labels = real.sample(num).first(num)
+        # What the page shows first is of all classes then.
+        order = np.random.RandomState(0).permutation(num)
+        images, labels = images[order], None if labels is None else labels[order]
+        samples = np.asarray(source.fakes(num).batch(0, num, labels))
+        samples = samples[order] if source.sampler is None else samples
+        memorisation = None
+        if train is not None:
+            try:
+                memorisation = examine(samples, images, train, extractor)
+                receipt["memorisation"] = memorisation.describe()
+            except receipts.FAILURES as error:
+                receipt["left_out"] = {**receipt.get("left_out", {}), "memorisation": receipts.why(error)}
+        return write_report(
+            folder,
+            title=f"{receipt['fake']['source']} against {real.name} {real.split}",
+            receipt=receipt,
+            samples=samples,
+            real=images,
+            modality=real.modality,
+            extractor=extractor,
+            memorisation=memorisation,
+            sampler=source.sampler,
+            history=source.history,
+        )
+    except (OSError, *receipts.FAILURES) as error:
+        logging.warning("The report cannot be written: %s.", receipts.why(error))
+        return None

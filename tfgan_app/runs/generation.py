@@ -1,26 +1,31 @@
 """Draws images from a run or a SavedModel into files."""
 
 import dataclasses
+import itertools
 import pathlib
 import re
-from typing import Any
+import shutil
+import zipfile
+from collections.abc import Callable, Iterator
+from typing import IO, Any
 
 import numpy as np
 from absl import logging
 
 from tfgan_app.base import pictures
 from tfgan_app.base.errors import UsageError
-from tfgan_app.base.files import PROGRAM
+from tfgan_app.base.files import PARTIAL, PROGRAM, require_writable, written_whole
 from tfgan_app.base.latents import closed_walk
 from tfgan_app.base.table import takes
 from tfgan_app.export import SavedGAN
+from tfgan_app.modalities import Modality
 from tfgan_app.runs.record import Run
 from tfgan_app.runs.settings import Drawing
 from tfgan_app.sampler import Sampler
 
 __all__ = ["Generated", "generate"]
 
-_ENDINGS = ("", ".png", ".gif", ".npz")
+_ENDINGS = ("", ".png", ".gif", ".npz", ".npy")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,12 +42,14 @@ class Generated:
 
 
 @takes(Drawing)
-def generate(**settings: Any) -> Generated:
+def generate(*, progress: Callable[[str], object] | None = None, **settings: Any) -> Generated:
     """Draws images from a run or a SavedModel into files: `python -m tfgan_app.generate` as a function.
 
+    Files are written as images are drawn: memory does not grow with their number. `out` is there whole or not at all.
     To draw into arrays, take the GAN itself: `Run.existing(folder).restored_gan().sample(64)`.
 
     Args:
+        progress: Called with a line after each batch of single images.
         **settings: What to draw and where to, as below: one of `run` and `saved_model`.
 
     Returns:
@@ -55,14 +62,23 @@ def generate(**settings: Any) -> Generated:
     asked = Drawing(**settings)
     out, (rows, columns) = pathlib.Path(asked.out), _grid(asked.grid)
     if out.suffix not in _ENDINGS:
-        raise UsageError(f"`out={out}` must end in .png, .gif or .npz, or name a folder.")
+        raise UsageError(f"`out={out}` must end in .png, .gif, .npz or .npy, or name a folder.")
     if out.suffix in (".png", ".gif") and asked.num_images:
-        raise UsageError(f"`num_images` goes with `out=NAME.npz` or a folder. For {out} give `grid=ROWSxCOLUMNS`.")
+        raise UsageError(
+            f"`num_images` goes with `out=NAME.npz`, NAME.npy or a folder. For {out} give `grid=ROWSxCOLUMNS`."
+        )
+    if out.suffix:
+        require_writable("out", out)
+    elif out.is_dir() and any(out.iterdir()):
+        # Those that an earlier draw left would pass for images of this one.
+        raise UsageError(f"`out={out}` is a folder that holds files already. Give another, or empty it.")
+    else:
+        require_writable("out", out / "0")
     num = asked.num_images or rows * columns
     sampler = _open(asked)
     labels = _labels(asked.labels, sampler.num_classes, num)
     try:
-        _write(sampler, asked, out, num, columns, labels)
+        _write(sampler, asked, out, num, columns, labels, progress or (lambda line: None))
     except ValueError as error:
         raise UsageError(str(error)) from error
     return Generated(out, num)
@@ -97,22 +113,75 @@ def _labels(names: tuple[str | int, ...] | None, num_classes: int | None, num: i
 
 
 def _write(
-    sampler: Sampler, asked: Drawing, out: pathlib.Path, num: int, columns: int, labels: np.ndarray | None
+    sampler: Sampler,
+    asked: Drawing,
+    out: pathlib.Path,
+    num: int,
+    columns: int,
+    labels: np.ndarray | None,
+    progress: Callable[[str], object],
 ) -> None:
     modality, seed, truncation = sampler.modality, asked.seed, asked.truncation
     if out.suffix == ".gif":
         walk = closed_walk(num, sampler.latent_dim, seed, asked.frames)
-        frames = [modality.show(sampler.outputs(latents, labels, truncation), columns) for latents in walk]
+        frames = (modality.show(sampler.outputs(latents, labels, truncation), columns) for latents in walk)
         pictures.save_gif(out, frames, 12, asked.scale)
     elif out.suffix == ".png":
         pictures.save_png(out, sampler.picture(num, columns, seed, labels, truncation), asked.scale)
     else:
-        samples = sampler.outputs(sampler.latents(num, seed), labels, truncation)
-        if out.suffix == ".npz":
-            out.parent.mkdir(parents=True, exist_ok=True)
-            arrays: dict[str, Any] = {modality.name: modality.store(samples).numpy()}
-            np.savez_compressed(out, **arrays | ({} if labels is None else {"labels": labels}))
+        batches = _watched(sampler.batches(num, seed, labels, truncation), num, progress)
+        if out.suffix:
+            stored = (np.asarray(modality.store(batch)) for batch in batches)
+            _write_array(out, modality, num, stored, labels)
         else:
-            digits = len(str(num - 1))
-            for index, sample in enumerate(samples):
-                modality.write(out / f"{index:0{digits}d}{modality.ending}", sample)
+            _write_folder(out, modality, num, batches)
+
+
+def _watched(batches: Iterator[np.ndarray], num: int, progress: Callable[[str], object]) -> Iterator[np.ndarray]:
+    done = 0
+    for batch in batches:
+        yield batch
+        done += len(batch)
+        progress(f"{done}/{num} images")
+
+
+def _write_array(
+    out: pathlib.Path, modality: Modality, num: int, batches: Iterator[np.ndarray], labels: np.ndarray | None
+) -> None:
+    """Writes stored samples to an .npy file, or with their labels to an .npz file, batch by batch."""
+    with written_whole(out) as partial:
+        if out.suffix == ".npy":
+            with partial.open("wb") as file:
+                _write_npy(file, modality, num, batches)
+            return
+        with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
+            # The size of an entry is not known before its end, and may be over 4 GiB.
+            with archive.open(f"{modality.name}.npy", "w", force_zip64=True) as file:
+                _write_npy(file, modality, num, batches)
+            if labels is not None:
+                with archive.open("labels.npy", "w", force_zip64=True) as file:
+                    np.lib.format.write_array(file, labels)
+
+
+def _write_npy(file: IO[bytes], modality: Modality, num: int, batches: Iterator[np.ndarray]) -> None:
+    kind = np.lib.format.dtype_to_descr(np.dtype(modality.dtype))
+    header = {"descr": kind, "fortran_order": False, "shape": (num, *modality.shape)}
+    np.lib.format.write_array_header_1_0(file, header)
+    for batch in batches:
+        file.write(np.ascontiguousarray(batch, modality.dtype).data)
+
+
+def _write_folder(out: pathlib.Path, modality: Modality, num: int, batches: Iterator[np.ndarray]) -> None:
+    """Writes a file a sample to a folder that takes its name when all are there."""
+    partial, digits = out.with_name(f"{out.name}{PARTIAL}"), len(str(num - 1))
+    # What is left of one that was killed.
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        for index, sample in enumerate(itertools.chain.from_iterable(batches)):
+            modality.write(partial / f"{index:0{digits}d}{modality.ending}", sample)
+        if out.exists():
+            out.rmdir()
+        partial.rename(out)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise

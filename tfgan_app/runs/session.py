@@ -57,6 +57,8 @@ __all__ = ["Session", "Trained", "train"]
 
 # Training images that samples are held against.
 _GUARD_IMAGES = 500
+# Steps in which no GAN need have learnt anything, at least.
+_GRACE_STEPS = 2000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -229,12 +231,12 @@ class Session:
         self.images = open_split(settings, settings.split)
         self.run.check(settings, self.images.describe())
         self._say_notes(self.images)
+        self.extractor, why_none = open_extractor(settings, self.images)
         self.test = self._open_test()
-        self.extractor = open_extractor(settings, self.images)
         if self.extractor:
             self._check_enough(self.extractor)
-        elif settings.extractor == "auto":
-            self.say(f"No score: no feature extractor is shipped for {self.images.name}. Name one with `extractor`.")
+        elif why_none:
+            self.say(f"No score: {why_none}. Name one with `extractor`.")
         with self.strategy.scope():
             metrics = [FrechetDistance(self.extractor, reference=self._validation())] if self.extractor else []
             self.gan = self._build(self.images.image_shape, self.images.num_classes, metrics=metrics)
@@ -277,23 +279,25 @@ class Session:
             if test.num_classes is None and needs_labels(self.settings):
                 why = f"`model={self.settings.model}` needs labels, and {split} has none"
                 continue
-            if why:
+            if why and self.extractor:
                 self.say(f"{why}: scores compare with {split}.")
             return test
-        self.say(f"{why}: scores compare with the training images.")
+        if self.extractor:
+            self.say(f"{why}: scores compare with the training images.")
         return self.images
 
     def _check_enough(self, extractor: FeatureExtractor) -> None:
-        """Refuses to score on one image, and warns of a score on too few."""
+        """Does without a score on one image, and warns of one on too few."""
         num_images = min(self.test.num_images, self.settings.eval_images)
         if num_images < 2:
-            raise UsageError(f"`eval_split={self.settings.eval_split}` has one image; scores compare 2 at least.")
-        if warning := receipts.caution(extractor.feature_dim, num_images):
+            self.extractor = None
+            self.say(f"No score: {self.test.name} {self.test.split} has one image; scores compare 2 at least.")
+        elif warning := receipts.caution(extractor.feature_dim, num_images):
             self.say(warning)
 
     def _validation(self) -> tf.data.Dataset:
         """Returns the batches of real images that epochs are scored on."""
-        return self.test.in_order(250).take(-(-self.settings.eval_images // 250))
+        return self.test.sample(self.settings.eval_images).in_order(250)
 
     def _epochs_to_a_score(self) -> int:
         """Returns after how many epochs to score by default: a share of the run that is small and known before."""
@@ -421,12 +425,14 @@ class Session:
         if action == "rollback" and any(map(has_schedule, (self.gan.g_optimizer, self.gan.d_optimizer))):
             raise UsageError("`on_collapse=rollback` lowers constant learning rates; this run's follow a schedule.")
         guard = CollapseGuard(
-            self.images.first(_GUARD_IMAGES)[0],
+            self.images.sample(_GUARD_IMAGES).first(_GUARD_IMAGES)[0],
             self.extractor,
             # The session rolls back by itself, as the run's folder goes back too.
             action="warn" if action == "warn" else "stop",
             checkpoints=Checkpoints(self.gan, self.run.directory / BEST, keep=1, writes=self.chief),
             monitor="val_fd" if self.extractor else None,
+            # Long runs are of networks that learn slowly, or grow.
+            grace_steps=max(_GRACE_STEPS, self.settings.train_steps // 10),
         )
         guard.set_model(self.gan)
         guard.rollbacks = len(self.run.rollbacks)
@@ -468,27 +474,31 @@ class Session:
         Raises:
             Failure: If they cannot be written.
         """
+        found = self._score(self.extractor) if self.extractor else []
         try:
-            found = self._score(self.extractor) if self.extractor else []
+            for receipt in found:
+                receipts.write_receipt(self._receipt, receipt)
             folder = self._export(found)
         except (OSError, tf.errors.OpError) as error:
             raise Failure(
                 f"Trained to step {self.gan.step} and saved, but its score and its export cannot be written: "
                 f"{reason(error)}. The same command tries again."
             ) from error
-        for receipt in found:
-            self.say(receipts.describe_score(receipt))
         self.say(f"Samples in {self.run.directory / 'samples'}, SavedModel in {folder}.")
         return found
 
     def _score(self, extractor: FeatureExtractor) -> list[dict[str, Any]]:
+        """Returns the receipts of the scores, none where they cannot be had: the GAN is trained whether or not."""
         gan, test = self.gan, self.test
         facts = {"source": str(self.run.directory), "step": gan.step, "checkpoint": "last", "weights": "EMA", "seed": 0}
-        fakes = SampledFakes(gan, test.num_images)
-        metrics = receipts.build_metrics(["fd"], extractor, test, fakes, test.num_images)
-        receipt = receipts.score(fakes, test, metrics, facts=facts)
-        receipts.write_receipt(self._receipt, receipt)
-        return [receipt]
+        num = min(test.num_images, self.settings.eval_images)
+        fakes = SampledFakes(gan, num)
+        try:
+            metrics = receipts.build_metrics(["fd"], extractor, test, fakes, num)
+            return [receipts.score(fakes, test, metrics, num_images=num, facts=facts, say=self.say)]
+        except receipts.FAILURES as error:
+            self.say(f"No score: {receipts.why(error)}.")
+            return []
 
     def _export(self, found: list[dict[str, Any]]) -> pathlib.Path:
         gan, columns, picture = self.gan, pictures.columns(self.gan.num_classes), "samples.png"

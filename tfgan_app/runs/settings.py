@@ -84,7 +84,7 @@ class Settings(Table):
         fixed=True,
     )
     eval_split: str = row("test", "Split to score on; the training images where the data has no such split.")
-    eval_images: int = row(10_000, "Real images to score on, at most.", at_least=2)
+    eval_images: int = row(10_000, "Real images to score on, at most: a seeded sample of more.", at_least=2)
     score_every: int | None = row(
         None,
         "Epochs from one score of a training run to the next. Default: those that see 50 times as many images as a "
@@ -180,7 +180,12 @@ class Scoring(Table):
     metrics: tuple[str, ...] = row(("fd", "kd", "precision", "density"), "What to measure; all for all that apply.")
     extractor: str = again(Settings, "extractor")
     trust_extractor: bool = again(Settings, "trust_extractor")
-    num_images: int | None = row(None, "Real and generated images to compare. Default: all of the split.", at_least=2)
+    num_images: int | None = row(
+        None,
+        "Real and generated images to compare, a seeded sample that has every class in proportion. Default: all of the "
+        "split.",
+        at_least=2,
+    )
     seed: int = row(0, "Seed of the fakes.")
     truncation: float | None = row(
         None,
@@ -203,7 +208,7 @@ class Drawing(Table):
     saved_model: str | None = again(Scoring, "saved_model")
     checkpoint: str | int = again(Scoring, "checkpoint")
     grid: str = row("8x8", "ROWSxCOLUMNS of a picture; with `out=NAME.gif`, of each frame of a latent walk.")
-    num_images: int | None = row(None, "How many single images; `out` is then a folder or an .npz.", at_least=1)
+    num_images: int | None = row(None, "How many single images; `out` is then a folder, .npz or .npy.", at_least=1)
     labels: tuple[str | int, ...] | None = row(
         None, "Classes to draw, repeated in turn, of a conditional GAN. Default: all."
     )
@@ -213,5 +218,6 @@ class Drawing(Table):
     frames: int = row(48, "Frames of a walk.", at_least=2)
     out: str = row(
         "grid.png",
-        "NAME.png: a grid. NAME.gif: a walk through the latents. NAME.npz: an array. A folder: single PNGs.",
+        "NAME.png: a grid. NAME.gif: a walk through the latents. NAME.npz: an array, with labels; NAME.npy: without. "
+        "A folder: single PNGs.",
     )

@@ -18,6 +18,8 @@ from tfgan_app.schedules import has_schedule
 
 __all__ = ["ROLLBACK_FACTOR", "CollapseGuard"]
 
+_NOT_FINITE = "not finite"
+
 # What a rollback multiplies the learning rates with.
 ROLLBACK_FACTOR = 0.5
 
@@ -35,6 +37,11 @@ class CollapseGuard(keras.callbacks.Callback):
       under which its logits are those of a probability, `NonSaturating` and `Minimax`;
     - `not finite`: a logged value is NaN or infinite.
 
+    A GAN that has learnt nothing yet draws images that are all alike, so of the others it says and does nothing before
+    samples have been well once, or `grace_steps` have passed. What `real` cannot tell it does not look for:
+    `duplicates` where there are fewer of them than samples, as a GAN that has learnt them all draws each again, and how
+    much samples differ where all of `real` are alike.
+
     Args:
         real: Real images `(num, height, width, channels)` in [-1, 1], a few hundred.
         extractor: As in `tfgan_app.metrics`; by default images shrunk to 8x8.
@@ -45,6 +52,7 @@ class CollapseGuard(keras.callbacks.Callback):
             best. By default the best is the last in which nothing was wrong.
         learning_rate_factor: What a rollback multiplies both learning rates with.
         max_rollbacks: After so many it stops as by "stop".
+        grace_steps: As above. Half of the digits are drawn by `mnist.flags` after 260 steps, by `mlp_gan.flags` before 2 000.
         patience: How many epochs in a row something must be wrong before anything is done about it.
         min_diversity: As above.
         min_classes: As above, as a share of the classes.
@@ -67,6 +75,7 @@ class CollapseGuard(keras.callbacks.Callback):
         monitor: str | None = None,
         learning_rate_factor: float = ROLLBACK_FACTOR,
         max_rollbacks: int = 3,
+        grace_steps: int = 2000,
         patience: int = 1,
         min_diversity: float = 0.4,
         min_classes: float = 0.5,
@@ -89,7 +98,9 @@ class CollapseGuard(keras.callbacks.Callback):
         self.max_duplicates, self.saturation = max_duplicates, saturation
         self.num_samples, self.seed = num_samples, seed
         self.stream = stream or sys.stderr
+        self.grace_steps = grace_steps
         self.rollbacks = self._wrong = 0
+        self._well = False
         self._best = math.inf
         self._real = _Look(self.extractor.outputs(tf.constant(real, tf.float32)))
 
@@ -101,8 +112,11 @@ class CollapseGuard(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         found = self.diagnose(logs or {})
-        self._wrong = self._wrong + 1 if found else 0
         self._save(found, logs or {})
+        self._well = self._well or not found
+        if not self._well and self.model.step < self.grace_steps:
+            found = [text for text in found if text.startswith(_NOT_FINITE)]
+        self._wrong = self._wrong + 1 if found else 0
         if not found:
             return
         message = f"step {self.model.step}: {'; '.join(found)}"
@@ -134,24 +148,24 @@ class CollapseGuard(keras.callbacks.Callback):
             logs: The epoch's logs.
         """
         terms = {name: value for name, value in logs.items() if not name.startswith("val_")}
-        found = [f"not finite: {name} is {value}" for name, value in terms.items() if not math.isfinite(value)]
+        found = [f"{_NOT_FINITE}: {name} is {value}" for name, value in terms.items() if not math.isfinite(value)]
         if isinstance(self.model.loss, (NonSaturating, Minimax)):
             right = terms.get("d_real", 0.0) / getattr(self.model.loss, "real_label", 1.0)
             if right > self.saturation and terms.get("d_fake", 1.0) < 1.0 - self.saturation:
                 found.append(f"discriminator saturated: D(x) {terms['d_real']:.4f}, D(G(z)) {terms['d_fake']:.4f}")
         samples = self._samples()
         if not np.isfinite(samples).all():
-            return [*found, "not finite: the generator's images"]
+            return [*found, f"{_NOT_FINITE}: the generator's images"]
         look = _Look(self.extractor.outputs(tf.constant(samples)))
-        diversity = look.spread / self._real.spread
         if look.classes is not None and self._real.classes is not None:
             drawn, there = set(look.classes), set(self._real.classes)
             if len(drawn & there) < self.min_classes * len(there):
                 found.append(f"mode collapse: {len(drawn & there)} of {len(there)} classes drawn")
-        if diversity < self.min_diversity:
+        if look.spread < self.min_diversity * self._real.spread:
+            diversity = look.spread / self._real.spread
             found.append(f"mode collapse: samples differ {diversity:.2f} times as much as real images")
         duplicates = look.duplicates(self._real.near)
-        if duplicates > self.max_duplicates:
+        if duplicates > self.max_duplicates and self._real.num >= look.num:
             found.append(f"duplicates: {duplicates:.0%} of samples have a twin")
         return found
 
@@ -196,8 +210,8 @@ class _Look:
         features = np.asarray(outputs["features"], np.float64)
         squares = np.sum(features * features, axis=1)
         distances = np.sqrt(np.maximum(squares[:, None] + squares - 2.0 * features @ features.T, 0.0))
-        num = len(features)
-        self.spread = distances.sum() / (num * (num - 1))
+        num = self.num = len(features)
+        self.spread = distances.sum() / max(num * (num - 1), 1)
         np.fill_diagonal(distances, np.inf)
         self.nearest = distances.min(axis=1)
         # Much closer than real images are to each other.

@@ -1,6 +1,5 @@
 """Where the generated samples of a score come from: drawn by a sampler, or drawn already."""
 
-import functools
 from collections.abc import Iterator
 from typing import TypeAlias
 
@@ -30,29 +29,28 @@ class SampledFakes:
         self.sampler, self.truncation = sampler, truncation
         self.labelled = bool(sampler.num_classes and sampler.supervised)
         self.latent_dim = sampler.latent_dim
-        self.latents = sampler.latents(num, seed)
-        self.seed = seed
+        self.num, self.seed = num, seed
 
     def batch(self, start: int, stop: int, labels: np.ndarray | None) -> np.ndarray:
         """Returns the samples of a range, `(stop - start, ...)`."""
-        return self._outputs(self.latents[start:stop], labels)
+        return self._outputs(self.sampler.latents(stop - start, self.seed, start), labels, start)
 
     def nearby(self, start: int, stop: int, labels: np.ndarray | None, epsilon: float) -> list[np.ndarray]:
         """Returns two such batches, of latents `epsilon` apart on the way to others; see `PerceptualPathLength`."""
-        latents, others = self.latents[start:stop], self._others[start:stop]
-        return [self._outputs(z, labels) for z in (latents, slerp(latents, others, epsilon))]
+        latents = self.sampler.latents(stop - start, self.seed, start)
+        others = draw_latents(stop - start, self.latent_dim, stream((self.seed, 0), "others"), start)
+        return [self._outputs(z, labels, start) for z in (latents, slerp(latents, others, epsilon))]
 
-    # Path lengths alone need them.
-    @functools.cached_property
-    def _others(self):
-        return draw_latents(len(self.latents), self.latent_dim, stream((self.seed, 0), "others"))
-
-    def _outputs(self, latents, labels):
-        return self.sampler.outputs(latents, labels if self.labelled else None, self.truncation)
+    def _outputs(self, latents, labels, start):
+        if not self.labelled or labels is None:
+            # The classes in turn, over all batches.
+            classes = self.sampler.num_classes
+            labels = None if classes is None else np.arange(start, start + len(latents)) % classes
+        return self.sampler.outputs(latents, labels, self.truncation)
 
 
 class ArrayFakes:
-    """Samples that are drawn already.
+    """Samples that are drawn already. Where fewer are wanted, give `images.sample(num)`: they may be sorted.
 
     Args:
         images: Their `tfgan_app.data.ImageSet`. Labels that it may have are not looked at: nothing says that they were

@@ -61,7 +61,12 @@ def examine(samples: np.ndarray, held_out: np.ndarray, train: ImageSet, extracto
 
     Returns:
         A `Memorisation`.
+
+    Raises:
+        ValueError: With fewer than two held-out images: nothing tells then how far apart different images are.
     """
+    if len(held_out) < 2:
+        raise ValueError(f"Copies are told by at least 2 held-out images. Received: {len(held_out)}")
     of_samples, of_held_out = (_features(extractor, images) for images in (samples, held_out))
     queries = np.concatenate([of_samples, of_held_out])
     distances = np.full(len(queries), np.inf)
@@ -123,7 +128,8 @@ def copying_test(of_fake: np.ndarray, of_held_out: np.ndarray) -> CopyingTest:
     ranks, ties = _ranks(np.concatenate([of_fake, of_held_out]))
     u = ranks[:n].sum() - n * (n + 1) / 2
     variance = n * m / 12 * ((n + m + 1) - ties / ((n + m) * (n + m - 1)))
-    z = (u - n * m / 2) / math.sqrt(variance)
+    # Without any variance all distances are equal: no evidence either way.
+    z = (u - n * m / 2) / math.sqrt(variance) if variance > 0 else 0.0
     p_value = math.erfc(-z / math.sqrt(2)) / 2
     return CopyingTest(float(z), float(p_value), float(np.median(of_fake)), float(np.median(of_held_out)))
 

@@ -1,5 +1,6 @@
 """Scores with receipts: what was measured, on what, with what."""
 
+import contextlib
 import datetime
 import json
 import math
@@ -9,11 +10,11 @@ from typing import Any, TypeAlias
 
 import tensorflow as tf
 
-from tfgan_app.base.files import PathLike, check_object, read_object, written_whole
+from tfgan_app.base.files import PathLike, check_object, read_object, reason, written_whole
 from tfgan_app.base.versions import versions
 from tfgan_app.data.image_set import ImageSet
 from tfgan_app.metrics.accuracy_score import ClassificationAccuracyScore
-from tfgan_app.metrics.base import ImageMetric
+from tfgan_app.metrics.base import KEPT, ImageMetric
 from tfgan_app.metrics.classifier_score import ClassifierScore
 from tfgan_app.metrics.extractors import FeatureExtractor
 from tfgan_app.metrics.frechet import FrechetDistance, IntraClassFrechetDistance
@@ -25,6 +26,7 @@ from tfgan_app.observation import Observation
 from tfgan_app.study.fakes import Fakes
 
 __all__ = [
+    "FAILURES",
     "METRICS",
     "Receipt",
     "applicable",
@@ -32,10 +34,12 @@ __all__ = [
     "caution",
     "compare",
     "describe_score",
+    "inapplicable",
     "read_receipt",
     "score",
     "summary",
     "titles",
+    "why",
     "write_receipt",
 ]
 
@@ -60,15 +64,21 @@ METRICS = {
 _STORED = 10_000
 
 
+def inapplicable(extractor: FeatureExtractor, images: ImageSet, fakes: Fakes) -> dict[str, str]:
+    """Returns the metrics that an extractor, an `ImageSet` and fakes do not allow: what each needs, by its name."""
+    needs = {
+        "cs": (extractor.num_logits is not None, "it needs an extractor with class logits"),
+        "ppl": (fakes.latent_dim is not None, "it needs a generator, not images that are drawn already"),
+    }
+    classes = fakes.labelled and images.num_classes is not None
+    needs |= dict.fromkeys(("intra_fd", "cas"), (classes, "it needs a conditional generator and labelled images"))
+    return {name: why for name, (met, why) in needs.items() if not met}
+
+
 def applicable(extractor: FeatureExtractor, images: ImageSet, fakes: Fakes) -> list[str]:
     """Returns the names of the metrics that an extractor, an `ImageSet` and fakes allow."""
-    needs = {
-        "cs": extractor.num_logits is not None,
-        "ppl": fakes.latent_dim is not None,
-        "intra_fd": fakes.labelled and images.num_classes is not None,
-        "cas": fakes.labelled and images.num_classes is not None,
-    }
-    return [name for name in METRICS if needs.get(name, True)]
+    without = inapplicable(extractor, images, fakes)
+    return [name for name in METRICS if name not in without]
 
 
 def build_metrics(
@@ -79,15 +89,12 @@ def build_metrics(
     Raises:
         ValueError: For one that is unknown or does not apply.
     """
-    possible = applicable(extractor, images, fakes)
+    without = inapplicable(extractor, images, fakes)
     for name in names:
         if name not in METRICS:
             raise ValueError(f"There is no metric {name}. Expected some of {', '.join(METRICS)}")
-        if name not in possible:
-            raise ValueError(
-                f"The metric {name} does not apply: cs needs an extractor with class logits, ppl a generator, intra_fd "
-                f"and cas a conditional one and labelled images. Here {', '.join(possible)} do"
-            )
+        if name in without:
+            raise ValueError(f"The metric {name} does not apply: {without[name]}")
     return [METRICS[name](extractor, images, min(num_images, _STORED)) for name in names]
 
 
@@ -99,59 +106,109 @@ def score(
     batch_size: int = 250,
     num_images: int | None = None,
     facts: dict[str, Any] | None = None,
+    left_out: dict[str, str] | None = None,
     progress: Callable[[str], object] | None = None,
+    say: Callable[[str], object] | None = None,
 ) -> Receipt:
     """Scores generated images against a set of real ones.
 
+    A metric that fails is left out, with the reason under `"left_out"`, and the others are reported.
+
     Args:
-        fakes: A `SampledFakes` or `ArrayFakes` of `tfgan_app.study`.
-        images: The `tfgan_app.data.ImageSet` of real images, read in order.
+        fakes: A `SampledFakes` or `ArrayFakes` of `tfgan_app.study`, of as many as are used.
+        images: The `tfgan_app.data.ImageSet` of real images.
         metrics: A list of `tfgan_app.metrics.ImageMetric`, of one extractor.
         batch_size: Images at a time.
-        num_images: How many real images to use, from the first on; all of them by default.
+        num_images: How many real images to use, `images.sample` of them; all by default.
         facts: What the receipt repeats about the fakes (source, step, weights, seed, truncation).
+        left_out: Metrics that were asked for and are not among `metrics`: why not, by name.
         progress: Called with a line after each batch and before each metric's result.
+        say: Called with each line of `describe_score` as soon as it is known.
 
     Returns:
         The receipt: a dict that JSON takes, with numbers by name under `"scores"`.
 
     Raises:
-        ValueError: If the images are too few for a metric.
+        ValueError: If no metric can be computed, with the reasons.
     """
-    total = min(num_images or images.num_images, images.num_images)
-    progress = progress or (lambda line: None)
-    done = 0
-    for real, labels in images.pairs(batch_size):
-        real, begin = tf.constant(real[: total - done]), done
-        done += len(real)
-        labels = None if labels is None else labels[: len(real)]
+    progress, say = progress or (lambda line: None), say or (lambda line: None)
+    chosen = images.sample(num_images or images.num_images)
+    left, without, done = list(metrics), dict(left_out or {}), 0
+    extractor = next((metric.extractor.describe() for metric in metrics if metric.extractor), None)
+    for batch, labels in chosen.pairs(batch_size):
+        real, begin = tf.constant(batch), done
+        done += len(batch)
         observation = Observation(
             real,
             tf.constant(fakes.batch(begin, done, labels)),
             labels if fakes.labelled else None,
             _nearby(fakes, begin, done, labels) if fakes.latent_dim else None,
         )
-        for metric in metrics:
-            metric.observe(observation)
-        progress(f"{done}/{total} images")
-        if done == total:
+        for metric in tuple(left):
+            with _leaving_out(metric, left, without):
+                metric.observe(observation)
+        if not left:
             break
-    scores = {}
-    for metric in metrics:
-        progress(f"computing {metric.name}")
-        scores.update(metric.results())
-    return {
+        progress(f"{done}/{chosen.num_images} images")
+    scores: dict[str, float] = {}
+    receipt: Receipt = {
         "scores": scores,
-        "metrics": [
-            {"name": metric.name, "metric": type(metric).__name__, "version": metric.version, **metric.settings()}
-            for metric in metrics
-        ],
-        "extractor": next((metric.extractor.describe() for metric in metrics if metric.extractor), None),
-        "real": {**images.describe(), "used": done},
+        "metrics": [],
+        "extractor": extractor,
+        "real": {**images.describe(), "used": done, "chosen": chosen.chosen},
         "fake": {"used": done, **(facts or {})},
-        "versions": versions(),
-        "measured": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     }
+    for metric in tuple(left):
+        progress(f"computing {metric.name}")
+        with _leaving_out(metric, left, without):
+            found = _finite(metric)
+            scores |= found
+            receipt["metrics"].append(_facts(metric, done))
+            for line in _lines({**receipt, "scores": found}):
+                say(line)
+    if not scores:
+        raise ValueError(f"No score can be computed. {'; '.join(_reasons(without))}.")
+    if without:
+        receipt["left_out"] = without
+    for line in _notes(receipt):
+        say(line)
+    measured = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+    return receipt | {"versions": versions(), "measured": measured}
+
+
+@contextlib.contextmanager
+def _leaving_out(metric, left, without):
+    """Takes a metric that fails from those left."""
+    try:
+        yield
+    except FAILURES as error:
+        left.remove(metric)
+        without[metric.name] = why(error)
+
+
+# What a score or a part of a report may fail by, while the others are as good as before.
+FAILURES = (ArithmeticError, MemoryError, NotImplementedError, ValueError, tf.errors.OpError)
+
+
+def why(error: BaseException) -> str:
+    """Returns the reason that a part was left out for, as a line without its full stop."""
+    if isinstance(error, (MemoryError, tf.errors.ResourceExhaustedError)):
+        return f"out of memory: {reason(error)}".rstrip(".")
+    return reason(error).rstrip(".")
+
+
+def _finite(metric):
+    results = metric.results()
+    found = {name: value for name, value in results.items() if math.isfinite(value)}
+    # Of two images there is a score, and no error of it.
+    if next(iter(results)) not in found:
+        raise ValueError(f"it came to {next(iter(results.values()))}")
+    return found
+
+
+def _facts(metric, used):
+    facts = {"name": metric.name, "metric": type(metric).__name__, "version": metric.version, **metric.settings()}
+    return {**facts, "chosen": KEPT} if facts.get("num_images", used) < used else facts
 
 
 def _nearby(fakes, start, stop, labels):
@@ -187,17 +244,30 @@ def titles(receipt: Receipt) -> list[tuple[str, str]]:
 
 
 def describe_score(receipt: Receipt) -> str:
-    """Returns a receipt as lines: one a score, one on what was compared, and one of caution where that is due."""
-    lines = [f"{title} {text}" for title, text in titles(receipt)]
-    lines.append(f"with {describe_protocol(receipt)}")
+    """Returns a receipt as lines: one a score, one on what was compared, and on what is missing or doubtful."""
+    return "\n".join([*_lines(receipt), *_notes(receipt)])
+
+
+def _lines(receipt):
+    return [f"{title} {text}" for title, text in titles(receipt)]
+
+
+def _notes(receipt):
+    lines = [f"with {describe_protocol(receipt)}"]
     used = min(receipt["real"]["used"], receipt["fake"]["used"])
     if "fd" in receipt["scores"] and (warning := caution(receipt["extractor"]["feature_dim"], used)):
         lines.append(warning)
-    return "\n".join(lines)
+    if missing := receipt["scores"].get("intra_fd_left_out"):
+        lines.append(f"The intra-class distance leaves out {missing:.0f} classes with fewer than 2 images.")
+    return lines + [f"Left out: {line}." for line in _reasons(receipt.get("left_out") or {})]
+
+
+def _reasons(left_out):
+    return [f"{name}, as {text}" if text.startswith("it ") else f"{name}: {text}" for name, text in left_out.items()]
 
 
 def summary(receipt: Receipt) -> dict[str, Any]:
-    """Returns what a model card says of a receipt's Frechet distance; see `tfgan_app.export.write_card`."""
+    """Returns what a model card says of a receipt with a Frechet distance; see `tfgan_app.export.write_card`."""
     return {
         "dataset": receipt["real"]["name"],
         "metric": f"Frechet distance ({receipt['extractor']['name']})",
@@ -221,12 +291,27 @@ def describe_protocol(receipt):
     """Returns what a receipt compared, and with what, as one line."""
     extractor, real, fake = receipt["extractor"], receipt["real"], receipt["fake"]
     stand_in = f", standing in for {real['fallback_for']}" if real["fallback_for"] else ""
-    details = ", ".join(f"{key} {value}" for key, value in fake.items() if key != "used" and value is not None)
-    facts = [(extractor["sha256"] or "in memory")[:12], extractor.get("resizer"), not _canonical(receipt) and "not FID"]
+    known = {key: value for key, value in fake.items() if value is not None and (key, value) != ("chosen", "all")}
+    details = ", ".join(f"{key} {value}" for key, value in known.items() if key not in ("used", "num_images"))
+    way = "" if _way(receipt) == "all" else f" ({_way(receipt)} of {real.get('num_images', 'more')})"
     return (
-        f"features of {extractor['name']} ({'; '.join(filter(None, facts))}): "
-        f"{real['used']} real images of {real['name']} {real['split']}{stand_in}, {fake['used']} fakes ({details})"
+        f"{_features(extractor, receipt)}{real['used']} real images of {real['name']} {real['split']}{stand_in}{way}, "
+        f"{fake['used']} fakes ({details})"
     )
+
+
+def _features(extractor, receipt):
+    if extractor is None:
+        return ""
+    facts = [(extractor["sha256"] or "in memory")[:12], extractor.get("resizer"), not _canonical(receipt) and "not FID"]
+    return f"features of {extractor['name']} ({'; '.join(filter(None, facts))}): "
+
+
+def _way(receipt):
+    """Returns how a receipt's real images were chosen; earlier versions took the first."""
+    real = receipt["real"]
+    used = real.get("used")
+    return real.get("chosen") or ("all" if used == real.get("num_images", used) else "the first")
 
 
 def _canonical(receipt):
@@ -254,6 +339,7 @@ def read_receipt(path: PathLike) -> Receipt:
         for metric in receipt["metrics"]:
             check_object(metric, name=str)
         check_object(receipt.get("extractor") or {})
+        check_object(receipt.get("left_out") or {})
         if not all(isinstance(value, (int, float)) for value in receipt["scores"].values()):
             raise ValueError("its scores are no numbers")
     except ValueError as error:
@@ -290,6 +376,8 @@ def compare(first: Receipt, second: Receipt) -> dict[str, tuple[float, float, fl
         for path in _PROTOCOL
         if _at(first, path) != _at(second, path)
     ]
+    if _way(first) != _way(second):
+        differing.append(f"real.chosen: {_way(first)} against {_way(second)}")
     metrics = [{metric["name"]: metric for metric in receipt["metrics"]} for receipt in (first, second)]
     shared = [name for name in metrics[0] if name in metrics[1]]
     for name in shared:

@@ -1,6 +1,7 @@
 """One page on a GAN: samples, curves, scores by class, nearest training images, interpolation, spectrum."""
 
 import base64
+import contextlib
 import csv
 import html
 import pathlib
@@ -15,9 +16,12 @@ from tfgan_app.modalities import Images, Modality
 from tfgan_app.modalities.modality import Array
 from tfgan_app.sampler import Sampler
 from tfgan_app.study.memorisation import Memorisation
-from tfgan_app.study.receipts import Receipt, describe_protocol, titles
+from tfgan_app.study.receipts import FAILURES, Receipt, describe_protocol, titles, why
 
-__all__ = ["power_spectrum", "write_report"]
+__all__ = ["PAGE", "power_spectrum", "write_report"]
+
+# The report's file in its folder.
+PAGE = "index.html"
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
@@ -44,6 +48,8 @@ def write_report(
 ) -> pathlib.Path:
     """Writes `index.html`, which needs no other file, and the pictures in it as PNG files.
 
+    A part that fails is left out, with the reason in its place.
+
     Args:
         folder: Where to; made if missing.
         title: The page's heading.
@@ -62,32 +68,58 @@ def write_report(
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     page = _Page(folder, title)
-    page.add("Scores", _table(("", "value"), titles(receipt)), f"With {describe_protocol(receipt)}.")
+    page.add("Scores", _table(("", "value"), titles(receipt)), _scores_note(receipt))
     columns = pictures.columns(None if sampler is None else sampler.num_classes)
-    page.picture("Samples", "samples", modality.show(samples[: 8 * columns], columns), "The first, not chosen.")
-    page.picture("Real images", "real", modality.show(real[: 4 * columns], columns), "Held out from training.")
+    with page.part("Samples"):
+        page.picture("Samples", "samples", modality.show(samples[: 8 * columns], columns), "The first, not chosen.")
+    with page.part("Real images"):
+        page.picture("Real images", "real", modality.show(real[: 4 * columns], columns), "Held out from training.")
     if extractor is not None and extractor.num_logits is not None:
-        page.add("By class", _by_class(receipt, extractor, samples, real), _CLASSES_NOTE)
+        with page.part("By class"):
+            page.add("By class", _by_class(receipt, extractor, samples, real), _CLASSES_NOTE)
     if history is not None and pathlib.Path(history).exists():
-        rows = _history(history)
-        losses = ["d_loss", "g_loss", "d_real", "d_fake"]
-        page.chart("Losses", "losses", _curves(rows, losses), "By step, averaged over each epoch.")
-        scores = sorted(name for name in rows if name.startswith("val_") and name.removeprefix("val_") not in losses)
-        if scores:
-            page.chart("Scores by step", "scores", _curves(rows, scores), "On held-out images.")
+        with page.part("Losses"):
+            _add_curves(page, _history(history))
     if memorisation is not None:
-        sheet = _neighbours(samples, memorisation, modality)
-        page.picture("Nearest training images", "neighbours", sheet, _verdict(memorisation))
+        with page.part("Nearest training images"):
+            sheet = _neighbours(samples, memorisation, modality)
+            page.picture("Nearest training images", "neighbours", sheet, _verdict(memorisation))
     if sampler is not None:
-        page.picture("Interpolation", "interpolation", _interpolation(sampler), "On great circles between two latents.")
+        with page.part("Interpolation"):
+            sheet = _interpolation(sampler)
+            page.picture("Interpolation", "interpolation", sheet, "On great circles between two latents.")
     if isinstance(modality, Images):
-        page.chart("Spectrum", "spectrum", _spectrum(modality.decode(samples), modality.decode(real)), _SPECTRUM_NOTE)
+        with page.part("Spectrum"):
+            figure = _spectrum(modality.decode(samples), modality.decode(real))
+            page.chart("Spectrum", "spectrum", figure, _SPECTRUM_NOTE)
     return page.write()
+
+
+def _scores_note(receipt):
+    left_out = receipt.get("left_out") or {}
+    missing = "".join(f" Left out: {name}: {text}." for name, text in left_out.items())
+    return f"With {describe_protocol(receipt)}.{missing}"
+
+
+def _add_curves(page, rows):
+    losses = ["d_loss", "g_loss", "d_real", "d_fake"]
+    page.chart("Losses", "losses", _curves(rows, losses), "By step, averaged over each epoch.")
+    scores = sorted(name for name in rows if name.startswith("val_") and name.removeprefix("val_") not in losses)
+    if scores:
+        page.chart("Scores by step", "scores", _curves(rows, scores), "On held-out images.")
 
 
 class _Page:
     def __init__(self, folder, title):
         self.folder, self.title, self.parts = folder, title, []
+
+    @contextlib.contextmanager
+    def part(self, heading):
+        """Puts the reason in the place of a part that fails."""
+        try:
+            yield
+        except FAILURES as error:
+            self.add(heading, "", f"Left out: {why(error)}.")
 
     def add(self, heading, body, note=""):
         self.parts.append(f'<h2>{html.escape(heading)}</h2>\n{body}\n<p class="note">{html.escape(note)}</p>')
@@ -112,7 +144,7 @@ class _Page:
             '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
             f"<title>{html.escape(self.title)}</title>\n<style>{_STYLE}</style>\n<h1>{html.escape(self.title)}</h1>\n"
         )
-        path = self.folder / "index.html"
+        path = self.folder / PAGE
         path.write_text(text + "\n".join(self.parts) + "\n</html>\n")
         return path
 
@@ -133,8 +165,8 @@ def _by_class(receipt, extractor, samples, real):
     rows = []
     for index, (of_real, of_samples) in enumerate(zip(*shares, strict=True)):
         rows.append([names[index] if index < len(names) else str(index), f"{of_real:.1%}", f"{of_samples:.1%}"])
-        if None not in distances:
-            rows[-1].append(f"{distances[index]:.4g}")
+        if any(distance is not None for distance in distances):
+            rows[-1].append("" if distances[index] is None else f"{distances[index]:.4g}")
     return _table(("class", "real", "samples", "Frechet distance")[: len(rows[0])], rows)
 
 
@@ -215,15 +247,22 @@ _SPECTRUM_NOTE = (
 )
 
 
+# Images that are transformed at a time.
+_BATCH = 64
+
+
 def power_spectrum(images: Array) -> np.ndarray:
     """Returns the mean power of images `(num, height, width, channels)` by frequency.
 
     The azimuthal average of equation 4 in Durall et al. 2020, https://arxiv.org/abs/2003.01826, as an array of half the
     shorter side.
     """
-    grey = np.asarray(images, np.float64).mean(axis=3)
-    power = np.mean(np.abs(np.fft.fft2(grey, norm="ortho")) ** 2, axis=0)
-    height, width = power.shape
+    height, width = images.shape[1:3]
+    power = np.zeros((height, width))
+    for start in range(0, len(images), _BATCH):
+        grey = np.asarray(images[start : start + _BATCH], np.float64).mean(axis=3)
+        power += np.sum(np.abs(np.fft.fft2(grey, norm="ortho")) ** 2, axis=0)
+    power /= len(images)
     radius = np.hypot(np.fft.fftfreq(height)[:, None] * height, np.fft.fftfreq(width)[None] * width)
     bins = radius.round().astype(int)
     sums, counts = np.bincount(bins.ravel(), power.ravel()), np.bincount(bins.ravel())
