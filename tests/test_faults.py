@@ -262,7 +262,7 @@ def test_a_folder_in_use_by_a_living_run_is_refused(interrupted):
     error = run("train", *flags, code=2)
     assert f"--run_dir={folder} is in use by process " in error and len(error.splitlines()) == 1
     assert checkpoints(folder) == ["step_00000002", "step_00000004"]
-    living._lock.close()
+    living.unlock()
     run("train", *flags)
 
 

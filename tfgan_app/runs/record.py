@@ -1,12 +1,12 @@
 """A run on disk: its folder, its lock, its record `run.json`, and the GAN that the record describes."""
 
-import fcntl
 import json
 import os
 import pathlib
 import platform
-from typing import Any, TextIO
+from typing import Any
 
+import filelock
 from absl import logging
 
 from tfgan_app.base.errors import CheckpointError, Failure, UsageError
@@ -43,7 +43,7 @@ class Run:
 
     def __init__(self, directory: str | os.PathLike[str]) -> None:
         self.directory = pathlib.Path(directory)
-        self._lock: TextIO | None = None
+        self._lock: filelock.BaseFileLock | None = None
         path = self.directory / "run.json"
         try:
             self.record = _checked_record(read_object(path)) if path.exists() else {}
@@ -81,31 +81,31 @@ class Run:
         """
         if self._lock:
             return
-        path = self.directory / "lock"
+        # Nothing can be read on Windows that is locked, so a second file tells who holds the first.
+        path, owner = self.directory / "lock", self.directory / "lock.owner"
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            lock = path.open("a+")
+            with path.open("a"):
+                pass
         except OSError as error:
             raise UsageError(f"`run_dir={self.directory}` cannot be written: {error}.") from error
+        lock = filelock.FileLock(path, thread_local=False)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            lock.close()
+            lock.acquire(timeout=0)
+        except filelock.Timeout as error:
             raise UsageError(
-                f"`run_dir={self.directory}` is in use by {path.read_text().strip() or 'another process'}. Wait for "
-                "it, or take another folder."
+                f"`run_dir={self.directory}` is in use by {_text(owner) or 'another process'}. Wait for it, or take "
+                "another folder."
             ) from error
-        except OSError as error:  # of file systems that know no locks
+        except (OSError, NotImplementedError) as error:  # of file systems that know no locks
             logging.warning("%s cannot be locked: %s. Let no other process train in it.", self.directory, error)
-        lock.truncate(0)
-        lock.write(f"process {os.getpid()} of {platform.node()}\n")
-        lock.flush()
+        owner.write_text(f"process {os.getpid()} of {platform.node()}\n", encoding="utf-8")
         self._lock = lock
 
     def unlock(self) -> None:
         """Gives the folder back."""
         if self._lock:
-            self._lock.close()
+            self._lock.release()
             self._lock = None
 
     def check(self, settings: Settings, facts: dict[str, Any]) -> None:
@@ -184,6 +184,13 @@ class Run:
         if Checkpoints(gan, folder).restore(step) is None:
             raise CheckpointError(f"{folder} holds no checkpoint yet. Train the run first.")
         return gan
+
+
+def _text(path: pathlib.Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError:
+        return None
 
 
 def _checked_record(record: dict[str, Any]) -> dict[str, Any]:
