@@ -6,7 +6,6 @@ Those that write pictures and logs warn where they cannot, as on a full disk, an
 import contextlib
 import csv
 import math
-import pathlib
 import signal
 import sys
 import threading
@@ -21,7 +20,7 @@ from PIL import Image
 
 from tfgan_app.base import pictures
 from tfgan_app.base.errors import CheckpointError, NotFinite
-from tfgan_app.base.files import PathLike, reason, written_whole
+from tfgan_app.base.files import PathLike, local_path, reason, written_whole
 from tfgan_app.checkpoints import Checkpoints
 
 __all__ = [
@@ -62,7 +61,7 @@ class SampleGrid(keras.callbacks.Callback):
 
     def __init__(self, directory: PathLike, rows: int = 8, columns: int = 10, seed: int = 0):
         super().__init__()
-        self.directory = pathlib.Path(directory)
+        self.directory = local_path(directory)
         self.rows, self.columns, self.seed = rows, columns, seed
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
@@ -186,13 +185,13 @@ class MetricsCSV(keras.callbacks.Callback):
 
     def __init__(self, path: PathLike):
         super().__init__()
-        self.path = pathlib.Path(path)
+        self.path = local_path(path)
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         self._began = time.monotonic()
         self._rows = []
         if self.path.exists():
-            with self.path.open(newline="") as file:
+            with self.path.open(newline="", encoding="utf-8") as file:
                 rows = list(csv.DictReader(file))
             self._rows = [row for row in rows if int(row["step"]) <= self.model.step]
 
@@ -201,7 +200,11 @@ class MetricsCSV(keras.callbacks.Callback):
         row = {"step": self.model.step, "epoch": epoch + 1, "seconds": f"{seconds:.1f}"}
         self._rows.append({**row, **{name: f"{value:.6g}" for name, value in (logs or {}).items()}})
         columns = dict.fromkeys(name for row in self._rows for name in row)
-        with _writing(self.path), written_whole(self.path) as partial, partial.open("w", newline="") as file:
+        with (
+            _writing(self.path),
+            written_whole(self.path) as partial,
+            partial.open("w", newline="", encoding="utf-8") as file,
+        ):
             writer = csv.DictWriter(file, columns, restval="")
             writer.writeheader()
             writer.writerows(self._rows)

@@ -15,6 +15,7 @@ from absl import app, flags, logging
 
 from tfgan_app.base import errors
 from tfgan_app.base.errors import UsageError
+from tfgan_app.base.files import local_path
 from tfgan_app.base.table import Row, Table
 
 __all__ = ["RECIPES", "define", "flagfile", "given", "parsed", "run", "say"]
@@ -179,27 +180,28 @@ def _write_flags(record):
 def _find_flagfiles(argv):
     """Replaces the name of a packaged recipe by its path, unless the working folder has a file of that name.
 
+    A run's own flagfile means the run beside it, wherever that was moved.
+
     Raises:
         UsageError: For a flagfile that cannot be read, sets no flag or includes itself.
     """
-    found = list(argv)
-    for index, argument in enumerate(argv):
-        name = argument.removeprefix("-").removeprefix("-")
-        if name.startswith("flagfile="):
-            path = _recipe(name.removeprefix("flagfile="))
-            found[index] = f"--flagfile={path}"
-        elif name == "flagfile" and index + 1 < len(argv):
-            path = _recipe(argv[index + 1])
-            found[index + 1] = str(path)
-        else:
+    found, rest = [], iter(argv)
+    for argument in rest:
+        name, separator, value = argument.removeprefix("-").removeprefix("-").partition("=")
+        if name != "flagfile" or not argument.startswith("-"):
+            found.append(argument)
             continue
+        path = _recipe(value if separator else next(rest, ""))
         _check_flagfile(path)
+        found.append(f"--flagfile={path}")
+        if path.name == "run.flags" and path.with_name("run.json").is_file():
+            found.append(f"--run_dir={path.parent}")
     return found
 
 
 def _check_flagfile(path, within=()):
     try:
-        lines = [line.strip() for line in path.expanduser().read_text(encoding="utf-8").splitlines()]
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, ValueError) as error:
         raise UsageError(f"--flagfile={path} cannot be read as text: {error}") from error
     lines = [line for line in lines if line and not line.startswith(("#", "//"))]
@@ -209,14 +211,21 @@ def _check_flagfile(path, within=()):
         # absl would only warn.
         name, separator, included = line.lstrip("-").partition("=")
         if name == "flagfile" and separator:
-            inner = pathlib.Path(included)
+            inner = _local_path(included)
             if inner.absolute() in (path.absolute(), *within):
                 raise UsageError(f"--flagfile={path} includes itself")
             _check_flagfile(inner, (path.absolute(), *within))
 
 
+def _local_path(name):
+    try:
+        return local_path(name)
+    except ValueError as error:
+        raise UsageError(f"--flagfile={name}: {error}") from error
+
+
 def _recipe(name):
-    path, packaged = pathlib.Path(name), RECIPES / name
+    path, packaged = _local_path(name), RECIPES / name
     if path.is_file() or not packaged.is_file():
         return path
     return packaged

@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from tfgan_app.base.files import PathLike, written_whole
+from tfgan_app.base.files import PathLike, local_path, written_whole
 from tfgan_app.base.versions import versions
 
 __all__ = ["card_path", "write_card"]
@@ -19,9 +19,9 @@ def card_path(folder: PathLike) -> pathlib.Path:
     Raises:
         FileExistsError: If there is a README.md that is not a card.
     """
-    folder = pathlib.Path(folder)
+    folder = local_path(folder)
     path = (folder.parent if folder.name.isdigit() else folder) / "README.md"
-    if path.exists() and _MARK not in path.read_text():
+    if path.exists() and _MARK not in path.read_text(encoding="utf-8", errors="replace"):
         raise FileExistsError(
             f"{path} is not a model card and would be replaced. Export to a folder of its own, such as "
             f"{folder.parent / 'my_gan' / '1'}."
@@ -102,7 +102,7 @@ def write_card(
         lines += ["Trained by", "", "```", command, "```", ""]
     lines += [f"- {score['text']}" for score in scores]
     with written_whole(path) as partial:
-        partial.write_text("\n".join(lines).rstrip() + "\n")
+        partial.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
 
 
 def _model_index(model, scores):

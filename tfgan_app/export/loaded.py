@@ -1,11 +1,9 @@
 """An exported model, loaded to draw from."""
 
-import pathlib
-
 import tensorflow as tf
 
 from tfgan_app.base.errors import UsageError
-from tfgan_app.base.files import PathLike, read_object, reason
+from tfgan_app.base.files import PathLike, local_path, read_object, reason
 from tfgan_app.export.saved_model import FACTS
 from tfgan_app.modalities import Images, Modality, infer
 from tfgan_app.sampler import Sampler
@@ -30,7 +28,7 @@ class SavedGAN(Sampler):
     """
 
     def __init__(self, folder: PathLike, modality: Modality | None = None):
-        folder = pathlib.Path(folder)
+        folder = local_path(folder)
         path = folder / FACTS
         if not (folder / "saved_model.pb").is_file() or not path.is_file():
             raise UsageError(

@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import inspect
+import os
 from typing import Any, Literal
 
 import keras
@@ -12,13 +13,38 @@ from tfgan_app.base.errors import UsageError
 from tfgan_app.base.precision import choose_precision, dtype_policy
 from tfgan_app.gan import GAN
 from tfgan_app.layers.batch_norm import synchronize
-from tfgan_app.metrics.extractors import FeatureExtractor, load_extractor, shipped_for
+from tfgan_app.metrics.extractors import NAMES, FeatureExtractor, load_extractor, shipped_for
 from tfgan_app.runs.settings import Scoring, Settings
 from tfgan_app.schedules import has_schedule
 
-__all__ = ["build_gan", "build_model", "open_extractor", "open_split", "open_split_like", "peek", "set_learning_rates"]
+__all__ = [
+    "build_gan",
+    "build_model",
+    "open_extractor",
+    "open_split",
+    "open_split_like",
+    "peek",
+    "resolved",
+    "set_learning_rates",
+]
 
 ImageShape = tuple[int, int, int]
+
+# What settings may name that is no path, though a folder may be called so.
+_NAMES = {"dataset": ("mnist_5k",), "fallback_dataset": ("mnist_5k",), "extractor": ("auto", "none", *NAMES)}
+
+
+def resolved(settings: Settings) -> Settings:
+    """Returns settings whose paths hold in every working folder."""
+    absolute = {}
+    for row in settings.rows():
+        value = getattr(settings, row.name)
+        if not row.path or value is None or value in _NAMES.get(row.name, ()):
+            continue
+        # Where it may be a name, it is one unless something is there.
+        if row.name not in _NAMES or os.path.exists(value):
+            absolute[row.name] = os.path.abspath(value)
+    return dataclasses.replace(settings, **absolute)
 
 
 def open_split(settings: Settings, split: str) -> data.ImageSet:

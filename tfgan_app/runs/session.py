@@ -43,6 +43,7 @@ from tfgan_app.runs.build import (
     open_split,
     open_split_like,
     peek,
+    resolved,
     set_learning_rates,
 )
 from tfgan_app.runs.record import BEST, Run
@@ -167,6 +168,7 @@ class Session:
         if settings.deterministic:
             tf.config.experimental.enable_op_determinism()
         self.run = Run(settings.run_dir)
+        settings = resolved(self.run.located(settings))
         self.settings = dataclasses.replace(settings, precision=self._precision(settings.mixed_precision))
 
     def __enter__(self) -> "Session":
