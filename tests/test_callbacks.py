@@ -1,5 +1,6 @@
 """tfgan_app.callbacks: through a real `fit`."""
 
+import concurrent.futures
 import csv
 import errno
 import io
@@ -18,6 +19,7 @@ from PIL import Image
 import tfgan_app as tg
 from tfgan_app import callbacks, pictures
 from tfgan_app.base.errors import CheckpointError
+from tfgan_app.base.signals import NOTICES
 from tfgan_app.checkpoints import Checkpoints
 
 IMAGES = random_images(12)  # three steps an epoch
@@ -273,6 +275,61 @@ def test_a_second_signal_acts_at_once(handlers):
 
     with pytest.raises(callbacks.Stopped):
         train(gan, IMAGES, callbacks=[At(0, twice), callbacks.StopOnSignal()])
+
+
+@pytest.fixture
+def defaults():
+    """What the system does, which must be in force again afterwards."""
+    before = {signum: signal.signal(signum, signal.SIG_DFL) for signum in NOTICES}
+    yield
+    found = [signal.getsignal(signum) for signum in NOTICES]
+    for signum, handler in before.items():
+        signal.signal(signum, handler)
+    assert found == [signal.SIG_DFL] * len(NOTICES)
+
+
+@pytest.mark.parametrize("signum", NOTICES, ids=lambda signum: signum.name)
+def test_notices_stop_after_the_step_however_often_they_come(signum, defaults, capsys):
+    gan, stop = build(), callbacks.StopOnSignal()
+    with pytest.raises(callbacks.Stopped, match=f"^{signum.name}$") as stopped:
+        train(gan, IMAGES, epochs=2, callbacks=[At(1, lambda: (send(signum)(), send(signum)())), stop])
+    send(signum)()  # while it is saved
+    stop.restore_handlers()
+    assert (stopped.value.signum, int(gan.iterations)) == (signum, 2)
+    assert capsys.readouterr().err == f"\n{signum.name}: finishing the step, then saving.\n"
+
+
+def test_a_notice_does_not_make_a_signal_the_second(handlers, defaults):
+    gan = build()
+
+    def both():
+        send(signal.SIGUSR1)()
+        send(signal.SIGTERM)()
+        assert handlers == []
+        send(signal.SIGTERM)()
+        assert handlers == [signal.SIGTERM]
+
+    stop = callbacks.StopOnSignal()
+    with pytest.raises(callbacks.Stopped, match=r"^SIGUSR1$"):
+        train(gan, IMAGES, callbacks=[At(0, both), stop])
+    stop.restore_handlers()
+
+
+@pytest.mark.parametrize("kept", [signal.SIG_IGN, lambda signum, frame: None], ids=["nohup", "theirs"])
+def test_what_is_ignored_or_waited_for_by_others_stays_so(kept, defaults):
+    before = signal.signal(signal.SIGHUP, kept)
+    try:
+        train(build(), IMAGES, callbacks=[At(1, send(signal.SIGHUP)), callbacks.StopOnSignal()])
+        assert signal.getsignal(signal.SIGHUP) == kept
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_training_outside_of_the_main_thread_has_no_handlers():
+    gan, before = build(), signal.getsignal(signal.SIGTERM)
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        pool.submit(train, gan, IMAGES, callbacks=[callbacks.StopOnSignal()]).result()
+    assert int(gan.iterations) == 3 and signal.getsignal(signal.SIGTERM) == before
 
 
 def test_handlers_are_restored_after_an_undisturbed_run(handlers):

@@ -65,7 +65,7 @@ def main(argv: list[str]) -> int:
     report.plot(task, flags.FLAGS.model)
     text = modes.table(runs, report.content["real"])
     (report.folder / f"{stem}.md").write_text(f"{text}\n", encoding="utf-8")
-    print(text)
+    cli.say(text)
     return 0
 
 

@@ -8,7 +8,6 @@ import csv
 import math
 import signal
 import sys
-import threading
 import time
 from typing import TextIO, TypeAlias
 
@@ -21,6 +20,7 @@ from PIL import Image
 from tfgan_app.base import pictures
 from tfgan_app.base.errors import CheckpointError, NotFinite
 from tfgan_app.base.files import PathLike, local_path, reason, written_whole
+from tfgan_app.base.signals import Ending, tell
 from tfgan_app.checkpoints import Checkpoints
 
 __all__ = [
@@ -224,20 +224,23 @@ class Stopped(Exception):  # noqa: N818  # not an error: the user asked for it
 
 
 class StopOnSignal(keras.callbacks.Callback):
-    """Finishes the current step on SIGINT or SIGTERM, then raises `Stopped`. A second signal acts at once.
+    """Finishes the current step when something asks the process to end, then raises `Stopped`.
+
+    That is SIGINT (Ctrl-C, a notebook's stop button), SIGTERM, and, where the system has them, SIGHUP (a terminal that
+    closes), SIGUSR1 and SIGUSR2 (a scheduler's notice), SIGXCPU and SIGBREAK; see `tfgan_app.base.signals`. A second
+    SIGINT or SIGTERM acts at once.
 
     A signal during validation takes effect after the epoch's other callbacks: put this one last.
     """
 
     def __init__(self):
         super().__init__()
-        self._received = None
-        self._previous = {}
+        self._ending = Ending(self._announce)
+        self._stopped = False
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        if threading.current_thread() is threading.main_thread():
-            for signum in (signal.SIGINT, signal.SIGTERM):
-                self._previous[signum] = signal.signal(signum, self._receive)
+        self._stopped = False
+        self._ending.install()
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         # Not after the epoch's last step: validation and a checkpoint are still to come, and `on_epoch_end` stops then.
@@ -251,21 +254,19 @@ class StopOnSignal(keras.callbacks.Callback):
         self.restore_handlers()
 
     def restore_handlers(self) -> None:
-        """Gives the signals back; call it where `fit` may have ended by an exception, as then nothing else does."""
-        for signum, handler in self._previous.items():
-            signal.signal(signum, handler)
-        self._previous.clear()
+        """Gives the signals back; call it where `fit` may have ended by an exception, as then nothing else does.
 
-    def _receive(self, signum, frame):
-        self._received = signum
-        # Before the message, as a second signal may follow at once.
-        self.restore_handlers()
-        print(f"\n{signal.Signals(signum).name}: finishing the step, then saving.", file=sys.stderr, flush=True)
+        After what is to be saved has been: until then, further notices are passed over.
+        """
+        self._ending.restore()
+
+    def _announce(self, signum):
+        tell(f"\n{signal.Signals(signum).name}: finishing the step, then saving.")
 
     def _stop(self):
-        if self._received is not None:
-            signum, self._received = self._received, None
-            raise Stopped(signum)
+        if self._ending.received is not None and not self._stopped:
+            self._stopped = True
+            raise Stopped(self._ending.received)
 
 
 class Progress(keras.callbacks.Callback):

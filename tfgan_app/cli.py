@@ -6,6 +6,7 @@ Imports neither TensorFlow nor Keras, so that `--help` and mistyped flags answer
 import contextlib
 import os
 import pathlib
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Sequence
@@ -15,7 +16,8 @@ from absl import app, flags, logging
 
 from tfgan_app.base import errors
 from tfgan_app.base.errors import UsageError
-from tfgan_app.base.files import local_path
+from tfgan_app.base.files import local_path, reason
+from tfgan_app.base.signals import Ending, tell
 from tfgan_app.base.table import Row, Table
 
 __all__ = ["RECIPES", "define", "flagfile", "given", "parsed", "run", "say"]
@@ -24,7 +26,6 @@ RECIPES = pathlib.Path(__file__).parent / "flags"
 
 EXIT_FAILURE = 1
 EXIT_USAGE = errors.UsageError.exit_code
-EXIT_INTERRUPTED = 130
 
 # `--help` lists the flags of a command, wherever they are defined from its tables.
 flags.disclaim_key_flags()
@@ -36,8 +37,9 @@ def run(main: Callable[[list[str]], int], subcommands: Sequence[str] = ()) -> No
     The one argument that is no flag is one of `subcommands`, where there are any.
 
     A user's error is one line on standard error; the exit code is 2 for a wrong command line and 1 for data,
-    checkpoints and the rest.
+    checkpoints and the rest. What a signal ends has that line too, and the code 128 + its number.
     """
+    _prepare_streams()
     app.run(lambda argv: _guarded(main, argv, subcommands), flags_parser=_parse)
 
 
@@ -100,8 +102,22 @@ def flagfile(settings: Table) -> str:
 
 
 def say(text: str) -> None:
-    """Prints what the library says, its arguments written as flags."""
-    print(_with_flags(text), flush=True)
+    """Prints what the library says, its arguments written as flags.
+
+    Where nobody listens any more, as after `| head` or in a terminal that has closed, nothing is said; work goes on.
+    """
+    try:
+        print(_with_flags(text), flush=True)
+    except (OSError, ValueError):
+        _silence(sys.stdout)
+
+
+class _Ended(KeyboardInterrupt):
+    """Raised in the main thread where a signal asks for an end."""
+
+
+def _end(signum):
+    raise _Ended(signum)
 
 
 def _guarded(main, argv, subcommands):
@@ -111,10 +127,26 @@ def _guarded(main, argv, subcommands):
         return _fail(UsageError(f"unexpected arguments: {' '.join(argv[1:])}"), EXIT_USAGE)
     logging.set_verbosity(logging.WARNING)
     logging.get_absl_logger().addFilter(_write_flags)
+    ending = Ending(_end)
+    ending.install()
+    try:
+        return _ended(main, argv)
+    except BaseException as error:
+        # What a signal breaks off may make another exception of it.
+        if ending.received is None or isinstance(error, SystemExit):
+            raise
+        name = signal.Signals(ending.received).name
+        return _fail("interrupted" if name == "SIGINT" else f"ended by {name}", 128 + ending.received)
+    finally:
+        ending.restore()
+        for stream in (sys.stdout, sys.stderr):
+            _flush(stream)
+
+
+def _ended(main, argv):
+    """Returns the exit code of `main`, or of what it raises that a user can understand."""
     _import_tensorflow()
     import tensorflow as tf
-
-    from tfgan_app.base.files import reason
 
     try:
         return main(argv)
@@ -126,8 +158,36 @@ def _guarded(main, argv, subcommands):
         return _fail(error, EXIT_FAILURE)
     except (MemoryError, tf.errors.ResourceExhaustedError) as error:
         return _fail(f"out of memory or disk space: {reason(error)}", EXIT_FAILURE)
-    except KeyboardInterrupt:
-        return _fail("interrupted", EXIT_INTERRUPTED)
+
+
+def _prepare_streams():
+    """Makes sure that standard streams take whatever is written to them.
+
+    Where one was closed (`>&-`), the next file to be opened would be taken for it; and names of classes need not be in
+    the encoding of the terminal.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, OSError):  # of streams that are none of a process, as in notebooks
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _flush(stream):
+    try:
+        if stream is not None:
+            stream.flush()
+    except (OSError, ValueError):
+        _silence(stream)
+
+
+def _silence(stream):
+    """Sends a stream that has no reader to nowhere, as Python would complain of it at the end."""
+    with contextlib.suppress(OSError, ValueError), open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), stream.fileno())
 
 
 def _import_tensorflow():
@@ -163,7 +223,7 @@ def _parse(argv):
 
 
 def _fail(error, code):
-    print(f"{pathlib.Path(sys.argv[0]).stem}: {_with_flags(str(error))}", file=sys.stderr)
+    tell(f"{pathlib.Path(sys.argv[0]).stem}: {_with_flags(str(error))}")
     return code
 
 

@@ -29,10 +29,10 @@ def main(argv: list[str]) -> int:
     from tfgan_app.study.receipts import describe_score
 
     found = evaluate(**cli.given(Scoring.rows()), progress=_progress if sys.stderr.isatty() else None)
-    print(describe_score(found.receipt))
-    print(f"Receipt in {found.path}.")
+    cli.say(describe_score(found.receipt))
+    cli.say(f"Receipt in {found.path}.")
     if found.report:
-        print(f"Report in {found.report}.")
+        cli.say(f"Report in {found.report}.")
     return 0
 
 
@@ -48,7 +48,7 @@ def _compare(paths):
         raise errors.UsageError(f"--compare: {error}") from error
     for name, (one, other, difference, uncertainty) in found.items():
         known = "" if uncertainty is None else f" ± {uncertainty:.2g}"
-        print(f"{name:<10} {one:.4g} -> {other:.4g}: {difference:+.4g}{known}")
+        cli.say(f"{name:<10} {one:.4g} -> {other:.4g}: {difference:+.4g}{known}")
     return 0
 
 

@@ -18,7 +18,7 @@ def main(argv: list[str]) -> int:
     from tfgan_app.runs.generation import generate
 
     found = generate(**cli.given(Drawing.rows()))
-    print(f"{found.num_images} images in {found.out}.")
+    cli.say(f"{found.num_images} images in {found.out}.")
     return 0
 
 

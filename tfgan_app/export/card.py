@@ -102,7 +102,7 @@ def write_card(
         lines += ["Trained by", "", "```", command, "```", ""]
     lines += [f"- {score['text']}" for score in scores]
     with written_whole(path) as partial:
-        partial.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
+        partial.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8", errors="backslashreplace")
 
 
 def _model_index(model, scores):

@@ -213,7 +213,7 @@ class Run:
         }
         self._write()
         with written_whole(self.directory / "run.flags") as partial:
-            partial.write_text(flagfile(settings), encoding="utf-8")
+            partial.write_text(flagfile(settings), encoding="utf-8", errors="surrogateescape")
 
     def add_rollback(self, from_step: int, to_step: int, reason: str) -> None:
         """Records that training went on from an earlier step."""

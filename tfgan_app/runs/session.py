@@ -91,7 +91,8 @@ def train(
     """Trains a GAN, or goes on with a run, scores and exports it: `python -m tfgan_app.train` as a function.
 
     Weights and order of images go by `seed`, so TensorFlow's and Keras's own seeds are set to it; `deterministic` holds
-    for the rest of the process. On SIGINT and SIGTERM it ends the step, saves, and raises `callbacks.Stopped`.
+    for the rest of the process. On SIGINT, SIGTERM and other signals that ask for an end it ends the step, saves, and
+    raises `callbacks.Stopped`.
 
     Args:
         say: Called with each line on how it goes, such as `print`.
@@ -299,7 +300,7 @@ class Session:
         """Trains to the last step, and saves.
 
         Raises:
-            Stopped: Where SIGINT or SIGTERM said so; all is saved.
+            Stopped: Where a signal said so; all is saved.
             TrainingCollapsed: Where `on_collapse` says so.
             NotFinite: If a loss or a weight is NaN or infinite, and there is no rollback.
             CheckpointError: If no checkpoint can be written.
@@ -310,13 +311,16 @@ class Session:
         if self.chief:
             self.run.lock()
             self.run.write(self.settings, self.images.describe(), self.test.split, self.command, self.gan.step)
+        stop = callbacks.StopOnSignal()
         try:
-            self._fit()
-        except callbacks.Stopped as stop:
+            self._fit(stop)
+        except callbacks.Stopped as stopped:
             folder = self.checkpoints.save()
-            raise callbacks.Stopped(stop.signum, f"{stop} at step {self.gan.step}; saved {folder}") from stop
+            raise callbacks.Stopped(stopped.signum, f"{stopped} at step {self.gan.step}; saved {folder}") from stopped
         except (tf.errors.OpError, MemoryError) as error:
             raise self._diagnosis(error) from error
+        finally:
+            stop.restore_handlers()
 
     def _require_whole_executions(self) -> None:
         """Keras would round epochs up to whole executions."""
@@ -330,32 +334,29 @@ class Session:
             if value % unit:
                 raise UsageError(f"{name} must be a multiple of `steps_per_execution={unit}`.")
 
-    def _fit(self) -> None:
+    def _fit(self, stop: callbacks.StopOnSignal) -> None:
         """Trains in epochs that end at multiples of `steps_per_epoch` and at the last step."""
-        gan, settings, guard, stop = self.gan, self.settings, self._guard(), callbacks.StopOnSignal()
+        gan, settings, guard = self.gan, self.settings, self._guard()
         parts = self._callbacks(guard, stop)
         validation = self._validation() if self.extractor else None
-        try:
-            while gan.step < settings.train_steps:
-                try:
-                    for first_epoch, last_epoch, steps in self._segments():
-                        gan.fit(
-                            share_batches(self._batches(), gan.n_critic, self.strategy),
-                            initial_epoch=first_epoch,
-                            epochs=last_epoch,
-                            steps_per_epoch=steps,
-                            validation_data=validation,
-                            validation_freq=settings.score_every or 1,
-                            callbacks=parts,
-                            shuffle=False,
-                            verbose=0,
-                        )
-                except (TrainingCollapsed, NotFinite) as failure:
-                    if guard is None or settings.on_collapse != "rollback":
-                        raise
-                    self._roll_back(guard, str(failure))
-        finally:
-            stop.restore_handlers()
+        while gan.step < settings.train_steps:
+            try:
+                for first_epoch, last_epoch, steps in self._segments():
+                    gan.fit(
+                        share_batches(self._batches(), gan.n_critic, self.strategy),
+                        initial_epoch=first_epoch,
+                        epochs=last_epoch,
+                        steps_per_epoch=steps,
+                        validation_data=validation,
+                        validation_freq=settings.score_every or 1,
+                        callbacks=parts,
+                        shuffle=False,
+                        verbose=0,
+                    )
+            except (TrainingCollapsed, NotFinite) as failure:
+                if guard is None or settings.on_collapse != "rollback":
+                    raise
+                self._roll_back(guard, str(failure))
 
     def _segments(self) -> Iterator[tuple[int, int, int]]:
         """Yields calls of `fit`, `(first_epoch, last_epoch, steps)`: rest of a cut epoch, whole ones, remainder."""

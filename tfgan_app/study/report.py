@@ -113,7 +113,7 @@ class _Page:
             f"<title>{html.escape(self.title)}</title>\n<style>{_STYLE}</style>\n<h1>{html.escape(self.title)}</h1>\n"
         )
         path = self.folder / "index.html"
-        path.write_text(text + "\n".join(self.parts) + "\n</html>\n", encoding="utf-8")
+        path.write_text(text + "\n".join(self.parts) + "\n</html>\n", encoding="utf-8", errors="backslashreplace")
         return path
 
 
