@@ -55,7 +55,7 @@ def write_card(
     kind = "unconditional" if classes is None else f"conditional on {classes} classes"
     stand_in = f" (standing in for {data['fallback_for']})" if data.get("fallback_for") else ""
     seen = "not recorded" if batch_size is None else f"{steps * batch_size:,} ({steps:,} steps of {batch_size})"
-    name = facts["modality"]
+    name, names = facts["modality"], facts.get("class_names")
     arguments = f"num_{name}=tf.constant(16), seed=tf.constant(7, tf.int64)"
     if classes is not None:
         arguments += f", labels=tf.range(16) % {classes}"
@@ -89,6 +89,7 @@ def write_card(
         f"| Origin, licence | {data['origin']}; {data['licence']} |",
         f"| Fingerprint of the {name} | `{data.get('fingerprint')}` |",
         f"| {name.capitalize()} seen | {seen} |",
+        *([f"| Classes | {_classes(names)} |"] if names else []),
         f"| Seed | {facts['seed']} |",
         f"| Loss | {facts['loss']} |",
         *([f"| Terms | {', '.join(facts['terms'])} |"] if facts["terms"] else []),
@@ -103,6 +104,13 @@ def write_card(
     lines += [f"- {score['text']}" for score in scores]
     with written_whole(path) as partial:
         partial.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8", errors="backslashreplace")
+
+
+def _classes(names):
+    """Returns names of classes with their numbers, the first of many, as a cell of a table."""
+    shown = [f"{index} {' '.join(name.split())}".replace("|", "\\|") for index, name in enumerate(names[:30])]
+    rest = [f"and {len(names) - 30} more: `assets.extra/gan.json`"] if names[30:] else []
+    return ", ".join([*shown, *rest])
 
 
 def _model_index(model, scores):

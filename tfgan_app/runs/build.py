@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import inspect
 import os
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import keras
@@ -84,7 +85,13 @@ def open_extractor(settings: Settings | Scoring, images: data.ImageSet) -> Featu
         raise UsageError(f"`extractor`: {error}") from error
 
 
-def build_gan(settings: Settings, image_shape: ImageShape, num_classes: int | None, **compile_arguments: Any) -> GAN:
+def build_gan(
+    settings: Settings,
+    image_shape: ImageShape,
+    num_classes: int | None,
+    class_names: Sequence[str] | None = None,
+    **compile_arguments: Any,
+) -> GAN:
     """Builds and compiles the GAN that settings describe.
 
     A setting that is None is left to the model, whose defaults are its paper's.
@@ -93,12 +100,15 @@ def build_gan(settings: Settings, image_shape: ImageShape, num_classes: int | No
         settings: The settings.
         image_shape: `(height, width, channels)`.
         num_classes: Classes of the images, None where unlabelled.
+        class_names: What they are called, for a GAN that is told of them.
         **compile_arguments: Passed to `compile`.
 
     Raises:
         UsageError: For an argument that the model does not take, or values that it refuses.
     """
     gan = build_model(settings, image_shape, num_classes)
+    if gan.num_classes is not None and gan.supervised:
+        gan.class_names = class_names
     try:
         gan.compile(
             loss=_loss(settings),

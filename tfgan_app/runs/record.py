@@ -235,7 +235,7 @@ class Run:
             CheckpointError: If there is no such checkpoint, or none that can be read.
         """
         facts = self.record["data"]
-        gan = build_gan(self.settings, tuple(facts["image_shape"]), facts["num_classes"])
+        gan = build_gan(self.settings, tuple(facts["image_shape"]), facts["num_classes"], facts.get("class_names"))
         folder = self.directory / (BEST if checkpoint == "best" else "checkpoints")
         step = None if checkpoint in ("last", "best") else int(checkpoint)
         if Checkpoints(gan, folder).restore(step) is None:
