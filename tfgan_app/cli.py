@@ -22,6 +22,8 @@ from tfgan_app.base.table import Row, Table
 
 __all__ = ["RECIPES", "define", "flagfile", "given", "parsed", "run", "say"]
 
+_NVIDIA_DRIVER = "/dev/nvidiactl"
+
 RECIPES = pathlib.Path(__file__).parent / "flags"
 
 EXIT_FAILURE = 1
@@ -173,7 +175,7 @@ def _prepare_streams():
             os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, OSError):  # of streams that are none of a process, as in notebooks
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
 
 def _flush(stream):
@@ -195,9 +197,12 @@ def _import_tensorflow():
 
     They are written past every logging level, so standard error is turned aside meanwhile; errors are exceptions
     and stay visible. Setting TF_CPP_MIN_LOG_LEVEL shows them all.
+
+    On a processor TensorFlow 2.21 also logs errors of its graph optimiser that are none ("remapper failed": it leaves
+    convolutions with a bias as they are). With a GPU, lines of that level may be the reason of an exception.
     """
     if "TF_CPP_MIN_LOG_LEVEL" not in os.environ:
-        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2" if os.path.exists(_NVIDIA_DRIVER) else "3"
         with open(os.devnull, "w") as nowhere, _redirected(2, nowhere.fileno()):
             import tensorflow as tf
 
