@@ -9,6 +9,7 @@ import math
 import signal
 import sys
 import time
+from collections.abc import Callable
 from typing import TextIO, TypeAlias
 
 import keras
@@ -21,6 +22,7 @@ from tfgan_app.base import pictures
 from tfgan_app.base.errors import CheckpointError, NotFinite
 from tfgan_app.base.files import PathLike, local_path, reason, written_whole
 from tfgan_app.base.signals import Ending, tell
+from tfgan_app.base.waiting import clock
 from tfgan_app.checkpoints import Checkpoints
 
 __all__ = [
@@ -272,60 +274,118 @@ class StopOnSignal(keras.callbacks.Callback):
 class Progress(keras.callbacks.Callback):
     """Shows the run on one line: step, losses, D(x), D(G(z)), scores, images/s and the time left.
 
-    On a terminal the line is rewritten as training goes; elsewhere one is printed an epoch.
+    On a terminal the line is rewritten as training goes. Elsewhere, as in a pipe or a log, one is printed when the
+    first step is done, as soon as the rate is known, then each minute and each epoch. The first step, which is
+    compiled, counts for no rate. A stream that can no longer be written to is no reason to end training.
 
     Args:
         total_steps: Step at which the run ends.
         batch_size: Images a step.
         stream: Where to write; standard output by default.
+        on_rate: Called once, when the rate is known, with the seconds and the steps that are left.
     """
 
     # Keras sorts logs by name. These are shown first, under the names that the field gives them.
     _NAMES = {"d_loss": "d_loss", "g_loss": "g_loss", "d_real": "D(x)", "d_fake": "D(G(z))"}  # noqa: RUF012
     _REFRESH_SECONDS = 0.25
+    _LINE_SECONDS = 60.0
+    _RATE_SECONDS = 5.0
 
-    def __init__(self, total_steps: int, batch_size: int, stream: TextIO | None = None):
+    def __init__(
+        self,
+        total_steps: int,
+        batch_size: int,
+        stream: TextIO | None = None,
+        on_rate: Callable[[float, int], object] | None = None,
+    ):
         super().__init__()
         self.total_steps, self.batch_size = total_steps, batch_size
         self.stream = stream or sys.stdout
-        self._began = 0.0
-        self._width = 0
+        self.on_rate = on_rate
+        self._compiled: float | None = None
+        self._shown, self._width, self._done = -math.inf, 0, 0
+        self._rate_told = False
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        # A run whose epochs are cut short calls `fit` several times; time counts from the first.
-        if not self._began:
-            self._began, self._first_step = time.monotonic(), self.model.step
-            self._shown = 0.0
+        # A run whose epochs are cut short calls `fit` several times, and a rollback from an earlier step; only the
+        # steps that are done count.
+        self._began, self._step = time.monotonic(), self.model.step
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         self._epoch_began, self._epoch_step = time.monotonic(), self.model.step
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        now = time.monotonic()
+        now, before, self._step = time.monotonic(), self._step, self.model.step
         self._step_ended = now
-        if self.stream.isatty() and now - self._shown >= self._REFRESH_SECONDS:
-            self._shown = now
-            self._show(logs, end="\r")
+        if self._compiled is None:
+            self._compiled = self._epoch_began = now
+            self._first = (self._step - before, now - self._began)
+            self._epoch_step = self._step
+            if not self._rewrites():
+                many = "first step" if self._first[0] == 1 else f"first {self._first[0]} steps"
+                self._print(f"step {self._step}/{self.total_steps}  {many} after {self._first[1]:.1f} s", "\n")
+        else:
+            self._done += self._step - before
+        known = not self._rate_told and self._done and now - self._compiled >= self._RATE_SECONDS
+        if self._rewrites():
+            if now - self._shown >= self._REFRESH_SECONDS:
+                self._show(logs, end="\r")
+        elif known or now - self._shown >= self._LINE_SECONDS:
+            self._show(logs, end="\n")
+        if known:
+            self._rate_told = True
+            if self.on_rate:
+                if self._rewrites():
+                    self._print("", "\n")
+                self.on_rate(self._left(), self.total_steps - self._step)
+
+    def on_test_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        if self._compiled is not None and not self._rewrites():
+            now = time.monotonic()
+            if now - self._shown >= self._LINE_SECONDS:
+                self._print(f"step {self._step}/{self.total_steps}  scoring, {batch + 1} batches", "\n")
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         # The validation's losses say little more than those of training, so only its scores are shown.
         losses = {f"val_{name}" for name in self._NAMES}
         self._show({name: value for name, value in (logs or {}).items() if name not in losses}, end="\n")
 
+    def _left(self):
+        """Returns the seconds left, by all that the steps took so far, scores and checkpoints included."""
+        steps, seconds = self._done, time.monotonic() - (self._compiled or 0.0)
+        if not steps:
+            steps, seconds = self._first
+        return (self.total_steps - self._step) * seconds / max(steps, 1)
+
     def _show(self, logs, end):
-        step = self.model.step
-        rate = (step - self._epoch_step) / max(self._step_ended - self._epoch_began, 1e-9)
-        overall = (step - self._first_step) / max(time.monotonic() - self._began, 1e-9)
-        left = (self.total_steps - step) / max(overall, 1e-9)
+        # Of the epoch, as far as it has steps besides the first.
+        steps, seconds = self._step - self._epoch_step, self._step_ended - self._epoch_began
+        if not steps:
+            steps, seconds = self._first
+        logs, rate = logs or {}, steps * self.batch_size / max(seconds, 1e-9)
         first = [name for name in self._NAMES if name in logs]
         rest = [name for name in logs if name not in self._NAMES]
         fields = [
-            f"step {step:>{len(str(self.total_steps))}}/{self.total_steps}",
+            f"step {self._step:>{len(str(self.total_steps))}}/{self.total_steps}",
             *(f"{self._NAMES.get(name, name)} {logs[name]:.3g}" for name in [*first, *rest]),
-            f"{rate * self.batch_size:.0f} images/s",
-            f"{int(left) // 60}:{int(left) % 60:02d} left",
+            f"{rate:.{0 if rate >= 10 else 2}f} images/s",
+            f"{clock(self._left())} left",
         ]
-        line = "  ".join(fields)
-        # Blanks cover what a longer line left behind.
-        print(line.ljust(self._width), end=end, file=self.stream, flush=True)
+        self._print("  ".join(fields), end)
+
+    def _rewrites(self):
+        """Whether the line is on a terminal."""
+        try:
+            return self.stream is not None and self.stream.isatty()
+        except ValueError:  # it is closed
+            return False
+
+    def _print(self, line, end):
+        self._shown = time.monotonic()
+        try:
+            if self.stream is not None:
+                # Blanks cover what a longer line left behind.
+                print(line.ljust(self._width), end=end, file=self.stream, flush=True)
+        except (OSError, ValueError):  # the terminal or the reader of the pipe is gone
+            self.stream = None
         self._width = len(line) if end == "\r" else 0

@@ -12,6 +12,8 @@ from absl import flags
 
 from tfgan_app import cli
 from tfgan_app.base import errors
+from tfgan_app.base.signals import tell
+from tfgan_app.base.waiting import announced
 from tfgan_app.runs.settings import Scoring
 
 __all__ = ["main", "run"]
@@ -28,7 +30,11 @@ def main(argv: list[str]) -> int:
     from tfgan_app.runs.evaluation import evaluate
     from tfgan_app.study.receipts import describe_score
 
-    found = evaluate(**cli.given(Scoring.rows()), progress=_progress if sys.stderr.isatty() else None)
+    if sys.stderr is not None and sys.stderr.isatty():
+        found = evaluate(**cli.given(Scoring.rows()), progress=_progress)
+    else:
+        with announced(tell, "Scoring"):
+            found = evaluate(**cli.given(Scoring.rows()))
     cli.say(describe_score(found.receipt))
     cli.say(f"Receipt in {found.path}.")
     if found.report:

@@ -6,6 +6,8 @@ python -m tfgan_app.generate --run=runs/mnist --grid=8x8 --seed=7 --out=grid.png
 import functools
 
 from tfgan_app import cli
+from tfgan_app.base.signals import tell
+from tfgan_app.base.waiting import announced
 from tfgan_app.runs.settings import Drawing
 
 __all__ = ["main", "run"]
@@ -17,7 +19,8 @@ def main(argv: list[str]) -> int:
     """Carries out the command; returns its exit code."""
     from tfgan_app.runs.generation import generate
 
-    found = generate(**cli.given(Drawing.rows()))
+    with announced(tell, "Drawing"):
+        found = generate(**cli.given(Drawing.rows()))
     cli.say(f"{found.num_images} images in {found.out}.")
     return 0
 

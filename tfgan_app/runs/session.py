@@ -28,6 +28,7 @@ from tfgan_app.base.files import reason
 from tfgan_app.base.precision import choose_precision
 from tfgan_app.base.strategies import LOST_WORKER, build_strategy, is_chief
 from tfgan_app.base.table import takes
+from tfgan_app.base.waiting import announced, clock
 from tfgan_app.checkpoints import Checkpoints
 from tfgan_app.cli import flagfile
 from tfgan_app.data import ImageSet
@@ -228,24 +229,28 @@ class Session:
         if self.run.directory.exists() and self.chief:
             self.run.lock()
         settings = self.settings
-        self.images = open_split(settings, settings.split)
-        self.run.check(settings, self.images.describe())
-        self.test = self._open_test()
-        self.extractor = open_extractor(settings, self.images)
+        with announced(self.say, f"Opening {settings.dataset}"):
+            self.images = open_split(settings, settings.split)
+            self.run.check(settings, self.images.describe())
+            self.test = self._open_test()
+        with announced(self.say, "Loading the feature extractor"):
+            self.extractor = open_extractor(settings, self.images)
         if self.extractor:
             self._check_enough(self.extractor)
         elif settings.extractor == "auto":
             self.say(f"No score: no feature extractor is shipped for {self.images.name}. Name one with `extractor`.")
         with self.strategy.scope():
             metrics = [FrechetDistance(self.extractor, reference=self._validation())] if self.extractor else []
-            self.gan = self._build(self.images.image_shape, self.images.num_classes, metrics=metrics)
+            images = self.images
+            self.gan = self._build(
+                images.image_shape, images.num_classes, class_names=images.class_names, metrics=metrics
+            )
         scored = ""
         if self.extractor:
             every = settings.score_every or self._epochs_to_a_score()
             settings = self.settings = dataclasses.replace(settings, score_every=every)
             often = "epoch" if every == 1 else f"{every} epochs"
             scored = f"; scores on {self.test.split} every {often} and at the end"
-        images = self.images
         self.say(f"{images.num_images} images of {images.name} ({images.split}), {images.image_shape}{scored}.")
         folder = self.run.directory / "checkpoints"
         self.checkpoints = Checkpoints(self.gan, folder, settings.keep_checkpoints, writes=self.chief)
@@ -311,6 +316,10 @@ class Session:
         if self.chief:
             self.run.lock()
             self.run.write(self.settings, self.images.describe(), self.test.split, self.command, self.gan.step)
+        self.say(
+            f"Training from step {self.gan.step} to {self.settings.train_steps}. The first step takes longer: it is "
+            "compiled."
+        )
         stop = callbacks.StopOnSignal()
         try:
             self._fit(stop)
@@ -390,9 +399,39 @@ class Session:
             callbacks.SampleGrid(folder / "samples", columns=columns, seed=settings.seed),
             callbacks.MetricsCSV(folder / "metrics.csv"),
             *self._tensorboard(),
-            *([callbacks.Progress(settings.train_steps, images_a_step, self.stream)] if self.stream else []),
+            *(
+                [callbacks.Progress(settings.train_steps, images_a_step, self.stream, self._advise)]
+                if self.stream
+                else []
+            ),
             callbacks.SaveCheckpoint(self.checkpoints),
         ]
+
+    def _advise(self, seconds: float, steps: int) -> None:
+        """Says what would be faster here, where training takes more than a day."""
+        if seconds <= 86_400:
+            return
+        settings, side = self.settings, max(self.images.image_shape[:2])
+        faster = []
+        if not tf.config.list_physical_devices("GPU"):
+            faster.append("a GPU, of which there is none here")
+        best = choose_precision("auto").name
+        if settings.precision == "none" != best:
+            faster.append(f"`mixed_precision={best}`")
+        if side >= 64:
+            faster.append(f"`image_size={side // 2}`")
+        for name in ("base_channels", "channel_base", "g_channels", "d_channels"):
+            width = self.gan.arguments.get(name)
+            if isinstance(width, int) and width >= 32:
+                faster.append(f"narrower networks (`model_arg={name}={width // 2}`)")
+                break
+        if settings.batch_size >= 32:
+            faster.append(f"`batch_size={settings.batch_size // 2}`")
+        others = f"; or, in another `run_dir`, {', '.join(faster)}" if faster else ""
+        self.say(
+            f"At this rate it ends in {clock(seconds)}, as a day makes about {86_400 * steps / seconds:.0f} steps. "
+            f"Faster: fewer steps (`train_steps`){others}."
+        )
 
     def _tensorboard(self) -> list[keras.callbacks.Callback]:
         if importlib.util.find_spec("tensorboard") is None:
@@ -456,8 +495,10 @@ class Session:
             Failure: If they cannot be written.
         """
         try:
-            found = self._score(self.extractor) if self.extractor else []
-            folder = self._export(found)
+            with announced(self.say, f"Scoring on {self.test.split}"):
+                found = self._score(self.extractor) if self.extractor else []
+            with announced(self.say, "Exporting"):
+                folder = self._export(found)
         except (OSError, tf.errors.OpError) as error:
             raise Failure(
                 f"Trained to step {self.gan.step} and saved, but its score and its export cannot be written: "
