@@ -190,7 +190,10 @@ def _sha256(path):
 
 
 def _sync(path):
-    handle = os.open(path, os.O_RDONLY)
+    if os.name == "nt" and path.is_dir():
+        return  # Windows opens no folders, and writes their entries by itself
+    # Windows syncs only what may be written.
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
         os.fsync(handle)
     finally:

@@ -203,7 +203,7 @@ def _import_tensorflow():
     """
     if "TF_CPP_MIN_LOG_LEVEL" not in os.environ:
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2" if os.path.exists(_NVIDIA_DRIVER) else "3"
-        with open(os.devnull, "w") as nowhere, _redirected(2, nowhere.fileno()):
+        with open(os.devnull, "wb") as nowhere, _redirected(2, nowhere.fileno()):
             import tensorflow as tf
 
             tf.config.list_physical_devices()

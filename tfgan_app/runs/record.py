@@ -87,7 +87,7 @@ class Run:
         path, owner = self.directory / "lock", self.directory / "lock.owner"
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            with path.open("a"):
+            with path.open("ab"):
                 pass
         except OSError as error:
             raise UsageError(f"`run_dir={self.directory}` cannot be written: {error}.") from error
@@ -101,8 +101,8 @@ class Run:
             ) from error
         except (OSError, NotImplementedError) as error:  # of file systems that know no locks
             logging.warning("%s cannot be locked: %s. Let no other process train in it.", self.directory, error)
-        owner.write_text(f"process {os.getpid()} of {platform.node()}\n", encoding="utf-8")
         self._lock = lock
+        owner.write_text(f"process {os.getpid()} of {platform.node()}\n", encoding="utf-8")
 
     def unlock(self) -> None:
         """Gives the folder back."""
