@@ -58,6 +58,8 @@ def main():
     server.send(b"ready")
     request, streams = serve(server)
 
+    # A shell has processes in the background ignore interrupts, and those they start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.clear()
     os.environ.update(request["environment"])
     # TensorFlow talks of devices past every logging level. `cli` turns that aside only as it imports TensorFlow.

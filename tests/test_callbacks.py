@@ -1,5 +1,6 @@
 """tfgan_app.callbacks: through a real `fit`."""
 
+import concurrent.futures
 import csv
 import errno
 import io
@@ -7,6 +8,7 @@ import itertools
 import os
 import re
 import signal
+import time
 
 import keras
 import numpy as np
@@ -17,7 +19,9 @@ from PIL import Image
 
 import tfgan_app as tg
 from tfgan_app import callbacks, pictures
+from tfgan_app.base import waiting
 from tfgan_app.base.errors import CheckpointError
+from tfgan_app.base.signals import NOTICES
 from tfgan_app.checkpoints import Checkpoints
 
 IMAGES = random_images(12)  # three steps an epoch
@@ -327,6 +331,61 @@ def test_a_second_signal_acts_at_once(handlers):
         train(gan, IMAGES, callbacks=[At(0, twice), callbacks.StopOnSignal()])
 
 
+@pytest.fixture
+def defaults():
+    """What the system does, which must be in force again afterwards."""
+    before = {signum: signal.signal(signum, signal.SIG_DFL) for signum in NOTICES}
+    yield
+    found = [signal.getsignal(signum) for signum in NOTICES]
+    for signum, handler in before.items():
+        signal.signal(signum, handler)
+    assert found == [signal.SIG_DFL] * len(NOTICES)
+
+
+@pytest.mark.parametrize("signum", NOTICES, ids=lambda signum: signum.name)
+def test_notices_stop_after_the_step_however_often_they_come(signum, defaults, capsys):
+    gan, stop = build(), callbacks.StopOnSignal()
+    with pytest.raises(callbacks.Stopped, match=f"^{signum.name}$") as stopped:
+        train(gan, IMAGES, epochs=2, callbacks=[At(1, lambda: (send(signum)(), send(signum)())), stop])
+    send(signum)()  # while it is saved
+    stop.restore_handlers()
+    assert (stopped.value.signum, int(gan.iterations)) == (signum, 2)
+    assert capsys.readouterr().err == f"\n{signum.name}: finishing the step, then saving.\n"
+
+
+def test_a_notice_does_not_make_a_signal_the_second(handlers, defaults):
+    gan = build()
+
+    def both():
+        send(signal.SIGUSR1)()
+        send(signal.SIGTERM)()
+        assert handlers == []
+        send(signal.SIGTERM)()
+        assert handlers == [signal.SIGTERM]
+
+    stop = callbacks.StopOnSignal()
+    with pytest.raises(callbacks.Stopped, match=r"^SIGUSR1$"):
+        train(gan, IMAGES, callbacks=[At(0, both), stop])
+    stop.restore_handlers()
+
+
+@pytest.mark.parametrize("kept", [signal.SIG_IGN, lambda signum, frame: None], ids=["nohup", "theirs"])
+def test_what_is_ignored_or_waited_for_by_others_stays_so(kept, defaults):
+    before = signal.signal(signal.SIGHUP, kept)
+    try:
+        train(build(), IMAGES, callbacks=[At(1, send(signal.SIGHUP)), callbacks.StopOnSignal()])
+        assert signal.getsignal(signal.SIGHUP) == kept
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_training_outside_of_the_main_thread_has_no_handlers():
+    gan, before = build(), signal.getsignal(signal.SIGTERM)
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        pool.submit(train, gan, IMAGES, callbacks=[callbacks.StopOnSignal()]).result()
+    assert int(gan.iterations) == 3 and signal.getsignal(signal.SIGTERM) == before
+
+
 def test_handlers_are_restored_after_an_undisturbed_run(handlers):
     train(build(), IMAGES, callbacks=[callbacks.StopOnSignal()])
     send(signal.SIGTERM)()
@@ -362,11 +421,12 @@ def test_progress_prints_a_line_an_epoch():
     progress = callbacks.Progress(total_steps=9, batch_size=4, stream=stream)
     train(gan, IMAGES, epochs=3, validation_data=(IMAGES,), callbacks=[progress])
     lines = stream.getvalue().splitlines()
+    assert re.fullmatch(r"step 1/9  first step after \d+\.\d s", lines.pop(0))
     assert [line.split("  ")[0] for line in lines] == ["step 3/9", "step 6/9", "step 9/9"]
     for line in lines:
         for name in ("d_loss", "g_loss", r"D\(x\)", r"D\(G\(z\)\)"):
             assert len(re.findall(rf"(?:^|  ){name} -?\d[\d.e+-]*  ", line)) == 1, name
-        assert re.search(r"  [1-9]\d* images/s  \d+:\d\d left$", line.rstrip())
+        assert re.search(r"  \d[\d.]* images/s  \d+:\d\d left$", line.rstrip())
         assert "val_" not in line  # losses of training are shown once
     assert lines[-1].rstrip().endswith("0:00 left")
 
@@ -393,3 +453,107 @@ def test_progress_shows_scores_of_validation():
     progress.on_train_batch_end(0, {"d_loss": 1.0})
     progress.on_epoch_end(0, {"d_loss": 1.0, "d_real": 0.6, "val_d_loss": 2.0, "val_fd": 12.3456})
     assert "  d_loss 1  D(x) 0.6  val_fd 12.3  " in stream.getvalue()
+
+
+class Clock:
+    """A clock that goes on only when told to, in the place of `time.monotonic`."""
+
+    def __init__(self, monkeypatch):
+        self.now = 1000.0
+        monkeypatch.setattr(callbacks.time, "monotonic", lambda: self.now)
+
+
+class Steps:
+    """A model of which steps are all that is known."""
+
+    step = 0
+
+
+def progress_of(stream, total, told=None, unit=1):
+    progress = callbacks.Progress(total, 4, stream, told and (lambda seconds, steps: told.append((seconds, steps))))
+    progress.set_model(Steps())
+
+    def steps(clock, num, seconds):
+        for _ in range(num):
+            clock.now += seconds
+            progress.model.step += unit
+            progress.on_train_batch_end(0, {"d_loss": 1.0})
+
+    return progress, steps
+
+
+def lines_of(stream):
+    return [line.rstrip() for line in stream.getvalue().splitlines()]
+
+
+def test_a_log_hears_of_the_first_step_of_the_rate_and_of_each_minute(monkeypatch):
+    clock, stream, told = Clock(monkeypatch), io.StringIO(), [()]
+    progress, steps = progress_of(stream, 10_000, told)
+    progress.on_train_begin()
+    progress.on_epoch_begin(0)
+    steps(clock, 1, 300.0)  # is compiled
+    assert lines_of(stream) == ["step 1/10000  first step after 300.0 s"]
+    steps(clock, 1, 30.0)
+    assert lines_of(stream)[1:] == ["step     2/10000  d_loss 1  0.13 images/s  3.5 days left"]
+    assert told[1:] == [(pytest.approx(9998 * 30.0), 9998)]
+    steps(clock, 3, 30.0)
+    assert [line[:16] for line in lines_of(stream)[2:]] == ["step     4/10000"]
+    # Scores count for the time that is left, and not for images/s.
+    clock.now += 100.0
+    progress.on_test_batch_end(11)
+    assert lines_of(stream)[3:] == ["step 5/10000  scoring, 12 batches"]
+    progress.on_epoch_end(0, {"d_loss": 1.0})
+    assert lines_of(stream)[4].split("  ")[-2:] == ["0.13 images/s", f"{9995 * 220 / 4 / 86_400:.1f} days left"]
+    assert len(told) == 2
+
+
+def test_rates_after_a_resume_with_several_steps_a_call_are_those_of_the_steps_since(monkeypatch):
+    clock, stream, told = Clock(monkeypatch), io.StringIO(), [()]
+    progress, steps = progress_of(stream, 5_200, told, unit=10)
+    progress.model.step = 5_000
+    progress.on_train_begin()
+    progress.on_epoch_begin(5)
+    steps(clock, 1, 60.0)
+    steps(clock, 5, 5.0)  # ten steps of four images in five seconds
+    progress.on_epoch_end(5, {})
+    lines = lines_of(stream)
+    assert lines[0] == "step 5010/5200  first 10 steps after 60.0 s"
+    assert lines[-1] == "step 5060/5200  8.00 images/s  1:10 left"
+    # A rollback takes steps back, and the seconds that they took remain.
+    progress.model.step = 5_010
+    progress.on_train_begin()
+    progress.on_epoch_begin(5)
+    steps(clock, 5, 5.0)
+    progress.on_epoch_end(5, {})
+    assert lines_of(stream)[-1] == "step 5060/5200  8.00 images/s  1:10 left"
+    assert told[1:] == [(pytest.approx(90.0), 180)]
+
+
+@pytest.mark.parametrize("stream", [io.StringIO(), open(os.devnull)])  # noqa: SIM115
+def test_a_stream_that_is_gone_does_not_end_training(stream):
+    if isinstance(stream, io.StringIO):
+        stream.close()
+    gan = build()
+    train(gan, IMAGES, callbacks=[callbacks.Progress(3, 4, stream)])
+    assert int(gan.iterations) == 3
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0, "0:00"), (61.9, "1:01"), (3599, "59:59"), (3661, "1:01:01"), (86_399, "23:59:59"), (129_600, "1.5 days")],
+)
+def test_durations(seconds, shown):
+    assert waiting.clock(seconds) == shown
+
+
+def test_work_that_takes_long_is_announced():
+    said = []
+    with waiting.announced(said.append, "Opening photos", after=0.02, every=0.02):
+        while len(said) < 3:
+            time.sleep(0.005)
+    assert said[0] == "Opening photos: 0:00 so far."
+    with waiting.announced(said.append, "Nothing", after=60):
+        pass
+    with pytest.raises(KeyError), waiting.announced(said.append, "Nothing", after=60):
+        raise KeyError
+    assert "Nothing" not in " ".join(said)

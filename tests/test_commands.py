@@ -67,6 +67,15 @@ def test_train_refuses_wrong_flags_in_one_line(flags, message, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_step_leaves_no_noise_on_standard_error(tmp_path, monkeypatch):
+    # Residual convolutions with biases, at which TensorFlow's graph optimiser logs an error that is none.
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
+    flags = ["--model=SNGAN", "--model_arg=g_channels=4", "--model_arg=d_channels=4", "--batch_size=2", "--dry_run"]
+    process = start("train", *flags, cwd=tmp_path, fresh=True)
+    out, error = process.communicate(timeout=120)
+    assert process.returncode == 0 and "One step on noise: " in out and error == ""
+
+
 # test_recipes.py builds and trains every recipe; these two also go through the command.
 @pytest.mark.parametrize("flagfile", ["mnist.flags", "wgan_gp.flags"])
 def test_every_recipe_passes_its_dry_run_and_writes_nothing(flagfile, tmp_path):
@@ -263,6 +272,44 @@ def test_training_on_a_folder_of_images(tmp_path):
     ]
 
 
+def test_a_run_knows_its_images_whatever_they_are_called_and_wherever_they_are(tmp_path):
+    here, moved, away = (tmp_path / name for name in ("here", "moved", "away"))
+    away.mkdir()
+    for index, image in enumerate(np.random.default_rng(0).integers(0, 256, (8, 28, 28), dtype=np.uint8)):
+        path = here / "photos" / ("cat", "dog")[index % 2] / f"{index}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(path)
+    base = [flag for flag in TINY if not flag.startswith(("--dataset", "--split", "--eval"))]
+    base += ["--extractor=none", "--on_collapse=ignore", "--batch_size=4", "--steps_per_epoch=1"]
+    run("train", *base, "--dataset=photos/", "--train_steps=1", cwd=here)
+    folder = here / "runs" / "mlpgan_photos"
+    record = json.loads((folder / "run.json").read_text())["settings"]
+    assert (record["dataset"], record["run_dir"]) == (str(here / "photos"), str(folder))
+    run("train", *base, f"--dataset={here}/../here/photos", "--train_steps=2", cwd=here)
+    # Its own flagfile reruns it from anywhere; what moves with it is found.
+    out = run("train", f"--flagfile={folder}/run.flags", "--train_steps=3", cwd=away)
+    assert "Going on from step 2" in out and not list(away.iterdir())
+    here.rename(moved)
+    folder = moved / "runs" / "mlpgan_photos"
+    out = run("train", f"--flagfile={folder}/run.flags", "--train_steps=4", cwd=away)
+    assert "Going on from step 3" in out and str(moved / "photos") in (folder / "run.json").read_text()
+    scored = [f"--run={folder}", "--metrics=fd", "--extractor=mnist_cnn"]
+    run("evaluate", *scored, "--out=~/scores/a.json", cwd=away, HOME=str(away))
+    receipt = json.loads((away / "scores" / "a.json").read_text())
+    assert receipt["real"]["used"] == 8 and receipt["real"]["name"] == "photos"
+    # Where they are gone, it says where it looked, and is told.
+    (moved / "photos").rename(away / "pictures")
+    error = run("evaluate", *scored, cwd=away, code=2)
+    assert error == (
+        f"evaluate: The images of {folder} are gone: looked for {moved}/photos. Say where they are with --dataset.\n"
+    )
+    run("evaluate", *scored, f"--dataset={away}/pictures", f"--report={away}/report", cwd=away)
+    assert "Nearest training images" in (away / "report" / "index.html").read_text()
+    run("train", f"--flagfile={folder}/run.flags", "--dataset=pictures", "--train_steps=5", cwd=away)
+    run("generate", f"--run={folder}", "--grid=1x1", "--out=$HOME/one.png", cwd=tmp_path, HOME=str(away))
+    assert (away / "one.png").is_file()
+
+
 def test_a_conditional_model_asks_for_labels(tmp_path):
     np.savez(tmp_path / "images.npz", images=np.zeros((8, 28, 28, 1), np.uint8))
     error = run("train", f"--dataset={tmp_path / 'images.npz'}", "--model=CGAN", "--batch_size=4", cwd=tmp_path, code=2)
@@ -384,7 +431,14 @@ def test_generate_refuses_wrong_flags_in_one_line(flags, message):
 
 
 @pytest.mark.parametrize(
-    ("labels", "message"), [("cat", "must be integers from 0 to 9"), ("10", "integers from 0 to 9")]
+    ("labels", "message"),
+    [
+        (
+            "cat",
+            "--labels=cat: there is no class 'cat'. It must be a name (0, 1, 2, 3, 4, 5, 6, 7, 8, 9) or an integer",
+        ),
+        ("10", "--labels=10: there is no class '10'. Did you mean"),
+    ],
 )
 def test_generate_refuses_labels_that_there_are_not(labels, message, trained, tmp_path):
     error = run("generate", f"--run={trained}", f"--labels={labels}", f"--out={tmp_path / 'x.png'}", code=2)

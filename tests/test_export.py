@@ -146,6 +146,7 @@ def test_saved_gan_draws_the_same(case):
         "latent_dim": LATENT_DIM,
         "num_classes": gan.num_classes,
         "supervised": True,
+        "class_names": None,
         "step": 2,
         "average": "decay 0.999",
         "seed": 3,

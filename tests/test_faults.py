@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 
 import numpy as np
@@ -115,10 +116,8 @@ pathlib.Path.rename = killed
 
 def test_a_second_interrupt_acts_at_once_and_damages_nothing(interrupted):
     folder, flags = interrupted
-    # A process in the background may have been told to ignore interrupts.
     hang = """
-import signal, time
-signal.signal(signal.SIGINT, signal.default_int_handler)
+import time
 from tfgan_app.checkpoints import Checkpoints
 def hanging(self, folder, facts):
     folder.mkdir(parents=True)
@@ -135,6 +134,78 @@ Checkpoints._write = hanging
     assert error == "train: interrupted\n"
     assert checkpoints(folder) == ["step_00000002", "step_00000004", "step_00000006.partial"]
     assert "Going on from step 4" in run("train", *flags)
+
+
+@pytest.mark.parametrize("signum", [signal.SIGHUP, signal.SIGUSR1])
+def test_notices_of_the_end_are_taken_as_such_and_do_not_hasten_it(signum, interrupted):
+    folder, flags = interrupted
+    # The terminal is gone, so nothing can be written to it; the system sends the notice again while it saves.
+    notice = f"""
+import os, sys
+from tfgan_app import callbacks, checkpoints
+whole, write = callbacks.StopOnNonFinite.on_train_batch_end, checkpoints.Checkpoints._write
+def stopping(self, batch, logs=None):
+    whole(self, batch, logs)
+    if self.model.step == 5:
+        for number in (1, 2):
+            os.dup2(os.open("/dev/full", os.O_WRONLY), number)
+        os.kill(os.getpid(), {int(signum)})
+def writing(self, *arguments):
+    os.kill(os.getpid(), {int(signum)})
+    write(self, *arguments)
+callbacks.StopOnNonFinite.on_train_batch_end = stopping
+checkpoints.Checkpoints._write = writing
+"""
+    outputs(start("train", *flags, fault=notice), 128 + signum)
+    assert checkpoints(folder) == ["step_00000002", "step_00000004", "step_00000005"]
+    assert "Going on from step 5" in run("train", *flags)
+
+
+@pytest.mark.parametrize("command", ["generate", "evaluate"])
+def test_other_commands_end_in_a_line_and_leave_nothing_half(command, four_steps, tmp_path):
+    end = """
+import os, signal
+from tfgan_app import sampler, study
+def ended(self, *arguments):
+    os.kill(os.getpid(), signal.SIGTERM)
+    raise RuntimeError("what an interruption in the midst of a library may become")
+sampler.Sampler.outputs = ended
+from tfgan_app.metrics import frechet
+frechet.FrechetDistance.update_state = ended
+"""
+    arguments = {
+        "generate": [f"--out={tmp_path / 'out' / 'grid.png'}"],
+        "evaluate": [f"--out={tmp_path / 'out' / 'score.json'}", "--metrics=fd", "--extractor=mnist_cnn"],
+    }
+    _, error = outputs(start(command, f"--run={four_steps}", *arguments[command], fault=end), 128 + signal.SIGTERM)
+    assert error == f"{command}: ended by SIGTERM\n"
+    assert not list(tmp_path.glob("out/*"))
+
+
+def test_a_reader_that_has_seen_enough_ends_nothing(tmp_path):
+    flags = [*SHORT, "--train_steps=4", f"--run_dir={tmp_path / 'run'}"]
+    process = start("train", *flags, PYTHONUNBUFFERED="1")
+    process.stdout.close()
+    assert process.wait(60) == 0
+    assert process.stderr.read() == ""
+    assert checkpoints(tmp_path / "run")[-1] == "step_00000004"
+
+
+def test_closed_streams_and_names_in_no_encoding(tmp_path):
+    for index, image in enumerate(random_images(8)):
+        # The name of a class is bytes that are no UTF-8, as archives from elsewhere have them.
+        path = tmp_path / "images" / ("Gr\udcf6\udcdfe", "猫")[index % 2] / f"{index}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.uint8(127 * image[..., 0] + 127)).save(path)
+    own = [flag for flag in SHORT if not flag.startswith(("--dataset", "--split", "--eval_split", "--model"))]
+    flags = [*own, "--dataset=images", "--run_dir=猫", "--train_steps=2", "--image_size=28"]
+    flags += ["--model=CGAN", "--model_arg=base_channels=2", "--batch_size=4"]
+    out = run("train", *flags, cwd=tmp_path, fresh=True, LC_ALL="C", PYTHONIOENCODING="ascii", TF_CPP_MIN_LOG_LEVEL="2")
+    assert "8 images of images" in out and r"\u732b" in out
+    command = [sys.executable, "-m", "tfgan_app.train", *flags, "--train_steps=4"]
+    shell = ["sh", "-c", 'exec "$@" >&- 2>&- <&-', "sh", *command]
+    assert subprocess.run(shell, cwd=tmp_path, timeout=120).returncode == 0
+    assert checkpoints(tmp_path / "猫")[-1] == "step_00000004"
 
 
 # Damaged, full and forbidden folders.
@@ -262,7 +333,7 @@ def test_a_folder_in_use_by_a_living_run_is_refused(interrupted):
     error = run("train", *flags, code=2)
     assert f"--run_dir={folder} is in use by process " in error and len(error.splitlines()) == 1
     assert checkpoints(folder) == ["step_00000002", "step_00000004"]
-    living._lock.close()
+    living.unlock()
     run("train", *flags)
 
 

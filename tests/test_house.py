@@ -137,6 +137,26 @@ def test_the_library_prints_nothing_by_itself(name):
     assert [call.lineno for call in prints if not any(keyword.arg == "file" for keyword in call.keywords)] == []
 
 
+def calls_of(name):
+    return [node for node in ast.walk(tree_of(name)) if isinstance(node, ast.Call)]
+
+
+@pytest.mark.parametrize("name", modules())
+def test_texts_are_utf_8_whatever_the_system_has(name):
+    for call in calls_of(name):
+        function = getattr(call.func, "attr", getattr(call.func, "id", ""))
+        modes = [node.value for node in call.args if isinstance(node, ast.Constant)]
+        if function in ("read_text", "write_text") or (function == "open" and modes in (["r"], ["w"], ["a"])):
+            assert any(keyword.arg == "encoding" for keyword in call.keywords), (name, call.lineno)
+
+
+@pytest.mark.parametrize("name", modules())
+def test_nothing_is_loaded_that_only_some_systems_have(name):
+    found = {alias.name for node in ast.walk(tree_of(name)) if isinstance(node, ast.Import) for alias in node.names}
+    found |= {node.module for node in ast.walk(tree_of(name)) if isinstance(node, ast.ImportFrom)}
+    assert not found & {"fcntl", "grp", "msvcrt", "pty", "pwd", "resource", "termios", "winreg"}
+
+
 def test_the_ground_floor_loads_nothing_else():
     assert importlib.util.find_spec("tfgan_app.base.errors") is not None
     for name in MODULES:

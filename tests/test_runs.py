@@ -2,8 +2,8 @@
 
 import dataclasses
 import errno
-import fcntl
 
+import filelock
 import keras
 import numpy as np
 import pytest
@@ -105,10 +105,10 @@ def test_a_models_own_schedule_is_not_overwritten():
 
 
 def test_a_file_system_without_locks_is_no_reason_not_to_train(tmp_path, monkeypatch, caplog):
-    def flock(file, operation):
+    def acquire(self, timeout=None):
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(fcntl, "flock", flock)
+    monkeypatch.setattr(filelock.FileLock, "acquire", acquire)
     with caplog.at_level("WARNING", logger="absl"):
         runs.Run(tmp_path).lock()
     assert f"{tmp_path} cannot be locked: [Errno {errno.ENOLCK}] No locks available." in caplog.text

@@ -12,7 +12,7 @@ from tfgan_app.data import ImageSet
 from tfgan_app.data.records import hold
 from tfgan_app.export import SavedGAN, export_model
 from tfgan_app.metrics import FrechetDistance, PerceptualPathLength
-from tfgan_app.sampler import Sampler
+from tfgan_app.sampler import Sampler, check_labels
 from tfgan_app.study import SampledFakes, examine, score, write_report
 
 
@@ -141,3 +141,70 @@ def test_fakes_are_those_of_sample_whatever_the_batches():
     for fakes, labels in ((SampledFakes(gan, 10, 5), np.zeros(10, np.int32)), (SampledFakes(gan, 10, 5), None)):
         parts = [fakes.batch(start, min(start + 4, 10), labels) for start in (0, 4, 8)]
         np.testing.assert_allclose(np.concatenate(parts), expected, atol=1e-5)
+
+
+NAMES = ("Tabby cat", "dog, wet", "1")
+
+
+def test_classes_go_by_name_wherever_the_gan_goes(tmp_path):
+    gan = tiny_gan(num_classes=3)
+    assert gan.class_names is None
+    gan.class_names = list(NAMES)
+    gan.save(tmp_path / "gan.keras")
+    gan.export(tmp_path / "saved")
+    expected = gan.sample(5, labels=[0, 1, 2, 2, 1])
+    for sampler in (gan, keras.models.load_model(tmp_path / "gan.keras"), SavedGAN(tmp_path / "saved")):
+        assert sampler.class_names == NAMES and sampler.describe()["class_names"] == list(NAMES)
+        # In whatever case; names before numbers, and numbers where no name is one.
+        received = sampler.sample(5, labels=["tabby CAT", "dog, wet", "1", "2", 1])
+        np.testing.assert_allclose(received, expected, atol=1e-6)
+    card = (tmp_path / "saved" / "README.md").read_text(encoding="utf-8")
+    assert "| Classes | 0 Tabby cat, 1 dog, wet, 2 1 |" in card
+
+
+@pytest.mark.parametrize(
+    ("names", "label", "message"),
+    [
+        (
+            ("cat", "dog"),
+            "cta",
+            "no class 'cta'. Did you mean 'cat'? It must be a name (cat, dog) or an integer from 0 to 1.",
+        ),
+        (("cat", "dog"), "2", "no class '2'. It must be a name (cat, dog) or an integer from 0 to 1."),
+        (("A", "a"), "á", "no class 'á'. It must be a name (A, a) or"),
+        (("Ab", "aB"), "AB", "no class 'AB'. Did you mean 'Ab' or 'aB'?"),
+        (None, "cat", "no class 'cat'. It must be an integer from 0 to 1."),
+        (tuple(map(str, range(30))), "x", "17, 18, 19, ...) or an integer from 0 to 29."),
+    ],
+)
+def test_a_class_that_there_is_not_is_told_from_those_there_are(names, label, message):
+    num_classes = 2 if names is None else len(names)
+    with pytest.raises(ValueError) as error:
+        check_labels([label], 1, num_classes, names)
+    assert str(error.value).startswith("`labels`: there is no class ") and message in str(error.value)
+
+
+@pytest.mark.parametrize("names", [["cat"], ["cat", "dog", 3], "abc"])
+def test_names_of_classes_are_one_for_each(names):
+    gan = tiny_gan(num_classes=3)
+    with pytest.raises(ValueError, match=r"`class_names` must be texts, one for each class of num_classes=3. Received"):
+        gan.class_names = names
+
+
+def test_columns_of_one_class_have_its_name_above(tmp_path):
+    gan = tiny_gan(num_classes=3)
+    plain = gan.picture(6, 3)
+    gan.class_names = ("0", "1", "2")
+    np.testing.assert_array_equal(gan.picture(6, 3), plain)
+    gan.class_names = ("a", "b", "c")
+    np.testing.assert_array_equal(gan.picture(6, 4), SavedGAN(gan.export(tmp_path / "saved")).picture(6, 4))
+    assert gan.picture(6, 4).shape == tiny_gan(num_classes=3).picture(6, 4).shape, "columns of several classes"
+    heights = []
+    for names in (("a", "b", "c"), ("cat", "Ankle boot", "猫 of a name longer than there is room for")):
+        gan.class_names = names
+        titled = gan.picture(6, 3)
+        heights.append(len(titled) - len(plain))
+        np.testing.assert_array_equal(titled[-len(plain) :], plain)
+        for column in range(3):  # each has letters, within its own width
+            assert titled[: heights[-1], 2 + 10 * column : 10 + 10 * column].min() < 128
+    assert 10 < heights[0] < 20 < heights[1] <= 98

@@ -1,7 +1,9 @@
 """tfgan_app.runs.train, evaluate and generate: Python does what the commands do."""
 
+import dataclasses
 import json
 import signal
+import types
 
 import commands
 import keras
@@ -11,6 +13,7 @@ from PIL import Image
 
 from tfgan_app import callbacks, runs
 from tfgan_app.base.errors import DataError, Error, NotFinite, UsageError
+from tfgan_app.runs import session as session_module
 
 TINY = {
     "model": "MLPGAN",
@@ -99,6 +102,32 @@ def test_a_session_that_is_stopped_says_what_is_saved_and_goes_on(tmp_path, monk
             runs.train(**settings)
     assert stop.value.signum == signal.SIGTERM
     assert runs.train(**settings).step == 4
+
+
+def test_what_takes_days_comes_with_what_would_be_faster_here(tmp_path, monkeypatch):
+    said = []
+    settings = {**TINY, "mixed_precision": "none", "batch_size": 64, "run_dir": tmp_path}
+    session = runs.Session(runs.Settings(**settings), said.append)
+    session.images = types.SimpleNamespace(image_shape=(64, 64, 3))
+    session.gan = types.SimpleNamespace(arguments={"base_channels": 64})
+    monkeypatch.setattr(session_module.tf.config, "list_physical_devices", lambda kind: [])
+    monkeypatch.setattr(session_module, "choose_precision", lambda name: types.SimpleNamespace(name="bfloat16"))
+    session._advise(86_400, 100)
+    assert said[1:] == []
+    session._advise(4.5 * 86_400, 9_000)
+    (line,) = said[1:]
+    assert line == (
+        "At this rate it ends in 4.5 days, as a day makes about 2000 steps. Faster: fewer steps (`train_steps`); or, "
+        "in another `run_dir`, a GPU, of which there is none here, `mixed_precision=bfloat16`, `image_size=32`, "
+        "narrower networks (`model_arg=base_channels=32`), `batch_size=32`."
+    )
+    # Nothing that it has already, and nothing that cannot be.
+    monkeypatch.setattr(session_module.tf.config, "list_physical_devices", lambda kind: ["GPU:0"])
+    session.settings = dataclasses.replace(session.settings, precision="bfloat16", batch_size=8)
+    session.images = types.SimpleNamespace(image_shape=(28, 28, 1))
+    session.gan = types.SimpleNamespace(arguments={"base_channels": 8})
+    session._advise(2 * 86_400, 1_000)
+    assert said[-1].endswith("Faster: fewer steps (`train_steps`).")
 
 
 def test_what_is_not_finite_is_an_error_of_the_family(tmp_path):

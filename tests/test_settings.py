@@ -4,12 +4,16 @@ import dataclasses
 import json
 import pathlib
 
+import numpy as np
 import pytest
 from absl import flags
 
 import tfgan_app as tg
 from tfgan_app import cli, runs
 from tfgan_app.base.errors import Failure, UsageError
+from tfgan_app.checkpoints import Checkpoints
+from tfgan_app.export import SavedGAN
+from tfgan_app.runs.build import resolved
 
 # What `run.json` held before settings were a table.
 EARLIER = {
@@ -81,8 +85,8 @@ OTHERS = {
 }
 FIXED = {
     *("model", "model_arg", "latent_dim", "loss", "real_label", "penalty", "augment", "n_critic", "conditional"),
-    *("ema_decay", "dataset", "split", "image_size", "channels", "batch_size", "seed", "decay_learning_rates"),
-    *("sync_batch_norm", "precision", "value_range"),
+    *("ema_decay", "batch_size", "seed", "decay_learning_rates"),
+    *("sync_batch_norm", "precision"),
 }
 
 
@@ -153,7 +157,7 @@ def test_values_come_in_the_forms_that_python_has():
         ({"ema_decay": 2}, "`ema_decay=2` must be a number from 0 to 1."),
         ({"ema_decay": float("nan")}, "`ema_decay=nan` must be a number from 0 to 1."),
         ({"conditional": 1}, "`conditional=1` must be True or False."),
-        ({"dataset": 5}, "`dataset=5` must be a text."),
+        ({"dataset": 5}, "`dataset=5` must be a text, not empty,"),
         ({"channels": 2}, "`channels=2` must be 1 (greyscale) or 3 (RGB)."),
         ({"value_range": (5, 0)}, "`value_range=(5, 0)` must be two numbers LOW,HIGH, the first the smaller."),
         ({"value_range": [0, 1, 2]}, "`value_range=[0, 1, 2]` must be two numbers LOW,HIGH"),
@@ -210,8 +214,101 @@ def test_a_run_goes_on_with_another_value_only_where_it_may(name, tmp_path):
 
 
 def test_other_images_are_another_run(tmp_path):
-    with pytest.raises(UsageError, match="  images: the run has 2177dadf, asked for 0"):
-        recorded(tmp_path).check(runs.Settings.read(EARLIER), {**FACTS, "fingerprint": "0"})
+    other = runs.Settings.read({**EARLIER, "dataset": "photos", "train_steps": 9})
+    for facts, shown in (({"fingerprint": "0"}, "0"), ({"image_shape": [32, 32, 1]}, "2177dadf")):
+        with pytest.raises(UsageError) as error:
+            recorded(tmp_path).check(other, {**FACTS, **facts})
+        assert str(error.value).splitlines()[1:3] == [
+            "  `dataset`: the run has mnist, asked for photos",
+            f"  images: the run has 2177dadf, asked for {shown}",
+        ]
+
+
+# Paths.
+
+
+@pytest.mark.parametrize(
+    ("dataset", "name"),
+    [
+        ("photos", "photos"),
+        ("photos/", "photos"),
+        ("/data/my.photos/", "my.photos"),
+        ("data/faces.npz", "faces"),
+        ("archive.zip", "archive"),
+        (".", "here"),
+        ("..", "above"),
+        ("~/pictures", "pictures"),
+        ("cycle_gan/horse2zebra", "horse2zebra"),
+        ("mnist:3.0.1", "mnist_3.0.1"),
+        ("/data/tfds/mnist/3.0.1", "mnist"),
+        ("/", "images"),
+    ],
+)
+def test_a_runs_folder_is_called_after_its_images(dataset, name, tmp_path, monkeypatch):
+    (tmp_path / "above" / "here").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "above" / "here")
+    assert runs.Settings(dataset=dataset).run_dir == f"runs/dcgan_{name}"
+
+
+@pytest.mark.parametrize("table", [runs.Settings, runs.Scoring, runs.Drawing])
+def test_home_and_variables_are_spelled_out_in_every_path(table, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/ann")
+    monkeypatch.setenv("SCRATCH", "/scratch")
+    monkeypatch.delenv("NO_SUCH", raising=False)
+    rows = [row for row in table.rows() if row.path]
+    paths = {"dataset", "fallback_dataset", "data_dir", "manual_dir", "extractor", "run_dir"}
+    paths |= {"run", "saved_model", "images", "report", "out"}
+    assert {row.name for row in rows} == {row.name for row in table.rows()} & paths
+    meanings = {"~/x/": "/home/ann/x/", "$SCRATCH/x.npz": "/scratch/x.npz", "a~$NO_SUCH": "a~$NO_SUCH"}
+    for row in rows:
+        for given, meant in meanings.items():
+            assert getattr(table(**{row.name: given}), row.name) == meant
+            assert getattr(cli.parsed(table, [f"--{row.name}={given}"]), row.name) == meant
+        assert getattr(table(**{row.name: pathlib.Path("~/x")}), row.name) == "/home/ann/x"
+        for wrong in ("", "~nobody_of_that_name/x"):
+            with pytest.raises(UsageError, match=rf"`{row.name}={wrong}` must be a text, not empty, and where"):
+                table(**{row.name: wrong})
+
+
+def test_python_spells_out_paths_as_the_commands_do(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    tg.pictures.save_png("~/a/picture.png", tg.pictures.grid(np.zeros((1, 4, 4, 1))))
+    assert (tmp_path / "a" / "picture.png").is_file()
+    assert tg.callbacks.SampleGrid("~/b").directory == tg.callbacks.MetricsCSV("$HOME/b").path == tmp_path / "b"
+    assert Checkpoints(None, "~/c").directory == tmp_path / "c" and runs.Run("~/d").directory == tmp_path / "d"
+    with pytest.raises(UsageError, match=f"^{tmp_path}/e is not a GAN exported"):
+        SavedGAN("~/e")
+    with pytest.raises(ValueError, match=r"^~nobody_of_that_name/x begins with a home folder that is not known"):
+        runs.Run("~nobody_of_that_name/x")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_session_records_paths_that_hold_in_every_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("photos", "mnist_5k", "inception"):
+        (tmp_path / name).mkdir()
+    given = runs.Settings(dataset="./photos/", data_dir="archives", extractor="inception", fallback_dataset="mnist_5k")
+    found = resolved(given)
+    assert (found.dataset, found.data_dir) == (f"{tmp_path}/photos", f"{tmp_path}/archives")
+    assert (found.run_dir, found.manual_dir) == (f"{tmp_path}/runs/dcgan_photos", None)
+    # Names, whatever lies in the working folder.
+    assert (found.extractor, found.fallback_dataset) == ("inception", "mnist_5k")
+    assert resolved(runs.Settings(dataset="cycle_gan/horse2zebra")).dataset == "cycle_gan/horse2zebra"
+
+
+@pytest.mark.parametrize("recorded_as", ["{old}/proj/{name}", "{name}"])
+def test_what_moved_with_a_run_is_found_beside_it(recorded_as, tmp_path, monkeypatch):
+    folder = tmp_path / "new" / "proj" / "runs" / "x"
+    for path in (folder, tmp_path / "new" / "proj" / "photos"):
+        path.mkdir(parents=True)
+    places = {"dataset": "photos", "run_dir": "runs/x"}
+    named = {key: recorded_as.format(old=tmp_path, name=name) for key, name in places.items()}
+    run = recorded(folder, **named, manual_dir=None, data_dir="/nowhere")
+    monkeypatch.chdir("/")
+    assert (run.settings.dataset, run.settings.data_dir) == (f"{tmp_path}/new/proj/photos", "/nowhere")
+    (tmp_path / "new" / "proj" / "photos").rmdir()
+    assert run.settings.dataset == named["dataset"]
 
 
 def test_settings_do_not_change():

@@ -9,13 +9,13 @@ import dataclasses
 import datetime
 import functools
 import json
-import pathlib
 import sys
 
 from absl import flags
 
 from tfgan_app import cli
 from tfgan_app.base import errors
+from tfgan_app.base.files import local_path
 
 __all__ = ["main", "run"]
 
@@ -46,7 +46,7 @@ def main(argv: list[str]) -> int:
         raise errors.UsageError(f"--model={','.join(unknown)} is not among {', '.join(methods)}")
     stem = f"{name}_small_discriminator" if flags.FLAGS.small_discriminator else name
     try:
-        report = modes.Report(pathlib.Path(flags.FLAGS.out), stem, {"task": name, **dataclasses.asdict(setting)})
+        report = modes.Report(local_path(flags.FLAGS.out), stem, {"task": name, **dataclasses.asdict(setting)})
         for model in flags.FLAGS.model:
             report.begin(model, methods[model].facts())
     except ValueError as error:
@@ -64,8 +64,8 @@ def main(argv: list[str]) -> int:
     report.save()
     report.plot(task, flags.FLAGS.model)
     text = modes.table(runs, report.content["real"])
-    (report.folder / f"{stem}.md").write_text(f"{text}\n")
-    print(text)
+    (report.folder / f"{stem}.md").write_text(f"{text}\n", encoding="utf-8")
+    cli.say(text)
     return 0
 
 

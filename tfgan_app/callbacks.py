@@ -6,11 +6,10 @@ Those that write pictures and logs warn where they cannot, as on a full disk, an
 import contextlib
 import csv
 import math
-import pathlib
 import signal
 import sys
-import threading
 import time
+from collections.abc import Callable
 from typing import TextIO, TypeAlias
 
 import keras
@@ -21,7 +20,9 @@ from PIL import Image
 
 from tfgan_app.base import pictures
 from tfgan_app.base.errors import CheckpointError, NotFinite
-from tfgan_app.base.files import PathLike, reason, written_whole
+from tfgan_app.base.files import PathLike, local_path, reason, written_whole
+from tfgan_app.base.signals import Ending, tell
+from tfgan_app.base.waiting import clock
 from tfgan_app.checkpoints import Checkpoints
 
 __all__ = [
@@ -68,7 +69,7 @@ class SampleGrid(keras.callbacks.Callback):
 
     def __init__(self, directory: PathLike, rows: int = 8, columns: int = 10, seed: int = 0):
         super().__init__()
-        self.directory = pathlib.Path(directory)
+        self.directory = local_path(directory)
         self.rows, self.columns, self.seed = rows, columns, seed
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
@@ -196,7 +197,7 @@ class MetricsCSV(keras.callbacks.Callback):
 
     def __init__(self, path: PathLike):
         super().__init__()
-        self.path = pathlib.Path(path)
+        self.path = local_path(path)
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         self._began = time.monotonic()
@@ -216,12 +217,12 @@ class MetricsCSV(keras.callbacks.Callback):
     def _write(self):
         columns, self._columns = self._columns, None
         if columns and self.path.exists() and all(name in columns for row in self._rows for name in row):
-            with self.path.open("a", newline="") as file:
+            with self.path.open("a", newline="", encoding="utf-8") as file:
                 csv.DictWriter(file, columns, restval="").writerows(self._rows)
         else:
             rows = self._before() + self._rows
             columns = list(dict.fromkeys(name for row in rows for name in row))
-            with written_whole(self.path) as partial, partial.open("w", newline="") as file:
+            with written_whole(self.path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
                 writer = csv.DictWriter(file, columns, restval="")
                 writer.writeheader()
                 writer.writerows(rows)
@@ -231,7 +232,7 @@ class MetricsCSV(keras.callbacks.Callback):
         """Returns the rows of the file that are kept; one that was cut short is none."""
         if not self.path.exists():
             return []
-        lines = self.path.read_text().splitlines(keepends=True)
+        lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
         rows = csv.DictReader(line for line in lines if line.endswith("\n"))
         return [row for row in rows if int(row["step"]) <= self._last]
 
@@ -250,20 +251,23 @@ class Stopped(Exception):  # noqa: N818  # not an error: the user asked for it
 
 
 class StopOnSignal(keras.callbacks.Callback):
-    """Finishes the current step on SIGINT or SIGTERM, then raises `Stopped`. A second signal acts at once.
+    """Finishes the current step when something asks the process to end, then raises `Stopped`.
+
+    That is SIGINT (Ctrl-C, a notebook's stop button), SIGTERM, and, where the system has them, SIGHUP (a terminal that
+    closes), SIGUSR1 and SIGUSR2 (a scheduler's notice), SIGXCPU and SIGBREAK; see `tfgan_app.base.signals`. A second
+    SIGINT or SIGTERM acts at once.
 
     A signal during validation takes effect after the epoch's other callbacks: put this one last.
     """
 
     def __init__(self):
         super().__init__()
-        self._received = None
-        self._previous = {}
+        self._ending = Ending(self._announce)
+        self._stopped = False
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        if threading.current_thread() is threading.main_thread():
-            for signum in (signal.SIGINT, signal.SIGTERM):
-                self._previous[signum] = signal.signal(signum, self._receive)
+        self._stopped = False
+        self._ending.install()
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         # Not after the epoch's last step: validation and a checkpoint are still to come, and `on_epoch_end` stops then.
@@ -277,80 +281,136 @@ class StopOnSignal(keras.callbacks.Callback):
         self.restore_handlers()
 
     def restore_handlers(self) -> None:
-        """Gives the signals back; call it where `fit` may have ended by an exception, as then nothing else does."""
-        for signum, handler in self._previous.items():
-            signal.signal(signum, handler)
-        self._previous.clear()
+        """Gives the signals back; call it where `fit` may have ended by an exception, as then nothing else does.
 
-    def _receive(self, signum, frame):
-        self._received = signum
-        # Before the message, as a second signal may follow at once.
-        self.restore_handlers()
-        print(f"\n{signal.Signals(signum).name}: finishing the step, then saving.", file=sys.stderr, flush=True)
+        After what is to be saved has been: until then, further notices are passed over.
+        """
+        self._ending.restore()
+
+    def _announce(self, signum):
+        tell(f"\n{signal.Signals(signum).name}: finishing the step, then saving.")
 
     def _stop(self):
-        if self._received is not None:
-            signum, self._received = self._received, None
-            raise Stopped(signum)
+        if self._ending.received is not None and not self._stopped:
+            self._stopped = True
+            raise Stopped(self._ending.received)
 
 
 class Progress(keras.callbacks.Callback):
     """Shows the run on one line: step, losses, D(x), D(G(z)), scores, images/s and the time left.
 
-    On a terminal the line is rewritten as training goes; elsewhere one is printed an epoch.
+    On a terminal the line is rewritten as training goes. Elsewhere, as in a pipe or a log, one is printed when the
+    first step is done, as soon as the rate is known, then each minute and each epoch. The first step, which is
+    compiled, counts for no rate. A stream that can no longer be written to is no reason to end training.
 
     Args:
         total_steps: Step at which the run ends.
         batch_size: Images a step.
         stream: Where to write; standard output by default.
+        on_rate: Called once, when the rate is known, with the seconds and the steps that are left.
     """
 
     # Keras sorts logs by name. These are shown first, under the names that the field gives them.
     _NAMES = {"d_loss": "d_loss", "g_loss": "g_loss", "d_real": "D(x)", "d_fake": "D(G(z))"}  # noqa: RUF012
     _REFRESH_SECONDS = 0.25
+    _LINE_SECONDS = 60.0
+    _RATE_SECONDS = 5.0
 
-    def __init__(self, total_steps: int, batch_size: int, stream: TextIO | None = None):
+    def __init__(
+        self,
+        total_steps: int,
+        batch_size: int,
+        stream: TextIO | None = None,
+        on_rate: Callable[[float, int], object] | None = None,
+    ):
         super().__init__()
         self.total_steps, self.batch_size = total_steps, batch_size
         self.stream = stream or sys.stdout
-        self._began = 0.0
-        self._width = 0
+        self.on_rate = on_rate
+        self._compiled: float | None = None
+        self._shown, self._width, self._done = -math.inf, 0, 0
+        self._rate_told = False
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        # A run whose epochs are cut short calls `fit` several times; time counts from the first.
-        if not self._began:
-            self._began, self._first_step = time.monotonic(), self.model.step
-            self._shown = 0.0
+        # A run whose epochs are cut short calls `fit` several times, and a rollback from an earlier step; only the
+        # steps that are done count.
+        self._began, self._step = time.monotonic(), self.model.step
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         self._epoch_began, self._epoch_step = time.monotonic(), self.model.step
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        now = time.monotonic()
+        now, before, self._step = time.monotonic(), self._step, self.model.step
         self._step_ended = now
-        if self.stream.isatty() and now - self._shown >= self._REFRESH_SECONDS:
-            self._shown = now
-            self._show(logs, end="\r")
+        if self._compiled is None:
+            self._compiled = self._epoch_began = now
+            self._first = (self._step - before, now - self._began)
+            self._epoch_step = self._step
+            if not self._rewrites():
+                many = "first step" if self._first[0] == 1 else f"first {self._first[0]} steps"
+                self._print(f"step {self._step}/{self.total_steps}  {many} after {self._first[1]:.1f} s", "\n")
+        else:
+            self._done += self._step - before
+        known = not self._rate_told and self._done and now - self._compiled >= self._RATE_SECONDS
+        if self._rewrites():
+            if now - self._shown >= self._REFRESH_SECONDS:
+                self._show(logs, end="\r")
+        elif known or now - self._shown >= self._LINE_SECONDS:
+            self._show(logs, end="\n")
+        if known:
+            self._rate_told = True
+            if self.on_rate:
+                if self._rewrites():
+                    self._print("", "\n")
+                self.on_rate(self._left(), self.total_steps - self._step)
+
+    def on_test_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        if self._compiled is not None and not self._rewrites():
+            now = time.monotonic()
+            if now - self._shown >= self._LINE_SECONDS:
+                self._print(f"step {self._step}/{self.total_steps}  scoring, {batch + 1} batches", "\n")
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         # The validation's losses say little more than those of training, so only its scores are shown.
         losses = {f"val_{name}" for name in self._NAMES}
         self._show({name: value for name, value in (logs or {}).items() if name not in losses}, end="\n")
 
+    def _left(self):
+        """Returns the seconds left, by all that the steps took so far, scores and checkpoints included."""
+        steps, seconds = self._done, time.monotonic() - (self._compiled or 0.0)
+        if not steps:
+            steps, seconds = self._first
+        return (self.total_steps - self._step) * seconds / max(steps, 1)
+
     def _show(self, logs, end):
-        step = self.model.step
-        rate = (step - self._epoch_step) / max(self._step_ended - self._epoch_began, 1e-9)
-        overall = (step - self._first_step) / max(time.monotonic() - self._began, 1e-9)
-        left = (self.total_steps - step) / max(overall, 1e-9)
+        # Of the epoch, as far as it has steps besides the first.
+        steps, seconds = self._step - self._epoch_step, self._step_ended - self._epoch_began
+        if not steps:
+            steps, seconds = self._first
+        logs, rate = logs or {}, steps * self.batch_size / max(seconds, 1e-9)
         first = [name for name in self._NAMES if name in logs]
         rest = [name for name in logs if name not in self._NAMES]
         fields = [
-            f"step {step:>{len(str(self.total_steps))}}/{self.total_steps}",
+            f"step {self._step:>{len(str(self.total_steps))}}/{self.total_steps}",
             *(f"{self._NAMES.get(name, name)} {logs[name]:.3g}" for name in [*first, *rest]),
-            f"{rate * self.batch_size:.0f} images/s",
-            f"{int(left) // 60}:{int(left) % 60:02d} left",
+            f"{rate:.{0 if rate >= 10 else 2}f} images/s",
+            f"{clock(self._left())} left",
         ]
-        line = "  ".join(fields)
-        # Blanks cover what a longer line left behind.
-        print(line.ljust(self._width), end=end, file=self.stream, flush=True)
+        self._print("  ".join(fields), end)
+
+    def _rewrites(self):
+        """Whether the line is on a terminal."""
+        try:
+            return self.stream is not None and self.stream.isatty()
+        except ValueError:  # it is closed
+            return False
+
+    def _print(self, line, end):
+        self._shown = time.monotonic()
+        try:
+            if self.stream is not None:
+                # Blanks cover what a longer line left behind.
+                print(line.ljust(self._width), end=end, file=self.stream, flush=True)
+        except (OSError, ValueError):  # the terminal or the reader of the pipe is gone
+            self.stream = None
         self._width = len(line) if end == "\r" else 0

@@ -19,7 +19,7 @@ import tensorflow as tf
 from absl import logging
 
 from tfgan_app.base.errors import CheckpointError, NotFinite
-from tfgan_app.base.files import PARTIAL, PathLike, read_object, reason
+from tfgan_app.base.files import PARTIAL, PathLike, local_path, read_object, reason
 
 __all__ = ["Checkpoints"]
 
@@ -43,7 +43,7 @@ class Checkpoints:
 
     def __init__(self, gan: keras.Model, directory: PathLike, keep: int = 3, writes: bool = True):
         self.gan = gan
-        self.directory = pathlib.Path(directory)
+        self.directory = local_path(directory)
         self.keep = keep
         self.writes = writes
 
@@ -89,7 +89,7 @@ class Checkpoints:
         # Kept apart from the variables, as their number depends on the devices.
         losses = [float(variable.numpy()) for variable in self.gan.loss_state]
         manifest = {"sha256": sums, "facts": facts, "losses": losses}
-        (folder / _MANIFEST).write_text(json.dumps(manifest, indent=2))
+        (folder / _MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
         for path in (*folder.iterdir(), folder):
             _sync(path)
 
@@ -190,7 +190,10 @@ def _sha256(path):
 
 
 def _sync(path):
-    handle = os.open(path, os.O_RDONLY)
+    if os.name == "nt" and path.is_dir():
+        return  # Windows opens no folders, and writes their entries by itself
+    # Windows syncs only what may be written.
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
         os.fsync(handle)
     finally:

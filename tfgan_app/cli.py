@@ -6,6 +6,7 @@ Imports neither TensorFlow nor Keras, so that `--help` and mistyped flags answer
 import contextlib
 import os
 import pathlib
+import signal
 import sys
 import time
 import traceback
@@ -16,15 +17,18 @@ from absl import app, flags, logging
 
 from tfgan_app.base import errors
 from tfgan_app.base.errors import UsageError
+from tfgan_app.base.files import local_path, reason
+from tfgan_app.base.signals import Ending, tell
 from tfgan_app.base.table import Row, Table
 
 __all__ = ["RECIPES", "Progress", "define", "flagfile", "given", "parsed", "run", "say"]
+
+_NVIDIA_DRIVER = "/dev/nvidiactl"
 
 RECIPES = pathlib.Path(__file__).parent / "flags"
 
 EXIT_FAILURE = 1
 EXIT_USAGE = errors.UsageError.exit_code
-EXIT_INTERRUPTED = 130
 
 # `--help` lists the flags of a command, wherever they are defined from its tables.
 flags.disclaim_key_flags()
@@ -36,8 +40,9 @@ def run(main: Callable[[list[str]], int], subcommands: Sequence[str] = ()) -> No
     The one argument that is no flag is one of `subcommands`, where there are any.
 
     A user's error is one line on standard error; the exit code is 2 for a wrong command line and 1 for data,
-    checkpoints and the rest.
+    checkpoints and the rest. What a signal ends has that line too, and the code 128 + its number.
     """
+    _prepare_streams()
     app.run(lambda argv: _guarded(main, argv, subcommands), flags_parser=_parse)
 
 
@@ -102,8 +107,22 @@ def flagfile(settings: Table) -> str:
 
 
 def say(text: str) -> None:
-    """Prints what the library says, its arguments written as flags."""
-    print(_with_flags(text), flush=True)
+    """Prints what the library says, its arguments written as flags.
+
+    Where nobody listens any more, as after `| head` or in a terminal that has closed, nothing is said; work goes on.
+    """
+    try:
+        print(_with_flags(text), flush=True)
+    except (OSError, ValueError):
+        _silence(sys.stdout)
+
+
+class _Ended(KeyboardInterrupt):
+    """Raised in the main thread where a signal asks for an end."""
+
+
+def _end(signum):
+    raise _Ended(signum)
 
 
 class Progress:
@@ -118,17 +137,21 @@ class Progress:
         self._shown = time.monotonic()
 
     def __call__(self, text: str) -> None:
-        if sys.stderr.isatty():
+        if _on_terminal():
             print(f"{text:<{self._WIDTH}}", end="\r", file=sys.stderr, flush=True)
         elif time.monotonic() - self._shown >= self._SECONDS:
             self._shown = time.monotonic()
-            print(text, file=sys.stderr, flush=True)
+            tell(text)
 
     def say(self, text: str) -> None:
         """Prints what the library says, in the place of the line."""
-        if sys.stderr.isatty():
+        if _on_terminal():
             print(" " * self._WIDTH, end="\r", file=sys.stderr, flush=True)
         say(text)
+
+
+def _on_terminal():
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 def _guarded(main, argv, subcommands):
@@ -138,10 +161,26 @@ def _guarded(main, argv, subcommands):
         return _fail(UsageError(f"unexpected arguments: {' '.join(argv[1:])}"), EXIT_USAGE)
     logging.set_verbosity(logging.WARNING)
     logging.get_absl_logger().addFilter(_write_flags)
+    ending = Ending(_end)
+    ending.install()
+    try:
+        return _ended(main, argv)
+    except BaseException as error:
+        # What a signal breaks off may make another exception of it.
+        if ending.received is None or isinstance(error, SystemExit):
+            raise
+        name = signal.Signals(ending.received).name
+        return _fail("interrupted" if name == "SIGINT" else f"ended by {name}", 128 + ending.received)
+    finally:
+        ending.restore()
+        for stream in (sys.stdout, sys.stderr):
+            _flush(stream)
+
+
+def _ended(main, argv):
+    """Returns the exit code of `main`, or of what it raises that a user can understand."""
     _import_tensorflow()
     import tensorflow as tf
-
-    from tfgan_app.base.files import reason
 
     try:
         return main(argv)
@@ -153,8 +192,36 @@ def _guarded(main, argv, subcommands):
         return _fail(error, EXIT_FAILURE)
     except (MemoryError, tf.errors.ResourceExhaustedError) as error:
         return _fail(f"out of memory or disk space: {reason(error)}", EXIT_FAILURE)
-    except KeyboardInterrupt:
-        return _fail("interrupted", EXIT_INTERRUPTED)
+
+
+def _prepare_streams():
+    """Makes sure that standard streams take whatever is written to them.
+
+    Where one was closed (`>&-`), the next file to be opened would be taken for it; and names of classes need not be in
+    the encoding of the terminal.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, OSError):  # of streams that are none of a process, as in notebooks
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+
+
+def _flush(stream):
+    try:
+        if stream is not None:
+            stream.flush()
+    except (OSError, ValueError):
+        _silence(stream)
+
+
+def _silence(stream):
+    """Sends a stream that has no reader to nowhere, as Python would complain of it at the end."""
+    with contextlib.suppress(OSError, ValueError), open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), stream.fileno())
 
 
 def _import_tensorflow():
@@ -162,10 +229,13 @@ def _import_tensorflow():
 
     They are written past every logging level, so standard error is turned aside meanwhile; errors are exceptions
     and stay visible. Setting TF_CPP_MIN_LOG_LEVEL shows them all.
+
+    On a processor TensorFlow 2.21 also logs errors of its graph optimiser that are none ("remapper failed": it leaves
+    convolutions with a bias as they are). With a GPU, lines of that level may be the reason of an exception.
     """
     if "TF_CPP_MIN_LOG_LEVEL" not in os.environ:
-        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
-        with open(os.devnull, "w") as nowhere, _redirected(2, nowhere.fileno()):
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2" if os.path.exists(_NVIDIA_DRIVER) else "3"
+        with open(os.devnull, "wb") as nowhere, _redirected(2, nowhere.fileno()):
             import tensorflow as tf
 
             tf.config.list_physical_devices()
@@ -190,7 +260,7 @@ def _parse(argv):
 
 
 def _fail(error, code):
-    print(f"{pathlib.Path(sys.argv[0]).stem}: {_with_flags(str(error))}", file=sys.stderr)
+    tell(f"{pathlib.Path(sys.argv[0]).stem}: {_with_flags(str(error))}")
     return code
 
 
@@ -207,27 +277,28 @@ def _write_flags(record):
 def _find_flagfiles(argv):
     """Replaces the name of a packaged recipe by its path, unless the working folder has a file of that name.
 
+    A run's own flagfile means the run beside it, wherever that was moved.
+
     Raises:
         UsageError: For a flagfile that cannot be read, sets no flag or includes itself.
     """
-    found = list(argv)
-    for index, argument in enumerate(argv):
-        name = argument.removeprefix("-").removeprefix("-")
-        if name.startswith("flagfile="):
-            path = _recipe(name.removeprefix("flagfile="))
-            found[index] = f"--flagfile={path}"
-        elif name == "flagfile" and index + 1 < len(argv):
-            path = _recipe(argv[index + 1])
-            found[index + 1] = str(path)
-        else:
+    found, rest = [], iter(argv)
+    for argument in rest:
+        name, separator, value = argument.removeprefix("-").removeprefix("-").partition("=")
+        if name != "flagfile" or not argument.startswith("-"):
+            found.append(argument)
             continue
+        path = _recipe(value if separator else next(rest, ""))
         _check_flagfile(path)
+        found.append(f"--flagfile={path}")
+        if path.name == "run.flags" and path.with_name("run.json").is_file():
+            found.append(f"--run_dir={path.parent}")
     return found
 
 
 def _check_flagfile(path, within=()):
     try:
-        lines = [line.strip() for line in path.expanduser().read_text(encoding="utf-8").splitlines()]
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, ValueError) as error:
         raise UsageError(f"--flagfile={path} cannot be read as text: {error}") from error
     lines = [line for line in lines if line and not line.startswith(("#", "//"))]
@@ -237,14 +308,21 @@ def _check_flagfile(path, within=()):
         # absl would only warn.
         name, separator, included = line.lstrip("-").partition("=")
         if name == "flagfile" and separator:
-            inner = pathlib.Path(included)
+            inner = _local_path(included)
             if inner.absolute() in (path.absolute(), *within):
                 raise UsageError(f"--flagfile={path} includes itself")
             _check_flagfile(inner, (path.absolute(), *within))
 
 
+def _local_path(name):
+    try:
+        return local_path(name)
+    except ValueError as error:
+        raise UsageError(f"--flagfile={name}: {error}") from error
+
+
 def _recipe(name):
-    path, packaged = pathlib.Path(name), RECIPES / name
+    path, packaged = _local_path(name), RECIPES / name
     if path.is_file() or not packaged.is_file():
         return path
     return packaged

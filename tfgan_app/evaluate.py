@@ -29,9 +29,9 @@ def main(argv: list[str]) -> int:
     progress = cli.Progress()
     found = evaluate(**cli.given(Scoring.rows()), say=progress.say, progress=progress)
     if found.path:
-        print(f"Receipt in {found.path}.")
+        cli.say(f"Receipt in {found.path}.")
     if found.report:
-        print(f"Report in {found.report}.")
+        cli.say(f"Report in {found.report}.")
     return 0 if found.path and (found.report or not flags.FLAGS.report) else cli.EXIT_FAILURE
 
 
@@ -47,7 +47,7 @@ def _compare(paths):
         raise errors.UsageError(f"--compare: {error}") from error
     for name, (one, other, difference, uncertainty) in found.items():
         known = "" if uncertainty is None else f" ± {uncertainty:.2g}"
-        print(f"{name:<10} {one:.4g} -> {other:.4g}: {difference:+.4g}{known}")
+        cli.say(f"{name:<10} {one:.4g} -> {other:.4g}: {difference:+.4g}{known}")
     return 0
 
 

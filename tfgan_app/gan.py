@@ -3,6 +3,7 @@
 import inspect
 import math
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -17,7 +18,7 @@ from tfgan_app.export import card_path, export_model, write_card
 from tfgan_app.modalities import Modality
 from tfgan_app.observation import Observation
 from tfgan_app.players import Judge
-from tfgan_app.sampler import Sampler, Signatures
+from tfgan_app.sampler import Sampler, Signatures, check_class_names
 
 __all__ = ["GAN"]
 
@@ -33,6 +34,8 @@ class GAN(AdversarialModel, Sampler):
         discriminator: Maps samples, or `[samples, labels]`, to logits `(batch, ...)`; see `AdversarialModel` for
             further outputs. That of a conditional GAN may take samples alone, if it predicts the labels.
         num_classes: Number of classes of a conditional pair; None for an unconditional one.
+        class_names: What the classes are called, in their order. They go with the model, into files, exported models
+            and pictures, and `sample(labels=["dog"])` takes them.
         modality: What a sample is, a `tfgan_app.modalities.Modality`. By default by the rank of what the generator
             returns: images `(height, width, channels)` or points `(dim,)`.
         seed: Seed of the latents, as in `AdversarialModel`.
@@ -62,6 +65,7 @@ class GAN(AdversarialModel, Sampler):
         discriminator: keras.Model,
         *,
         num_classes: int | None = None,
+        class_names: Sequence[str] | None = None,
         modality: Modality | None = None,
         seed: int | None = None,
         **kwargs: Any,
@@ -70,6 +74,7 @@ class GAN(AdversarialModel, Sampler):
         super().__init__(generator, discriminator, seed=seed, **kwargs)
         self.latent_dim = generator.inputs[0].shape[-1]
         self.num_classes = num_classes
+        self.class_names = class_names
         self.modality = modality or modalities.infer(generator.outputs[0].shape[1:])
 
     def unpack(self, data: Any) -> tuple[Any, tuple[tf.Tensor, ...]]:
@@ -179,6 +184,16 @@ class GAN(AdversarialModel, Sampler):
         }
 
     @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """What the classes are called, in their order; None where that is not known."""
+        return self._class_names
+
+    @class_names.setter
+    def class_names(self, names: Sequence[str] | None) -> None:
+        # Past Keras, which would track a list.
+        object.__setattr__(self, "_class_names", check_class_names(names, self.num_classes))
+
+    @property
     def image_shape(self) -> tuple[int, ...]:
         """The shape of a sample: of images `(height, width, channels)`."""
         return self.modality.shape
@@ -193,7 +208,8 @@ class GAN(AdversarialModel, Sampler):
         }
         arguments = {name: given[name] for name in names}
         kwargs = arguments.pop("kwargs", {})
-        return {**arguments, **kwargs, "seed": self.seed, "name": self.name}
+        named = {} if self.class_names is None else {"class_names": self.class_names}
+        return {**arguments, **kwargs, **named, "seed": self.seed, "name": self.name}
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments that rebuild the model; its networks are among them where they were given."""

@@ -1,18 +1,20 @@
 """What a trained generator can do, whatever it is: a GAN, or a SavedModel of one."""
 
+import difflib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from tfgan_app.base import pictures
 from tfgan_app.base.latents import draw_latents
 from tfgan_app.modalities import Modality
 from tfgan_app.modalities.modality import Array
 
-__all__ = ["Sampler", "Signatures", "check_labels", "check_truncation"]
+__all__ = ["Sampler", "Signatures", "check_class_names", "check_labels", "check_truncation"]
 
 _BATCH = 256
 
@@ -32,12 +34,14 @@ class Sampler:
         latent_dim: Length of the latents.
         num_classes: Number of classes, None for an unconditional sampler.
         supervised: Whether labels are those of the data, rather than codes that the model gives a meaning itself.
+        class_names: What the classes are called, in their order; None where that is not known.
     """
 
     modality: Modality
     latent_dim: int
     num_classes: int | None
     supervised: bool = True
+    class_names: tuple[str, ...] | None = None
 
     def forward(self, inputs: list[tf.Tensor], truncation: tf.Tensor | None = None) -> tf.Tensor:
         """Returns a batch of samples in the network's range.
@@ -57,7 +61,8 @@ class Sampler:
         Args:
             num: How many.
             seed: Equal seeds give equal samples, here and in the exported `sample` signature.
-            labels: Integer classes `(num,)` of a conditional sampler; by default 0, 1, 2, ... in turn.
+            labels: Classes `(num,)` of a conditional sampler, as integers or, where it has `class_names`, by name; by
+                default 0, 1, 2, ... in turn. A name is one before it is a number.
             truncation: The largest absolute latent, or psi in [0, 1] of a model with styles; by default none.
 
         Returns:
@@ -91,7 +96,7 @@ class Sampler:
     def _checked(self, labels, num):
         if self.num_classes is None:
             raise ValueError(f"{type(self).__name__} is unconditional. Received: labels={labels}")
-        return check_labels(labels, num, self.num_classes)
+        return check_labels(labels, num, self.num_classes, self.class_names)
 
     def outputs(
         self, latents: Array, labels: npt.ArrayLike | None = None, truncation: float | None = None
@@ -118,8 +123,23 @@ class Sampler:
         labels: npt.ArrayLike | None = None,
         truncation: float | None = None,
     ) -> np.ndarray:
-        """Returns a picture of what `sample` draws, uint8 `(height, width, channels)`; see `Modality.show`."""
-        return self.modality.show(self.outputs(self.latents(num, seed), labels, truncation), columns)
+        """Returns a picture of what `sample` draws, uint8 `(height, width, channels)`; see `Modality.show`.
+
+        Where each column is of one class, its name stands above it, unless it is but its number.
+        """
+        picture = self.modality.show(self.outputs(self.latents(num, seed), labels, truncation), columns)
+        titles = None if columns is None else self._titles(num, columns, labels)
+        return picture if titles is None else pictures.titled(picture, titles)
+
+    def _titles(self, num, columns, labels):
+        if self.num_classes is None or self.class_names is None or num < columns:
+            return None
+        if self.class_names == tuple(map(str, range(self.num_classes))):
+            return None
+        found = check_labels(labels, num, self.num_classes, self.class_names)
+        if np.any(found != np.resize(found[:columns], num)):
+            return None
+        return [self.class_names[label] for label in found[:columns]]
 
     def _forward(self, inputs, truncation):
         """Returns `forward`, compiled where a subclass gains by it."""
@@ -170,15 +190,35 @@ class Sampler:
             "latent_dim": self.latent_dim,
             "num_classes": self.num_classes,
             "supervised": self.supervised,
+            "class_names": None if self.class_names is None else list(self.class_names),
         }
 
 
-def check_labels(labels: npt.ArrayLike | None, num: int, num_classes: int) -> np.ndarray:
+def check_class_names(names: Sequence[str] | None, num_classes: int | None) -> tuple[str, ...] | None:
+    """Returns names of classes as a sampler has them.
+
+    Raises:
+        ValueError: If they are not texts, one for each class.
+    """
+    if names is None:
+        return None
+    if isinstance(names, str) or not all(isinstance(name, str) for name in names) or len(names) != num_classes:
+        raise ValueError(
+            f"`class_names` must be texts, one for each class of num_classes={num_classes}. Received: {names}"
+        )
+    return tuple(names)
+
+
+def check_labels(
+    labels: npt.ArrayLike | None, num: int, num_classes: int, class_names: Sequence[str] | None = None
+) -> np.ndarray:
     """Returns int32 labels `(num,)`; where None, the classes in turn.
 
     Raises:
-        ValueError: For another number of labels, or one outside [0, num_classes).
+        ValueError: For another number of labels, one outside [0, num_classes), or a name that there is not.
     """
+    if isinstance(labels, (list, tuple)) or getattr(getattr(labels, "dtype", None), "kind", "") in ("U", "O"):
+        labels = [_class_number(label, num_classes, class_names) for label in labels]  # type: ignore[union-attr]
     labels = np.arange(num) % num_classes if labels is None else np.asarray(labels)
     integers = labels.dtype.kind in "iu" or not num
     if labels.shape != (num,) or not integers or (num and not 0 <= labels.min() <= labels.max() < num_classes):
@@ -187,6 +227,27 @@ def check_labels(labels: npt.ArrayLike | None, num: int, num_classes: int) -> np
             f"shape {labels.shape}" + (f", values {labels.min()} to {labels.max()}" if labels.size else "")
         )
     return labels.astype(np.int32)
+
+
+def _class_number(label: Any, num_classes: int, class_names: Sequence[str] | None) -> int:
+    """Returns the number of a class by its name, in whatever case where that is unique, or by its number as text.
+
+    Names come first: where they are numbers in another order, it is they that people know.
+    """
+    if not isinstance(label, str):
+        return label
+    names, folded = list(class_names or ()), label.strip().casefold()
+    alike = [index for index, name in enumerate(names) if name.casefold() == folded]
+    if label in names:
+        return names.index(label)
+    if len(alike) == 1:
+        return alike[0]
+    if folded.isdecimal() and int(folded) < num_classes:
+        return int(folded)
+    near = difflib.get_close_matches(label, names) or [names[index] for index in alike]
+    hint = f" Did you mean {' or '.join(repr(name) for name in near)}?" if near else ""
+    known = f"It must be a name ({', '.join(names[:20])}{', ...' if names[20:] else ''}) or" if names else "It must be"
+    raise ValueError(f"`labels`: there is no class {label!r}.{hint} {known} an integer from 0 to {num_classes - 1}.")
 
 
 def check_truncation(truncation: float) -> float:

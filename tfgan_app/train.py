@@ -26,7 +26,7 @@ def main(argv: list[str]) -> int:
     """Carries out the command; returns its exit code."""
     settings = Settings(**cli.given(Settings.rows()))
     if flags.FLAGS.print_config:
-        print(cli.flagfile(settings), end="")
+        cli.say(cli.flagfile(settings).rstrip("\n"))
         return 0
 
     from tfgan_app.callbacks import Stopped
@@ -40,7 +40,7 @@ def main(argv: list[str]) -> int:
         try:
             session.train()
         except Stopped as stop:
-            print(f"Stopped by {stop}. Go on with:\n  {command}")
+            cli.say(f"Stopped by {stop}. Go on with:\n  {command}")
             return 128 + stop.signum
     return 0
 

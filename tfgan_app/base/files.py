@@ -17,6 +17,8 @@ __all__ = [
     "PROGRAM",
     "PathLike",
     "check_object",
+    "expanded",
+    "local_path",
     "read_object",
     "reason",
     "require_writable",
@@ -32,6 +34,27 @@ PARTIAL = ".partial"
 PROGRAM = "%s is a program and runs with your rights: load it only if you trust where it is from."
 
 
+def expanded(path: PathLike) -> str:
+    """Returns a path with `~` and environment variables that are set replaced by what they name.
+
+    A shell replaces `~` in no flag (`out=~/x.png`), and neither is replaced in flagfiles, notebooks and cron.
+
+    Raises:
+        ValueError: If it is empty, or begins with the home folder of someone unknown.
+    """
+    text = os.path.expanduser(os.path.expandvars(os.fspath(path)))
+    if not text:
+        raise ValueError("A path is empty.")
+    if text.startswith("~") and not os.path.lexists(pathlib.PurePath(text).parts[0]):
+        raise ValueError(f"{os.fspath(path)} begins with a home folder that is not known.")
+    return text
+
+
+def local_path(path: PathLike) -> pathlib.Path:
+    """Returns `expanded(path)` as a path."""
+    return pathlib.Path(expanded(path))
+
+
 @contextlib.contextmanager
 def written_whole(path: PathLike) -> Iterator[pathlib.Path]:
     """Yields a path beside `path` to write a file at; it takes the place of `path` at the end.
@@ -41,7 +64,7 @@ def written_whole(path: PathLike) -> Iterator[pathlib.Path]:
     Args:
         path: The file's path; its folder is made.
     """
-    path = pathlib.Path(path)
+    path = local_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}{PARTIAL}")
     try:
@@ -90,7 +113,7 @@ def read_object(path: PathLike, **kinds: Any) -> dict[str, Any]:
         ValueError: If it does not hold such an object.
     """
     try:
-        found = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+        found = json.loads(local_path(path).read_text(encoding="utf-8"))
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
     check_object(found, **kinds)

@@ -1,14 +1,19 @@
 """uint8 pictures: laid out in rows, and written to PNG and GIF files."""
 
+import functools
 import math
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Sequence
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from tfgan_app.base.files import PathLike, written_whole
 
-__all__ = ["columns", "save_gif", "save_png", "tile"]
+__all__ = ["columns", "save_gif", "save_png", "tile", "titled"]
+
+_TITLE_PIXELS = 11  # height of the letters
+_TITLE_LENGTH = 96  # pixels that a title takes at most
 
 
 def columns(num_classes: int | None = None) -> int:
@@ -35,6 +40,43 @@ def tile(images: np.ndarray, columns: int | None = None, border: int = 2) -> np.
         top, left = (border + (index // columns) * (height + border), border + (index % columns) * (width + border))
         sheet[top : top + height, left : left + width] = image
     return sheet
+
+
+def titled(picture: np.ndarray, titles: Sequence[str], border: int = 2) -> np.ndarray:
+    """Returns a picture of `tile` with a title above each column, upright where they do not fit across.
+
+    Args:
+        picture: uint8 `(height, width, channels)`.
+        titles: One for each column.
+        border: Pixels of white between images.
+    """
+    width = (picture.shape[1] - border) // len(titles)
+    font = ImageFont.truetype(_font(), _TITLE_PIXELS)
+    titles = [" ".join(title.split()) for title in titles]
+    across = all(font.getlength(title) <= width - border for title in titles)
+    strips = []
+    for title in titles:
+        room = width - border if across else _TITLE_LENGTH
+        while font.getlength(title) > room:
+            title = title[:-2] + "\u2026"
+        strip = Image.new("L", (math.ceil(font.getlength(title)), _TITLE_PIXELS + 4), 255)
+        ImageDraw.Draw(strip).text((0, 0), title, 0, font)
+        strips.append(strip if across else strip.transpose(Image.Transpose.ROTATE_90))
+    height = max(strip.height for strip in strips) + border
+    head = Image.new("L", (picture.shape[1], height), 255)
+    for index, strip in enumerate(strips):
+        left = border + index * width + (width - border - strip.width) // 2
+        head.paste(strip, (left, height - strip.height))
+    shown = np.repeat(np.asarray(head)[..., None], picture.shape[2], axis=2)
+    return np.concatenate([shown, picture])
+
+
+@functools.lru_cache
+def _font():
+    # Matplotlib's, which has the letters of most alphabets.
+    import matplotlib
+
+    return os.path.join(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
 
 
 def save_png(path: PathLike, image: np.ndarray, scale: int = 1) -> None:

@@ -65,5 +65,5 @@ def _automatic():
 def _cpu_features():
     """Returns the processor's feature flags, as Linux names them; empty where they cannot be read."""
     path = pathlib.Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     return {flag for line in lines if line.startswith("flags") for flag in line.partition(":")[2].split()}

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tfgan_app.base.errors import UsageError
+from tfgan_app.base.files import expanded
 
 __all__ = ["Row", "Table", "again", "is_range", "row", "takes"]
 
@@ -33,6 +34,7 @@ class Row:
         must: What else it must, in words, and a function that tells of a value.
         repeat: Whether the flag of a list is given once for each item; otherwise it takes all, with commas between.
         fixed: Whether a run goes on only under the same value.
+        path: Whether it is, or may be, a path: `~` and environment variables are then replaced by what they name.
         flag: Whether a user sets it.
         name: The field's name.
         kinds: The types that a value may have, a flag's first; of a list, those of its items.
@@ -49,6 +51,7 @@ class Row:
     must: tuple[str, Callable[[Any], bool]] | None = None
     repeat: bool = False
     fixed: bool = False
+    path: bool = False
     flag: bool = True
     name: str = ""
     kinds: tuple[type, ...] = ()
@@ -75,6 +78,8 @@ class Row:
     def _converted(self, value: Any) -> Any:
         if isinstance(value, os.PathLike):
             value = os.fspath(value)
+        if self.path and isinstance(value, str):
+            return expanded(value)
         if self.listed and type(value) is str and float in self.kinds:  # of a flag
             return float(value)
         if type(value) in (bool, str):
@@ -102,6 +107,8 @@ class Row:
             return f"be one of {', '.join(self.one_of)}"
         if self.listed:
             return "be a list of texts"
+        if self.path:
+            return "be a text, not empty, and where it begins with a home folder (~) one that there is"
         kind = {bool: "True or False", int: "an integer", float: "a number", str: "a text"}[self.kinds[0]]
         if self.at_most is not None:
             return f"be {kind} from {self.at_least} to {self.at_most}"

@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from tfgan_app.base.files import PathLike, written_whole
+from tfgan_app.base.files import PathLike, local_path, written_whole
 from tfgan_app.base.versions import versions
 
 __all__ = ["card_path", "write_card"]
@@ -19,9 +19,9 @@ def card_path(folder: PathLike) -> pathlib.Path:
     Raises:
         FileExistsError: If there is a README.md that is not a card.
     """
-    folder = pathlib.Path(folder)
+    folder = local_path(folder)
     path = (folder.parent if folder.name.isdigit() else folder) / "README.md"
-    if path.exists() and _MARK not in path.read_text():
+    if path.exists() and _MARK not in path.read_text(encoding="utf-8", errors="replace"):
         raise FileExistsError(
             f"{path} is not a model card and would be replaced. Export to a folder of its own, such as "
             f"{folder.parent / 'my_gan' / '1'}."
@@ -55,7 +55,7 @@ def write_card(
     kind = "unconditional" if classes is None else f"conditional on {classes} classes"
     stand_in = f" (standing in for {data['fallback_for']})" if data.get("fallback_for") else ""
     seen = "not recorded" if batch_size is None else f"{steps * batch_size:,} ({steps:,} steps of {batch_size})"
-    name = facts["modality"]
+    name, names = facts["modality"], facts.get("class_names")
     arguments = f"num_{name}=tf.constant(16), seed=tf.constant(7, tf.int64)"
     if classes is not None:
         arguments += f", labels=tf.range(16) % {classes}"
@@ -89,6 +89,7 @@ def write_card(
         f"| Origin, licence | {data['origin']}; {data['licence']} |",
         f"| Fingerprint of the {name} | `{data.get('fingerprint')}` |",
         f"| {name.capitalize()} seen | {seen} |",
+        *([f"| Classes | {_classes(names)} |"] if names else []),
         f"| Seed | {facts['seed']} |",
         f"| Loss | {facts['loss']} |",
         *([f"| Terms | {', '.join(facts['terms'])} |"] if facts["terms"] else []),
@@ -102,7 +103,14 @@ def write_card(
         lines += ["Trained by", "", "```", command, "```", ""]
     lines += [f"- {score['text']}" for score in scores]
     with written_whole(path) as partial:
-        partial.write_text("\n".join(lines).rstrip() + "\n")
+        partial.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8", errors="backslashreplace")
+
+
+def _classes(names):
+    """Returns names of classes with their numbers, the first of many, as a cell of a table."""
+    shown = [f"{index} {' '.join(name.split())}".replace("|", "\\|") for index, name in enumerate(names[:30])]
+    rest = [f"and {len(names) - 30} more: `assets.extra/gan.json`"] if names[30:] else []
+    return ", ".join([*shown, *rest])
 
 
 def _model_index(model, scores):

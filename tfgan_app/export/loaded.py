@@ -1,14 +1,12 @@
 """An exported model, loaded to draw from."""
 
-import pathlib
-
 import tensorflow as tf
 
 from tfgan_app.base.errors import UsageError
-from tfgan_app.base.files import PathLike, read_object, reason
+from tfgan_app.base.files import PathLike, local_path, read_object, reason
 from tfgan_app.export.saved_model import FACTS
 from tfgan_app.modalities import Images, Modality, infer
-from tfgan_app.sampler import Sampler
+from tfgan_app.sampler import Sampler, check_class_names
 
 __all__ = ["SavedGAN"]
 
@@ -23,14 +21,14 @@ class SavedGAN(Sampler):
         modality: What its samples are, where it is of a kind of your own.
 
     Attributes:
-        facts: What `assets.extra/gan.json` tells: model, classes, latents, steps trained.
+        facts: What `assets.extra/gan.json` tells: model, classes and their names, latents, steps trained.
 
     Raises:
         UsageError: If there is no SavedModel, or none of this package.
     """
 
     def __init__(self, folder: PathLike, modality: Modality | None = None):
-        folder = pathlib.Path(folder)
+        folder = local_path(folder)
         path = folder / FACTS
         if not (folder / "saved_model.pb").is_file() or not path.is_file():
             raise UsageError(
@@ -40,7 +38,8 @@ class SavedGAN(Sampler):
         try:
             self.facts = read_object(path, num_classes=(int, type(None)), latent_dim=int, step=int)
             self.modality = modality or _modality(self.facts)
-        except (OSError, ValueError) as error:
+            self.class_names = check_class_names(self.facts.get("class_names"), self.facts["num_classes"])
+        except (OSError, TypeError, ValueError) as error:
             raise UsageError(f"{path} does not describe a GAN: {error}.") from error
         self.num_classes = self.facts["num_classes"]
         self.supervised = self.facts.get("supervised", True)

@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfgan_app.base.files import PathLike, written_whole
+from tfgan_app.base.files import PathLike, local_path, written_whole
 
 __all__ = ["FACTS", "export_model", "exported_step"]
 
@@ -32,7 +32,7 @@ def export_model(
     Returns:
         The folder's path.
     """
-    folder = pathlib.Path(folder)
+    folder = local_path(folder)
     # keras.export.ExportArchive would write every weight twice.
     module, concrete = tf.Module(), {}
     for name, (function, specs) in signatures.items():
@@ -46,11 +46,11 @@ def export_model(
     path = folder / FACTS
     path.parent.mkdir(exist_ok=True)
     with written_whole(path) as partial:
-        partial.write_text(json.dumps(facts, indent=2) + "\n")
+        partial.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     return folder
 
 
 def exported_step(folder: PathLike) -> int | None:
     """Returns the step of the model that was exported to a folder, or None if there is none."""
-    facts = pathlib.Path(folder) / FACTS
-    return json.loads(facts.read_text())["step"] if facts.is_file() else None
+    facts = local_path(folder) / FACTS
+    return json.loads(facts.read_text(encoding="utf-8"))["step"] if facts.is_file() else None

@@ -36,7 +36,7 @@ def save_classifier(path: PathLike, network: keras.Model) -> None:
 
 def load_classifier(path: pathlib.Path) -> keras.Model:
     """Returns the classifier in float32, from its weights and the `.json` of facts beside them."""
-    facts = json.loads(path.with_suffix(".json").read_text())["trained_on"]
+    facts = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["trained_on"]
     with dtype_policy("float32"):
         network = build_classifier(tuple(facts["image_shape"]), facts["num_classes"])
     with np.load(path, allow_pickle=False) as arrays:

@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 from absl import logging
 
-from tfgan_app.base.files import PROGRAM, PathLike, reason
+from tfgan_app.base.files import PROGRAM, PathLike, local_path, reason
 from tfgan_app.metrics import inception
 from tfgan_app.metrics.classifier import load_classifier
 from tfgan_app.modalities.modality import Array
@@ -143,7 +143,7 @@ def load_extractor(extractor: ExtractorLike, trust_extractor: bool = False) -> F
         return _inception(path, path.stat().st_mtime_ns)
     if extractor == "keras_inception_v3":
         return _keras_inception()
-    path = pathlib.Path(extractor)
+    path = local_path(extractor)
     if path.suffix == ".keras" and path.is_file():
         return _of_network(_safely_loaded(path), path.stem, str(path), inception.file_sha256([path]))
     if (path / "saved_model.pb").is_file():
@@ -168,7 +168,7 @@ def shipped_for(dataset: str) -> str | None:
 # Cached, so that metrics of one extractor share it, and with it what an `Observation` computes.
 @functools.lru_cache
 def _shipped(name, path, changed):
-    facts = json.loads(path.with_suffix(".json").read_text())
+    facts = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
     sha256 = inception.file_sha256([path])
     if sha256 != facts.pop("sha256"):
         raise ValueError(f"{path} is damaged: its SHA-256 is {sha256}. Install the package again.")

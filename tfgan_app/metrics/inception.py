@@ -113,7 +113,7 @@ def load_module(path: pathlib.Path) -> tuple[Network, str]:
             raise ValueError(f"{path} is not {_HANDLE}: {size} bytes cannot hold its weights, {_WEIGHT_BYTES} bytes.")
         sha256 = file_sha256(files)
         pin = _home() / "inception.sha256"
-        first = pin.read_text().strip() if pin.is_file() else None
+        first = pin.read_text(encoding="utf-8").strip() if pin.is_file() else None
         if first not in (None, sha256):
             raise ValueError(
                 f"{path} has changed: its SHA-256 is {sha256}, that of the copy first used here {first}. Restore that "
@@ -172,7 +172,7 @@ def _home():
 def _keep(pin, sha256):
     try:
         with written_whole(pin) as partial:
-            partial.write_text(f"{sha256}\n")
+            partial.write_text(f"{sha256}\n", encoding="utf-8")
     except OSError as error:
         raise ValueError(
             f"The SHA-256 of Inception cannot be kept: {error}. Set KERAS_HOME to another folder."

@@ -6,12 +6,12 @@ python -m tfgan_app.metrics.train_classifier --dataset=fashion_mnist --out=fashi
 import functools
 import hashlib
 import json
-import pathlib
 import sys
 
 from absl import flags
 
 from tfgan_app import cli
+from tfgan_app.base.files import local_path
 from tfgan_app.runs.settings import SOURCE, Settings
 
 __all__ = ["main", "run"]
@@ -51,7 +51,7 @@ def main(argv: list[str]) -> int:
     network.fit(augmented, epochs=epochs, steps_per_epoch=steps, verbose=2)
     accuracy = network.evaluate(test.in_order(250), return_dict=True, verbose=0)["accuracy"]
 
-    path = pathlib.Path(flags.FLAGS.out)
+    path = local_path(flags.FLAGS.out)
     path.parent.mkdir(parents=True, exist_ok=True)
     save_classifier(path, network)
     facts = {
@@ -61,7 +61,7 @@ def main(argv: list[str]) -> int:
         "tested_on": test.describe(),
         "command": "python -m tfgan_app.metrics.train_classifier " + " ".join(sys.argv[1:]),
     }
-    path.with_suffix(".json").write_text(json.dumps(facts, indent=2) + "\n")
+    path.with_suffix(".json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     print(f"{path}: accuracy {accuracy:.4f} on {test.num_images} images of {test.name} {test.split}.")
     return 0
 

@@ -41,7 +41,7 @@ class Report:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{name}.json"
         if path.exists():
-            self.content = json.loads(path.read_text())
+            self.content = json.loads(path.read_text(encoding="utf-8"))
             self._refuse_others(self.content["settings"], settings, "other settings")
         path = folder / f"{name}.npz"
         if path.exists():

@@ -3,6 +3,8 @@
 import ast
 import dataclasses
 import inspect
+import os
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import keras
@@ -12,7 +14,7 @@ from tfgan_app.base.errors import UsageError
 from tfgan_app.base.precision import choose_precision, dtype_policy
 from tfgan_app.gan import GAN
 from tfgan_app.layers.batch_norm import synchronize
-from tfgan_app.metrics.extractors import FeatureExtractor, load_extractor, shipped_for
+from tfgan_app.metrics.extractors import NAMES, FeatureExtractor, load_extractor, shipped_for
 from tfgan_app.runs.settings import Scoring, Settings
 from tfgan_app.schedules import has_schedule
 
@@ -24,10 +26,27 @@ __all__ = [
     "open_split",
     "open_split_like",
     "peek",
+    "resolved",
     "set_learning_rates",
 ]
 
 ImageShape = tuple[int, int, int]
+
+# What settings may name that is no path, though a folder may be called so.
+_NAMES = {"dataset": ("mnist_5k",), "fallback_dataset": ("mnist_5k",), "extractor": ("auto", "none", *NAMES)}
+
+
+def resolved(settings: Settings) -> Settings:
+    """Returns settings whose paths hold in every working folder."""
+    absolute = {}
+    for row in settings.rows():
+        value = getattr(settings, row.name)
+        if not row.path or value is None or value in _NAMES.get(row.name, ()):
+            continue
+        # Where it may be a name, it is one unless something is there.
+        if row.name not in _NAMES or os.path.exists(value):
+            absolute[row.name] = os.path.abspath(value)
+    return dataclasses.replace(settings, **absolute)
 
 
 def open_split(settings: Settings, split: str) -> data.ImageSet:
@@ -102,7 +121,13 @@ def open_extractor(settings: Settings | Scoring, images: data.ImageSet) -> tuple
     return extractor, None
 
 
-def build_gan(settings: Settings, image_shape: ImageShape, num_classes: int | None, **compile_arguments: Any) -> GAN:
+def build_gan(
+    settings: Settings,
+    image_shape: ImageShape,
+    num_classes: int | None,
+    class_names: Sequence[str] | None = None,
+    **compile_arguments: Any,
+) -> GAN:
     """Builds and compiles the GAN that settings describe.
 
     A setting that is None is left to the model, whose defaults are its paper's.
@@ -111,12 +136,15 @@ def build_gan(settings: Settings, image_shape: ImageShape, num_classes: int | No
         settings: The settings.
         image_shape: `(height, width, channels)`.
         num_classes: Classes of the images, None where unlabelled.
+        class_names: What they are called, for a GAN that is told of them.
         **compile_arguments: Passed to `compile`.
 
     Raises:
         UsageError: For an argument that the model does not take, or values that it refuses.
     """
     gan = build_model(settings, image_shape, num_classes)
+    if gan.num_classes is not None and gan.supervised:
+        gan.class_names = class_names
     try:
         gan.compile(
             loss=_loss(settings),

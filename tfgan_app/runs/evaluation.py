@@ -1,6 +1,7 @@
 """Scores a run, a SavedModel or an array of images against real ones, with a receipt."""
 
 import dataclasses
+import os
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +18,7 @@ from tfgan_app.data import ImageSet
 from tfgan_app.export import SavedGAN
 from tfgan_app.metrics.base import ImageMetric
 from tfgan_app.metrics.extractors import FeatureExtractor
-from tfgan_app.runs.build import open_extractor, open_split, open_split_like
+from tfgan_app.runs.build import open_extractor, open_split
 from tfgan_app.runs.record import Run
 from tfgan_app.runs.settings import SOURCE, Scoring, Settings
 from tfgan_app.study import receipts
@@ -204,16 +205,23 @@ class _OfRun(_Source):
         self.receipt = self.run.directory / "scores" / f"step_{gan.step:08d}{suffix}.json"
         self.history = self.run.directory / "metrics.csv"
 
-    def open_train(self) -> ImageSet:
-        settings = self.run.settings
-        return open_split_like(self.run.record["data"], settings, self.asked.train_split or settings.split)
+    def open_train(self) -> ImageSet | None:
+        settings, dataset = self.run.settings, self.asked.dataset
+        if dataset is None or not os.path.isabs(settings.dataset) or os.path.exists(settings.dataset):
+            return self.run.open_split(self.asked.train_split)
+        # They may have gone to where the real ones are.
+        images = self.run.open_split(self.asked.train_split, dataclasses.replace(settings, dataset=dataset))
+        if self.asked.train_split is None and images.fingerprint != self.run.record["data"]["fingerprint"]:
+            logging.warning("No nearest training images: %s is gone, and %s holds others.", settings.dataset, dataset)
+            return None
+        return images
 
     def open_real(self) -> ImageSet:
         """Opens the images that the run was scored on, changed by what is given."""
         settings, split = self._asked_for(self.run.settings), self.asked.split or self.run.record["eval_split"]
         if self.asked.dataset is not None:
             return open_split(settings, split)
-        return open_split_like(self.run.record["data"], settings, split)
+        return self.run.open_split(split, settings)
 
 
 class _OfSavedModel(_Source):
@@ -221,7 +229,7 @@ class _OfSavedModel(_Source):
         logging.warning(PROGRAM, f"`saved_model={folder}`")
         self.asked, self.sampler = asked, SavedGAN(folder)
         self.facts = {"source": folder, "step": self.sampler.facts["step"], "weights": "EMA", **self._drawn()}
-        self.receipt = pathlib.Path("scores") / ("_".join(pathlib.PurePath(folder).parts[-2:]) + ".json")
+        self.receipt = pathlib.Path("scores") / ("_".join(pathlib.Path(folder).absolute().parts[-2:]) + ".json")
 
 
 class _OfImages(_Source):

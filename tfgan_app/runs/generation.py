@@ -21,7 +21,7 @@ from tfgan_app.export import SavedGAN
 from tfgan_app.modalities import Modality
 from tfgan_app.runs.record import Run
 from tfgan_app.runs.settings import Drawing
-from tfgan_app.sampler import Sampler
+from tfgan_app.sampler import Sampler, check_labels
 
 __all__ = ["Generated", "generate"]
 
@@ -76,7 +76,7 @@ def generate(*, progress: Callable[[str], object] | None = None, **settings: Any
         require_writable("out", out / "0")
     num = asked.num_images or rows * columns
     sampler = _open(asked)
-    labels = _labels(asked.labels, sampler.num_classes, num)
+    labels = _labels(asked.labels, sampler, num)
     try:
         _write(sampler, asked, out, num, columns, labels, progress or (lambda line: None))
     except ValueError as error:
@@ -101,15 +101,18 @@ def _open(asked: Drawing) -> Sampler:
     raise UsageError(f"give either `run` or `saved_model`. Received: {'both' if asked.run else 'neither'}")
 
 
-def _labels(names: tuple[str | int, ...] | None, num_classes: int | None, num: int) -> np.ndarray | None:
+def _labels(names: tuple[str | int, ...] | None, sampler: Sampler, num: int) -> np.ndarray | None:
     if names is None:
-        return None if num_classes is None else np.arange(num) % num_classes
+        return None if sampler.num_classes is None else np.arange(num) % sampler.num_classes
     shown = ",".join(map(str, names))
-    if num_classes is None:
+    if sampler.num_classes is None:
         raise UsageError(f"`labels={shown}`: this GAN is unconditional.")
-    if not names or not all(str(name).isdecimal() for name in names):
-        raise UsageError(f"`labels={shown}` must be integers from 0 to {num_classes - 1}.")
-    return np.resize(np.array(names, int), num)
+    if not names:
+        raise UsageError("`labels=` names no class.")
+    try:
+        return np.resize(check_labels(names, len(names), sampler.num_classes, sampler.class_names), num)
+    except ValueError as error:
+        raise UsageError(str(error).replace("`labels`", f"`labels={shown}`")) from error
 
 
 def _write(

@@ -1,22 +1,24 @@
 """A run on disk: its folder, its lock, its record `run.json`, and the GAN that the record describes."""
 
-import fcntl
+import dataclasses
 import json
 import os
 import pathlib
 import platform
-from typing import Any, TextIO
+from typing import Any
 
+import filelock
 from absl import logging
 
-from tfgan_app.base.errors import CheckpointError, Failure, UsageError
-from tfgan_app.base.files import check_object, read_object, written_whole
+from tfgan_app.base.errors import CheckpointError, Failure, UnknownDataset, UsageError
+from tfgan_app.base.files import check_object, local_path, read_object, written_whole
 from tfgan_app.base.versions import versions
 from tfgan_app.checkpoints import Checkpoints
 from tfgan_app.cli import flagfile
+from tfgan_app.data import ImageSet
 from tfgan_app.gan import GAN
-from tfgan_app.runs.build import build_gan
-from tfgan_app.runs.settings import Settings
+from tfgan_app.runs.build import build_gan, open_split_like
+from tfgan_app.runs.settings import SOURCE, Settings
 
 __all__ = ["BEST", "Run"]
 
@@ -42,8 +44,8 @@ class Run:
     record: dict[str, Any]
 
     def __init__(self, directory: str | os.PathLike[str]) -> None:
-        self.directory = pathlib.Path(directory)
-        self._lock: TextIO | None = None
+        self.directory = local_path(directory)
+        self._lock: filelock.BaseFileLock | None = None
         path = self.directory / "run.json"
         try:
             self.record = _checked_record(read_object(path)) if path.exists() else {}
@@ -65,8 +67,8 @@ class Run:
 
     @property
     def settings(self) -> Settings:
-        """What the run was started with."""
-        return Settings.read(self.record["settings"])
+        """What the run was started with, its images where they are now; see `located`."""
+        return self.located(Settings.read(self.record["settings"]))
 
     @property
     def rollbacks(self) -> list[dict[str, Any]]:
@@ -81,32 +83,85 @@ class Run:
         """
         if self._lock:
             return
-        path = self.directory / "lock"
+        # Nothing can be read on Windows that is locked, so a second file tells who holds the first.
+        path, owner = self.directory / "lock", self.directory / "lock.owner"
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            lock = path.open("a+")
+            with path.open("ab"):
+                pass
         except OSError as error:
             raise UsageError(f"`run_dir={self.directory}` cannot be written: {error}.") from error
+        lock = filelock.FileLock(path, thread_local=False)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            lock.close()
+            lock.acquire(timeout=0)
+        except filelock.Timeout as error:
             raise UsageError(
-                f"`run_dir={self.directory}` is in use by {path.read_text().strip() or 'another process'}. Wait for "
-                "it, or take another folder."
+                f"`run_dir={self.directory}` is in use by {_text(owner) or 'another process'}. Wait for it, or take "
+                "another folder."
             ) from error
-        except OSError as error:  # of file systems that know no locks
+        except (OSError, NotImplementedError) as error:  # of file systems that know no locks
             logging.warning("%s cannot be locked: %s. Let no other process train in it.", self.directory, error)
-        lock.truncate(0)
-        lock.write(f"process {os.getpid()} of {platform.node()}\n")
-        lock.flush()
         self._lock = lock
+        owner.write_text(f"process {os.getpid()} of {platform.node()}\n", encoding="utf-8")
 
     def unlock(self) -> None:
         """Gives the folder back."""
         if self._lock:
-            self._lock.close()
+            self._lock.release()
             self._lock = None
+
+    def located(self, settings: Settings) -> Settings:
+        """Returns settings whose images, archives and extractor are where they are now.
+
+        What is gone from its path may have moved with the run's folder and all that lies beside it; what is found
+        nowhere keeps its path.
+        """
+        found: dict[str, Any] = {}
+        for name in ("dataset", "fallback_dataset", "data_dir", "manual_dir", "extractor"):
+            path = getattr(settings, name)
+            if path is not None:
+                found[name] = next((place for place in self._places(path) if os.path.exists(place)), path)
+        return dataclasses.replace(settings, **found)
+
+    def _places(self, path: str) -> list[str]:
+        """Returns where something may be that the run's settings name by a path; what is no path is its own place."""
+        before = self.record["settings"]["run_dir"] if self.record else None
+        now = os.path.abspath(self.directory)
+        if before and os.path.isabs(before) and os.path.isabs(path):
+            try:
+                moved = os.path.normpath(os.path.join(now, os.path.relpath(path, before)))
+            except ValueError:  # on another drive
+                return [path]
+            return list(dict.fromkeys((path, moved)))
+        if before and not os.path.isabs(before):
+            # Earlier versions recorded paths as they were given: from the folder that `before` was given in.
+            given, folders = pathlib.PurePath(os.path.normpath(before)).parts, pathlib.PurePath(now).parts
+            if folders[-len(given) :] == given:
+                return list(dict.fromkeys((path, os.path.join(*folders[: -len(given)], path))))
+        return [path]
+
+    def open_split(self, split: str | None = None, settings: Settings | None = None) -> ImageSet:
+        """Opens images of the run.
+
+        Args:
+            split: A split; by default the one trained on.
+            settings: The settings that say which; by default the run's own.
+
+        Raises:
+            UnknownDataset: If they are nowhere, saying where they were looked for.
+            DataError: If they cannot be used.
+        """
+        own = self.settings
+        settings = settings or own
+        try:
+            return open_split_like(self.record["data"], settings, split or settings.split)
+        except UnknownDataset as error:
+            if settings.dataset != own.dataset or not os.path.dirname(own.dataset):
+                raise
+            places = " and ".join(self._places(self.record["settings"]["dataset"]))
+            raise UnknownDataset(
+                f"The images of {self.directory} are gone: looked for {places}. Say where they are with `dataset`."
+            ) from error
 
     def check(self, settings: Settings, facts: dict[str, Any]) -> None:
         """Refuses to go on with another model or other images than the run began with.
@@ -120,15 +175,17 @@ class Run:
         """
         if not self.record:
             return
-        before, now = self.settings.values(), settings.values()
+        before, now = Settings.read(self.record["settings"]).values(), settings.values()
+        images = [(one["fingerprint"], tuple(one["image_shape"])) for one in (self.record["data"], facts)]
+        # Whatever names the images, they are what counts.
+        names = () if images[0] == images[1] else SOURCE
         changed = [
             f"  `{row.name}`: the run has {before[row.name]}, asked for {now[row.name]}"
             for row in settings.rows()
-            if row.fixed and before[row.name] != now[row.name]
+            if (row.fixed or row.name in names) and before[row.name] != now[row.name]
         ]
-        images = self.record["data"]["fingerprint"], facts["fingerprint"]
         if images[0] != images[1]:
-            changed.append(f"  images: the run has {images[0]}, asked for {images[1]}")
+            changed.append(f"  images: the run has {images[0][0]}, asked for {images[1][0]}")
         if changed:
             raise UsageError(
                 f"{self.directory} holds a run that differs in\n" + "\n".join(changed) + "\n"
@@ -156,7 +213,7 @@ class Run:
         }
         self._write()
         with written_whole(self.directory / "run.flags") as partial:
-            partial.write_text(flagfile(settings))
+            partial.write_text(flagfile(settings), encoding="utf-8", errors="surrogateescape")
 
     def add_rollback(self, from_step: int, to_step: int, reason: str) -> None:
         """Records that training went on from an earlier step."""
@@ -166,7 +223,7 @@ class Run:
 
     def _write(self) -> None:
         with written_whole(self.directory / "run.json") as partial:
-            partial.write_text(json.dumps(self.record, indent=2) + "\n")
+            partial.write_text(json.dumps(self.record, indent=2) + "\n", encoding="utf-8")
 
     def restored_gan(self, checkpoint: str | int = "last") -> GAN:
         """Returns the run's GAN with the weights of a checkpoint.
@@ -178,12 +235,19 @@ class Run:
             CheckpointError: If there is no such checkpoint, or none that can be read.
         """
         facts = self.record["data"]
-        gan = build_gan(self.settings, tuple(facts["image_shape"]), facts["num_classes"])
+        gan = build_gan(self.settings, tuple(facts["image_shape"]), facts["num_classes"], facts.get("class_names"))
         folder = self.directory / (BEST if checkpoint == "best" else "checkpoints")
         step = None if checkpoint in ("last", "best") else int(checkpoint)
         if Checkpoints(gan, folder).restore(step) is None:
             raise CheckpointError(f"{folder} holds no checkpoint yet. Train the run first.")
         return gan
+
+
+def _text(path: pathlib.Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError:
+        return None
 
 
 def _checked_record(record: dict[str, Any]) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from tfgan_app.base.files import reason
 from tfgan_app.base.precision import choose_precision
 from tfgan_app.base.strategies import LOST_WORKER, build_strategy, is_chief
 from tfgan_app.base.table import takes
+from tfgan_app.base.waiting import announced, clock
 from tfgan_app.checkpoints import Checkpoints
 from tfgan_app.cli import flagfile
 from tfgan_app.data import ImageSet
@@ -44,6 +45,7 @@ from tfgan_app.runs.build import (
     open_split,
     open_split_like,
     peek,
+    resolved,
     set_learning_rates,
 )
 from tfgan_app.runs.record import BEST, Run
@@ -93,7 +95,8 @@ def train(
     """Trains a GAN, or goes on with a run, scores and exports it: `python -m tfgan_app.train` as a function.
 
     Weights and order of images go by `seed`, so TensorFlow's and Keras's own seeds are set to it; `deterministic` holds
-    for the rest of the process. On SIGINT and SIGTERM it ends the step, saves, and raises `callbacks.Stopped`.
+    for the rest of the process. On SIGINT, SIGTERM and other signals that ask for an end it ends the step, saves, and
+    raises `callbacks.Stopped`.
 
     Args:
         say: Called with each line on how it goes, such as `print`.
@@ -170,6 +173,7 @@ class Session:
         if settings.deterministic:
             tf.config.experimental.enable_op_determinism()
         self.run = Run(settings.run_dir)
+        settings = resolved(self.run.located(settings))
         self.settings = dataclasses.replace(settings, precision=self._precision(settings.mixed_precision))
 
     def __enter__(self) -> "Session":
@@ -228,25 +232,30 @@ class Session:
         if self.run.directory.exists() and self.chief:
             self.run.lock()
         settings = self.settings
-        self.images = open_split(settings, settings.split)
+        with announced(self.say, f"Opening {settings.dataset}"):
+            self.images = open_split(settings, settings.split)
         self.run.check(settings, self.images.describe())
         self._say_notes(self.images)
-        self.extractor, why_none = open_extractor(settings, self.images)
-        self.test = self._open_test()
+        with announced(self.say, "Loading the feature extractor"):
+            self.extractor, why_none = open_extractor(settings, self.images)
+        with announced(self.say, "Opening the images to score on"):
+            self.test = self._open_test()
         if self.extractor:
             self._check_enough(self.extractor)
         elif why_none:
             self.say(f"No score: {why_none}. Name one with `extractor`.")
         with self.strategy.scope():
             metrics = [FrechetDistance(self.extractor, reference=self._validation())] if self.extractor else []
-            self.gan = self._build(self.images.image_shape, self.images.num_classes, metrics=metrics)
+            images = self.images
+            self.gan = self._build(
+                images.image_shape, images.num_classes, class_names=images.class_names, metrics=metrics
+            )
         scored = ""
         if self.extractor:
             every = settings.score_every or self._epochs_to_a_score()
             settings = self.settings = dataclasses.replace(settings, score_every=every)
             often = "epoch" if every == 1 else f"{every} epochs"
             scored = f"; scores on {self.test.split} every {often} and at the end"
-        images = self.images
         self.say(f"{images.num_images} images of {images.name} ({images.split}), {images.image_shape}{scored}.")
         folder = self.run.directory / "checkpoints"
         self.checkpoints = Checkpoints(self.gan, folder, settings.keep_checkpoints, writes=self.chief)
@@ -317,7 +326,7 @@ class Session:
         """Trains to the last step, and saves.
 
         Raises:
-            Stopped: Where SIGINT or SIGTERM said so; all is saved.
+            Stopped: Where a signal said so; all is saved.
             TrainingCollapsed: Where `on_collapse` says so.
             NotFinite: If a loss or a weight is NaN or infinite, and there is no rollback.
             CheckpointError: If no checkpoint can be written.
@@ -328,13 +337,20 @@ class Session:
         if self.chief:
             self.run.lock()
             self.run.write(self.settings, self.images.describe(), self.test.split, self.command, self.gan.step)
+        self.say(
+            f"Training from step {self.gan.step} to {self.settings.train_steps}. The first step takes longer: it is "
+            "compiled."
+        )
+        stop = callbacks.StopOnSignal()
         try:
-            self._fit()
-        except callbacks.Stopped as stop:
+            self._fit(stop)
+        except callbacks.Stopped as stopped:
             folder = self.checkpoints.save()
-            raise callbacks.Stopped(stop.signum, f"{stop} at step {self.gan.step}; saved {folder}") from stop
+            raise callbacks.Stopped(stopped.signum, f"{stopped} at step {self.gan.step}; saved {folder}") from stopped
         except (tf.errors.OpError, MemoryError) as error:
             raise self._diagnosis(error) from error
+        finally:
+            stop.restore_handlers()
 
     def _require_whole_executions(self) -> None:
         """Keras would round epochs up to whole executions."""
@@ -348,32 +364,29 @@ class Session:
             if value % unit:
                 raise UsageError(f"{name} must be a multiple of `steps_per_execution={unit}`.")
 
-    def _fit(self) -> None:
+    def _fit(self, stop: callbacks.StopOnSignal) -> None:
         """Trains in epochs that end at multiples of `steps_per_epoch` and at the last step."""
-        gan, settings, guard, stop = self.gan, self.settings, self._guard(), callbacks.StopOnSignal()
+        gan, settings, guard = self.gan, self.settings, self._guard()
         parts = self._callbacks(guard, stop)
         validation = self._validation() if self.extractor else None
-        try:
-            while gan.step < settings.train_steps:
-                try:
-                    for first_epoch, last_epoch, steps in self._segments():
-                        gan.fit(
-                            share_batches(self._batches(), gan.n_critic, self.strategy),
-                            initial_epoch=first_epoch,
-                            epochs=last_epoch,
-                            steps_per_epoch=steps,
-                            validation_data=validation,
-                            validation_freq=settings.score_every or 1,
-                            callbacks=parts,
-                            shuffle=False,
-                            verbose=0,
-                        )
-                except (TrainingCollapsed, NotFinite) as failure:
-                    if guard is None or settings.on_collapse != "rollback":
-                        raise
-                    self._roll_back(guard, str(failure))
-        finally:
-            stop.restore_handlers()
+        while gan.step < settings.train_steps:
+            try:
+                for first_epoch, last_epoch, steps in self._segments():
+                    gan.fit(
+                        share_batches(self._batches(), gan.n_critic, self.strategy),
+                        initial_epoch=first_epoch,
+                        epochs=last_epoch,
+                        steps_per_epoch=steps,
+                        validation_data=validation,
+                        validation_freq=settings.score_every or 1,
+                        callbacks=parts,
+                        shuffle=False,
+                        verbose=0,
+                    )
+            except (TrainingCollapsed, NotFinite) as failure:
+                if guard is None or settings.on_collapse != "rollback":
+                    raise
+                self._roll_back(guard, str(failure))
 
     def _segments(self) -> Iterator[tuple[int, int, int]]:
         """Yields calls of `fit`, `(first_epoch, last_epoch, steps)`: rest of a cut epoch, whole ones, remainder."""
@@ -407,9 +420,39 @@ class Session:
             callbacks.SampleGrid(folder / "samples", columns=columns, seed=settings.seed),
             callbacks.MetricsCSV(folder / "metrics.csv"),
             *self._tensorboard(),
-            *([callbacks.Progress(settings.train_steps, images_a_step, self.stream)] if self.stream else []),
+            *(
+                [callbacks.Progress(settings.train_steps, images_a_step, self.stream, self._advise)]
+                if self.stream
+                else []
+            ),
             callbacks.SaveCheckpoint(self.checkpoints),
         ]
+
+    def _advise(self, seconds: float, steps: int) -> None:
+        """Says what would be faster here, where training takes more than a day."""
+        if seconds <= 86_400:
+            return
+        settings, side = self.settings, max(self.images.image_shape[:2])
+        faster = []
+        if not tf.config.list_physical_devices("GPU"):
+            faster.append("a GPU, of which there is none here")
+        best = choose_precision("auto").name
+        if settings.precision == "none" != best:
+            faster.append(f"`mixed_precision={best}`")
+        if side >= 64:
+            faster.append(f"`image_size={side // 2}`")
+        for name in ("base_channels", "channel_base", "g_channels", "d_channels"):
+            width = self.gan.arguments.get(name)
+            if isinstance(width, int) and width >= 32:
+                faster.append(f"narrower networks (`model_arg={name}={width // 2}`)")
+                break
+        if settings.batch_size >= 32:
+            faster.append(f"`batch_size={settings.batch_size // 2}`")
+        others = f"; or, in another `run_dir`, {', '.join(faster)}" if faster else ""
+        self.say(
+            f"At this rate it ends in {clock(seconds)}, as a day makes about {86_400 * steps / seconds:.0f} steps. "
+            f"Faster: fewer steps (`train_steps`){others}."
+        )
 
     def _tensorboard(self) -> list[keras.callbacks.Callback]:
         if importlib.util.find_spec("tensorboard") is None:
@@ -474,11 +517,13 @@ class Session:
         Raises:
             Failure: If they cannot be written.
         """
-        found = self._score(self.extractor) if self.extractor else []
+        with announced(self.say, f"Scoring on {self.test.split}"):
+            found = self._score(self.extractor) if self.extractor else []
         try:
             for receipt in found:
                 receipts.write_receipt(self._receipt, receipt)
-            folder = self._export(found)
+            with announced(self.say, "Exporting"):
+                folder = self._export(found)
         except (OSError, tf.errors.OpError) as error:
             raise Failure(
                 f"Trained to step {self.gan.step} and saved, but its score and its export cannot be written: "

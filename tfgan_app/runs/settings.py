@@ -5,7 +5,9 @@ Imports neither TensorFlow nor Keras, as commands answer wrong flags before thos
 
 import ast
 import dataclasses
+import os
 import pathlib
+import re
 from typing import Any
 
 from tfgan_app import models
@@ -13,7 +15,8 @@ from tfgan_app.base.table import Table, again, is_range, row
 
 __all__ = ["SOURCE", "Drawing", "Scoring", "Settings"]
 
-# The rows of `Settings` that say which images, and how they are read.
+# The rows of `Settings` that say which images, and how they are read. None is `fixed`: a run goes on with the same
+# images, whatever they are called and wherever they lie.
 SOURCE = ("dataset", "split", "data_dir", "manual_dir", "image_size", "channels", "value_range", "fallback_dataset")
 
 
@@ -63,25 +66,25 @@ class Settings(Table):
     dataset: str = row(
         "mnist_5k",
         "A TFDS name, mnist_5k (shipped), a folder or .zip of images, an .npz or .npy, or a prepared TFDS folder.",
-        fixed=True,
+        path=True,
     )
-    fallback_dataset: str | None = row(None, "Taken, with a warning, only where `dataset` cannot be downloaded.")
-    data_dir: str | None = row(None, "Where TFDS keeps prepared data sets. Default: ~/tensorflow_datasets.")
-    manual_dir: str | None = row(None, "Archives downloaded by hand. Default: DATA_DIR/downloads/manual.")
-    split: str = row("train", "Split to read, with TFDS's slices: train, train[:80%].", fixed=True)
-    image_size: int | None = row(None, "Crop to a square and resize to this side.", at_least=1, fixed=True)
+    fallback_dataset: str | None = row(
+        None, "Taken, with a warning, only where `dataset` cannot be downloaded.", path=True
+    )
+    data_dir: str | None = row(None, "Where TFDS keeps prepared data sets. Default: ~/tensorflow_datasets.", path=True)
+    manual_dir: str | None = row(None, "Archives downloaded by hand. Default: DATA_DIR/downloads/manual.", path=True)
+    split: str = row("train", "Split to read, with TFDS's slices: train, train[:80%].")
+    image_size: int | None = row(None, "Crop to a square and resize to this side.", at_least=1)
     channels: int | None = row(
         None,
         "Convert to greyscale (1) or RGB (3).",
         must=("be 1 (greyscale) or 3 (RGB)", lambda channels: channels in (1, 3)),
-        fixed=True,
     )
     value_range: tuple[float, ...] | None = row(
         None,
         "LOW,HIGH: the stored values that become black and white. Default: those of 8 bits; of more bits, what all "
         "images of the set use.",
         must=("be two numbers LOW,HIGH, the first the smaller", is_range),
-        fixed=True,
     )
     eval_split: str = row("test", "Split to score on; the training images where the data has no such split.")
     eval_images: int = row(10_000, "Real images to score on, at most: a seeded sample of more.", at_least=2)
@@ -95,6 +98,7 @@ class Settings(Table):
         "auto",
         "Whose features to compare: mnist_cnn, fashion_mnist_cnn, inception (that of FID), keras_inception_v3, a "
         ".keras file, a SavedModel's folder, none; auto takes the one shipped for the data set, if there is one.",
+        path=True,
     )
     trust_extractor: bool = row(False, "Load a SavedModel as `extractor`: it is a program, and runs with your rights.")
     batch_size: int = row(64, "Images an update of D.", at_least=1, fixed=True)
@@ -129,7 +133,7 @@ class Settings(Table):
         "best checkpoint with halved learning rates.",
         one_of=("ignore", "warn", "stop", "rollback"),
     )
-    run_dir: str = row(None, "The run's folder. Default: runs/MODEL_DATASET.")
+    run_dir: str = row(None, "The run's folder. Default: runs/MODEL_DATASET.", path=True)
     precision: str | None = row(
         None,
         "What `mixed_precision` came to on the machine that the run began on.",
@@ -141,7 +145,7 @@ class Settings(Table):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.run_dir is None:
-            object.__setattr__(self, "run_dir", f"runs/{self.model.lower()}_{pathlib.PurePath(self.dataset).stem}")
+            object.__setattr__(self, "run_dir", f"runs/{self.model.lower()}_{_short_name(self.dataset)}")
 
     @classmethod
     def read(cls, values: dict[str, Any]) -> "Settings":
@@ -152,6 +156,18 @@ class Settings(Table):
         return cls(**{one.name: values[one.name] for one in cls.rows() if one.name in values})
 
 
+def _short_name(dataset: str) -> str:
+    """Returns what a folder is called after a data set: its last part, without the ending of a file."""
+    path = pathlib.PurePath(dataset)
+    if path.name in ("", ".."):
+        path = pathlib.PurePath(os.path.abspath(path))
+    if re.fullmatch(r"\d+\.\d+\.\d+", path.name):  # of a set that TFDS prepared
+        path = path.parent
+    name = path.stem if path.suffix in (".npz", ".npy", ".zip") else path.name
+    # TFDS's `mnist:3.0.1` among others is no name of a file everywhere.
+    return re.sub(r"[^\w.-]+", "_", name) or "images"
+
+
 def _optional(name: str) -> Any:
     return again(Settings, name, default=None)
 
@@ -160,9 +176,11 @@ def _optional(name: str) -> Any:
 class Scoring(Table):
     """What to score, on which images, by what; `help(tfgan_app.runs.evaluate)` lists it."""
 
-    run: str | None = row(None, "A run folder.")
-    saved_model: str | None = row(None, "A folder that this package exported to, such as saved_models/mnist/1.")
-    images: str | None = row(None, "An .npz or .npy of uint8 images from any generator.")
+    run: str | None = row(None, "A run folder.", path=True)
+    saved_model: str | None = row(
+        None, "A folder that this package exported to, such as saved_models/mnist/1.", path=True
+    )
+    images: str | None = row(None, "An .npz or .npy of uint8 images from any generator.", path=True)
     dataset: str | None = _optional("dataset")
     split: str | None = _optional("split")
     data_dir: str | None = _optional("data_dir")
@@ -193,11 +211,15 @@ class Scoring(Table):
         at_least=0,
     )
     batch_size: int = row(250, "Images at a time.", at_least=1)
-    report: str | None = row(None, "Folder of a page with samples, curves, neighbours, interpolation and spectrum.")
+    report: str | None = row(
+        None, "Folder of a page with samples, curves, neighbours, interpolation and spectrum.", path=True
+    )
     train_split: str | None = row(
         None, "Split that the GAN was trained on, for the report's neighbours. Default: the run's own."
     )
-    out: str | None = row(None, "Where the receipt goes. Default: into the run folder, or scores/ beside the rest.")
+    out: str | None = row(
+        None, "Where the receipt goes. Default: into the run folder, or scores/ beside the rest.", path=True
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -210,7 +232,7 @@ class Drawing(Table):
     grid: str = row("8x8", "ROWSxCOLUMNS of a picture; with `out=NAME.gif`, of each frame of a latent walk.")
     num_images: int | None = row(None, "How many single images; `out` is then a folder, .npz or .npy.", at_least=1)
     labels: tuple[str | int, ...] | None = row(
-        None, "Classes to draw, repeated in turn, of a conditional GAN. Default: all."
+        None, "Classes to draw, by name or number, repeated in turn, of a conditional GAN. Default: all."
     )
     seed: int = row(0, "Seed: equal seeds give equal images.")
     truncation: float | None = again(Scoring, "truncation")
@@ -220,4 +242,5 @@ class Drawing(Table):
         "grid.png",
         "NAME.png: a grid. NAME.gif: a walk through the latents. NAME.npz: an array, with labels; NAME.npy: without. "
         "A folder: single PNGs.",
+        path=True,
     )

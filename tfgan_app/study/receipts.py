@@ -323,7 +323,7 @@ def write_receipt(path: PathLike, receipt: Receipt) -> pathlib.Path:
     """Writes a receipt as JSON and returns its path."""
     path = pathlib.Path(path)
     with written_whole(path) as partial:
-        partial.write_text(json.dumps(receipt, indent=2) + "\n")
+        partial.write_text(json.dumps(receipt, indent=2) + "\n", encoding="utf-8")
     return path
 
 

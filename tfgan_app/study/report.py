@@ -9,7 +9,7 @@ import pathlib
 import numpy as np
 
 from tfgan_app.base import pictures
-from tfgan_app.base.files import PathLike
+from tfgan_app.base.files import PathLike, local_path
 from tfgan_app.base.latents import slerp
 from tfgan_app.metrics.extractors import FeatureExtractor
 from tfgan_app.modalities import Images, Modality
@@ -65,7 +65,7 @@ def write_report(
     Returns:
         The page's path.
     """
-    folder = pathlib.Path(folder)
+    folder = local_path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     page = _Page(folder, title)
     page.add("Scores", _table(("", "value"), titles(receipt)), _scores_note(receipt))
@@ -145,7 +145,7 @@ class _Page:
             f"<title>{html.escape(self.title)}</title>\n<style>{_STYLE}</style>\n<h1>{html.escape(self.title)}</h1>\n"
         )
         path = self.folder / PAGE
-        path.write_text(text + "\n".join(self.parts) + "\n</html>\n")
+        path.write_text(text + "\n".join(self.parts) + "\n</html>\n", encoding="utf-8", errors="backslashreplace")
         return path
 
 
@@ -178,7 +178,7 @@ def _table(head, rows):
 
 def _history(path):
     """Returns columns of numbers by name; NaN where a row has none."""
-    with pathlib.Path(path).open(newline="") as file:
+    with pathlib.Path(path).open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     return {name: np.array([float(row[name] or "nan") for row in rows]) for name in (rows[0] if rows else ())}
 
