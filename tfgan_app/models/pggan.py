@@ -48,8 +48,9 @@ class PGGAN(GAN):
     as with any GAN. (A gradient penalty, too, measures its gradient at full size, whatever the stage.)
 
     Equalised learning rates, pixelwise normalisation in the generator and of its latents, the minibatch standard
-    deviation before the discriminator's last layers, leaky ReLU (0.2). The generator's output is linear, so images can
-    leave [-1, 1]. The channels are the paper's Table 2.
+    deviation of 16 images before the discriminator's last layers, leaky ReLU (0.2). The generator's output is linear,
+    so images can leave [-1, 1]. The channels are the paper's Table 2. (Where the lowest stage is narrower than
+    `channel_max`, the authors' program has the discriminator's first dense layer twice as wide; here they are equal.)
 
     The authors' program resets Adam's state whenever a resolution is added; here it stays. A weight's second moment is
     0 until its stage begins, and the bias correction is over by then, so its first step is 1 / sqrt(1 - beta_2) = 10
@@ -183,7 +184,8 @@ def build_discriminator(image_shape: tuple[int, int, int], channel_base: int, ch
     widths = _widths(image_shape, channel_base, channel_max)
     images = keras.Input(image_shape, name="images")
     x = ProgressiveDown(widths, name="progressive")(images)
-    x = _conv(widths[0], 3)(MinibatchStdDev()(x))
+    # The authors' preset for the paper's networks compares all 16 images of its batch; 4 are those of later presets.
+    x = _conv(widths[0], 3)(MinibatchStdDev(16)(x))
     # On its 4x4 input, Table 2's unpadded 4x4 convolution is a dense layer.
     x = EqualizedDense(widths[0], gain=_GAIN, activation="leaky_relu")(layers.Flatten()(x))
     return keras.Model(images, EqualizedDense(1, dtype="float32")(x), name="discriminator")
