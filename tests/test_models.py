@@ -249,6 +249,13 @@ def test_wgan_gp_learns_at_the_rates_of_its_authors(side, rate):
         assert float(gan.compile_defaults()[optimizer].learning_rate) == pytest.approx(rate)
 
 
+@pytest.mark.parametrize("name", ["BigGAN", "ProjectionGAN", "SAGAN", "SNGAN", "WGANGP"])
+def test_a_width_of_nothing_is_not_taken_for_the_default(name):
+    for width in ("base_channels",) if name == "BigGAN" else ("g_channels", "d_channels"):
+        with pytest.raises(ValueError, match=r"positive|greater than 0|> 0"):
+            tiny_model(name, **{width: 0})
+
+
 def test_the_last_layer_of_a_residual_generator_starts_with_gain_one():
     gan = tg.models.SNGAN((32, 32, 3), g_channels=32, d_channels=4)
     *_, before, last = [layer for layer in gan.generator.layers if getattr(layer, "kernel_size", 0) == (3, 3)]
@@ -266,7 +273,7 @@ def test_attention_acts_once_in_each_network_or_is_refused():
         for side in (8, 16):
             gan = tiny_model(name, image_shape=(32, 32, 3), attention_at=side, latent_dim=8)
             assert attended(gan.generator) == attended(gan.discriminator) == [side]
-        for side in (4, 12, 32, 64):
+        for side in (0, 4, 12, 32, 64):
             with pytest.raises(ValueError, match=rf"`attention_at` must be one of \[8, 16\].*attention_at={side}"):
                 tiny_model(name, image_shape=(32, 32, 3), attention_at=side, latent_dim=8)
 

@@ -62,7 +62,9 @@ def build_generator(
         inputs.append(keras.Input((), dtype="int32", name="labels"))
         norm = _conditional_norm(inputs[1], num_classes)
     start, doublings = resolution(image_shape)
-    widths = _widths(image_shape, channels or (256 if image_shape[0] <= 32 else 64), doublings + 1)[::-1]
+    if channels is None:
+        channels = 256 if image_shape[0] <= 32 else 64
+    widths = _widths(image_shape, channels, doublings + 1)[::-1]
     convolution = SpectralConv2D if spectral else Conv2D
     dense = SpectralDense if spectral else layers.Dense
     x = dense(start * start * widths[0], kernel_initializer=_INIT)(inputs[0])
@@ -100,7 +102,9 @@ def build_discriminator(
     _, doublings = resolution(image_shape)
     side = image_shape[0]
     small = side <= 32
-    widths = _widths(image_shape, channels or (128 if small else 64), 4 if small else doublings + 1)
+    if channels is None:
+        channels = 128 if small else 64
+    widths = _widths(image_shape, channels, 4 if small else doublings + 1)
     # Two blocks halve small images, and two stay at the quarter. At 64x64 all blocks halve, above all but the last.
     halvings = 2 if small else len(widths) - (side > 64)
     convolve = functools.partial(conv, SpectralConv2D if spectral else Conv2D)

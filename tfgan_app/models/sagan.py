@@ -48,7 +48,7 @@ class SAGAN(GAN):
         **kwargs: Any,
     ):
         sides = resnet.attention_sides(image_shape)
-        side = attention_at or image_shape[0] // (2 if image_shape[0] <= 32 else 4)
+        side = image_shape[0] // (2 if image_shape[0] <= 32 else 4) if attention_at is None else attention_at
         if side not in sides:
             raise ValueError(f"`attention_at` must be one of {sides}. Received: attention_at={attention_at}")
         super().__init__(

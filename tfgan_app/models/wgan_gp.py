@@ -47,7 +47,8 @@ class WGANGP(GAN):
         d_channels: int | None = None,
         **kwargs: Any,
     ):
-        g_channels = g_channels or (128 if image_shape[0] <= 32 else 64)
+        if g_channels is None:
+            g_channels = 128 if image_shape[0] <= 32 else 64
         super().__init__(
             resnet.build_generator(image_shape, latent_dim, g_channels),
             resnet.build_discriminator(image_shape, d_channels, mean=True),
