@@ -71,7 +71,14 @@ FAMILY = {
     ),
     "PGGAN": (
         # Two steps: one fades the second stage in, the other the third.
-        {"image_shape": (28, 28, 1), "latent_dim": 4, "channel_base": 32, "stabilize_steps": 0, "fade_steps": 1},
+        {
+            "image_shape": (28, 28, 1),
+            "latent_dim": 4,
+            "channel_base": 32,
+            "stabilize_steps": 0,
+            "fade_steps": 1,
+            "group_size": 4,
+        },
         {"pggan": (85_437, 38_695), "pggan_celeba_hq": (23_079_115, 23_087_249)},
     ),
     "PacGAN": (
