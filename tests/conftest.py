@@ -71,7 +71,14 @@ FAMILY = {
     ),
     "PGGAN": (
         # Two steps: one fades the second stage in, the other the third.
-        {"image_shape": (28, 28, 1), "latent_dim": 4, "channel_base": 32, "stabilize_steps": 0, "fade_steps": 1},
+        {
+            "image_shape": (28, 28, 1),
+            "latent_dim": 4,
+            "channel_base": 32,
+            "stabilize_steps": 0,
+            "fade_steps": 1,
+            "group_size": 4,
+        },
         {"pggan": (85_437, 38_695), "pggan_celeba_hq": (23_079_115, 23_087_249)},
     ),
     "PacGAN": (
@@ -80,7 +87,7 @@ FAMILY = {
     ),
     "ProjectionGAN": (
         {"image_shape": (28, 28, 1), "num_classes": 3, "latent_dim": 4, "g_channels": 4, "d_channels": 4},
-        {"projection_gan": (244_289, 66_529), "projection_gan_imagenet": (56_644_227, 42_604_289)},
+        {"projection_gan": (244_289, 66_529), "projection_gan_imagenet": (41_996_931, 30_041_857)},
     ),
     "R3GAN": (
         {
@@ -96,7 +103,7 @@ FAMILY = {
     ),
     "SAGAN": (
         {"image_shape": (28, 28, 1), "num_classes": 3, "latent_dim": 4, "g_channels": 8, "d_channels": 8},
-        {"sagan": (245_570, 67_810), "sagan_imagenet": (56_726_148, 42_624_770)},
+        {"sagan": (245_570, 67_810), "sagan_imagenet": (42_078_852, 39_463_618)},
     ),
     "SNGAN": (
         {"image_shape": (28, 28, 1), "latent_dim": 4, "g_channels": 4, "d_channels": 4},
@@ -120,7 +127,7 @@ FAMILY = {
     ),
     "WGANGP": (
         {"image_shape": (28, 28, 1), "latent_dim": 4, "g_channels": 4, "d_channels": 4},
-        {"wgan_gp": (241_985, 66_209), "wgan_gp_cifar10": (4_276_739, 1_053_825)},
+        {"wgan_gp": (241_985, 66_209), "wgan_gp_cifar10": (1_204_483, 1_053_825)},
     ),
 }
 LATENT_DIM = 3

@@ -189,6 +189,18 @@ def test_attention_starts_as_the_identity_and_equals_a_direct_computation():
     np.testing.assert_allclose(layer(x), expected, rtol=1e-4, atol=1e-5)
 
 
+def test_attention_starts_its_convolutions_apart_and_keeps_how():
+    layer = tg.layers.SelfAttention("orthogonal", keras.regularizers.L2(0.5))
+    copy = tg.layers.SelfAttention.from_config(layer.get_config())
+    for one in (layer, copy):
+        one(tf.zeros((1, 4, 4, 16)))
+        query, key = (np.array(part.kernel)[0, 0] for part in (one.query, one.key))
+        np.testing.assert_allclose(query.T @ query, np.eye(2), atol=1e-5)
+        assert np.abs(query - key).max() > 0.01
+        kernels = [np.array(part.kernel) for part in (one.query, one.key, one.values, one.project)]
+        np.testing.assert_allclose(sum(one.losses), 0.5 * sum(np.sum(x**2) for x in kernels), rtol=1e-5)
+
+
 @pytest.mark.parametrize("make", [lambda: tg.layers.SelfAttention(), lambda: tg.layers.SpectralConv2D(8, 3)])
 def test_second_order_gradient_equals_finite_differences(make):
     layer = make()

@@ -20,6 +20,7 @@ from conftest import (
     train,
     values,
 )
+from keras import layers
 
 import tfgan_app as tg
 from tfgan_app.base.networks import apply
@@ -157,21 +158,146 @@ def count(network):
     return sum(int(np.prod(v.shape)) for v in network.trainable_variables)
 
 
-# What the authors, or the reference implementations in PyTorch, count of networks that no recipe has.
+# What the authors' programs, or the reference implementations in PyTorch, count of networks that no recipe has. (The
+# authors' own of SNGAN and of the projection discriminator have a bias less in D at 32x32.)
 PUBLISHED = {
-    ("WGANGP", (32, 32, 3), None): (4_276_739, 1_053_825),
-    ("SNGAN", (64, 64, 3), None): (12_220_675, 10_141_441),
-    ("ProjectionGAN", (32, 32, 3), 10): (4_304_387, 1_055_105),
-    ("SAGAN", (32, 32, 3), 10): (4_386_308, 1_075_586),
+    ("SNGAN", 64, None): (12_220_675, 10_141_441),
+    ("SNGAN", 128, None): (32_150_787, 29_017_857),
+    ("SNGAN", 256, None): (37_135_107, 34_000_129),
+    ("ProjectionGAN", 32, 10): (4_304_387, 1_055_105),
+    ("ProjectionGAN", 64, 1000): (17_974_915, 11_165_441),
+    ("SAGAN", 32, 10): (4_386_308, 1_075_586),
+    ("WGANGP", 128, None): (32_150_787, 29_017_857),
+    ("BigGAN", 64, 1000): (70_193_027, 45_500_449),
 }
 
 
 @pytest.mark.parametrize("case", PUBLISHED, ids=str)
 def test_published_parameter_counts(case, unallocated):
-    name, image_shape, num_classes = case
+    name, side, num_classes = case
     labels = {} if num_classes is None else {"num_classes": num_classes}
-    gan = unallocated(lambda: getattr(tg.models, name)(image_shape, **labels))
+    gan = unallocated(lambda: getattr(tg.models, name)((side, side, 3), **labels))
     assert (count(gan.generator), count(gan.discriminator)) == PUBLISHED[case]
+
+
+# What the blocks of the authors' residual networks return, from the first on: widths in units of the width beside the
+# image, and the sides of D's. A block of G doubles the side.
+BLOCKS = {
+    ("SNGAN", 32): ((1, 1, 1), (1, 1, 1, 1), (16, 8, 8, 8)),
+    ("SNGAN", 64): ((8, 4, 2, 1), (1, 2, 4, 8, 16), (32, 16, 8, 4, 2)),
+    ("SNGAN", 128): ((16, 8, 4, 2, 1), (1, 2, 4, 8, 16, 16), (64, 32, 16, 8, 4, 4)),
+    ("SNGAN", 256): ((16, 8, 8, 4, 2, 1), (1, 2, 4, 8, 8, 16, 16), (128, 64, 32, 16, 8, 4, 4)),
+    ("BigGAN", 32): ((4, 4, 4), (4, 4, 4, 4), (16, 8, 8, 8)),
+    ("BigGAN", 64): ((16, 8, 4, 2), (1, 2, 4, 8, 16), (32, 16, 8, 4, 4)),
+    ("BigGAN", 128): ((16, 8, 4, 2, 1), (1, 2, 4, 8, 16, 16), (64, 32, 16, 8, 4, 4)),
+    ("BigGAN", 256): ((16, 8, 8, 4, 2, 1), (1, 2, 4, 8, 8, 16, 16), (128, 64, 32, 16, 8, 4, 4)),
+    ("BigGAN", 512): (
+        (16, 8, 8, 4, 2, 1, 1),
+        (1, 1, 2, 4, 8, 8, 16, 16),
+        (256, 128, 64, 32, 16, 8, 4, 4),
+    ),
+}
+BLOCKS |= {(name, side): BLOCKS["SNGAN", side] for name in ("ProjectionGAN", "SAGAN", "WGANGP") for side in (64, 128)}
+# The width of G's dense layer, likewise.
+STARTS = {("SNGAN", 32): 1, ("BigGAN", 32): 4}
+
+
+@pytest.mark.parametrize("case", BLOCKS, ids=str)
+def test_residual_networks_have_the_authors_feature_maps(case, unallocated):
+    name, side = case
+    parameters = inspect.signature(getattr(tg.models, name).__init__).parameters
+    width = {"base_channels": 8} if name == "BigGAN" else {"g_channels": 8, "d_channels": 8}
+    labels = {"num_classes": 3} if "num_classes" in parameters else {}
+    latents = {"latent_dim": 840}  # what all numbers of blocks divide
+    gan = unallocated(lambda: getattr(tg.models, name)((side, side, 3), **width, **labels, **latents))
+
+    def maps(network):
+        outputs = [layer.output.shape[1:] for layer in network.layers if isinstance(layer, layers.Add)]
+        return [shape for shape in outputs if len(shape) == 3]
+
+    g_widths, d_widths, d_sides = BLOCKS[case]
+    assert maps(gan.generator) == [(8 << i, 8 << i, 8 * factor) for i, factor in enumerate(g_widths)]
+    assert maps(gan.discriminator) == [(s, s, 8 * factor) for s, factor in zip(d_sides, d_widths, strict=True)]
+    start = next(layer for layer in gan.generator.layers if isinstance(layer, layers.Reshape))
+    assert start.output.shape[1:] == (4, 4, 8 * STARTS.get(case, 16))
+    # A block that widens does so in its second convolution; those of SAGAN and BigGAN do in their first.
+    hidden = [
+        layer.output.shape[-1] // 8 for layer in gan.discriminator.layers if getattr(layer, "kernel_size", 0) == (3, 3)
+    ]
+    before = [d_widths[0], *d_widths[:-1]]
+    assert hidden[::2] == list(d_widths if name in ("SAGAN", "BigGAN") else before)
+    assert hidden[1::2] == list(d_widths)
+
+
+def test_wgan_gp_averages_its_features_where_the_others_add_them_up():
+    ends = {}
+    for name in ("SNGAN", "WGANGP"):
+        gan = tiny_model(name)
+        of_kind = {type(layer): layer.output for layer in gan.discriminator.layers}  # the last of each
+        features = keras.Model(gan.discriminator.inputs, [of_kind[layers.ReLU], of_kind[layers.Rescaling]])
+        ends[name] = [np.array(x) for x in features([random_images(2, gan.image_shape)])]
+    for name, reduce in (("SNGAN", np.sum), ("WGANGP", np.mean)):
+        maps, found = ends[name]
+        assert maps.shape[1:3] == (7, 7)
+        np.testing.assert_allclose(found, reduce(maps, axis=(1, 2)), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("side", "rate"), [(32, 2e-4), (64, 1e-4)])
+def test_wgan_gp_learns_at_the_rates_of_its_authors(side, rate):
+    gan = tiny_model("WGANGP", image_shape=(side, side, 3))
+    for optimizer in ("g_optimizer", "d_optimizer"):
+        assert float(gan.compile_defaults()[optimizer].learning_rate) == pytest.approx(rate)
+
+
+@pytest.mark.parametrize("name", ["BigGAN", "ProjectionGAN", "SAGAN", "SNGAN", "WGANGP"])
+def test_a_width_of_nothing_is_not_taken_for_the_default(name):
+    for width in ("base_channels",) if name == "BigGAN" else ("g_channels", "d_channels"):
+        with pytest.raises(ValueError, match=r"positive|greater than 0|> 0"):
+            tiny_model(name, **{width: 0})
+
+
+def test_the_last_layer_of_a_residual_generator_starts_with_gain_one():
+    gan = tg.models.SNGAN((32, 32, 3), g_channels=32, d_channels=4)
+    *_, before, last = [layer for layer in gan.generator.layers if getattr(layer, "kernel_size", 0) == (3, 3)]
+    for layer, gain in ((before, np.sqrt(2)), (last, 1)):
+        kernel = np.array(layer.kernel)
+        fans = 9 * sum(kernel.shape[2:])
+        np.testing.assert_allclose(kernel.std(), gain * np.sqrt(2 / fans), rtol=0.1)
+
+
+def test_attention_acts_once_in_each_network_or_is_refused():
+    def attended(network):
+        return [layer.output.shape[1] for layer in network.layers if isinstance(layer, tg.layers.SelfAttention)]
+
+    for name in ("BigGAN", "SAGAN"):
+        for side in (8, 16):
+            gan = tiny_model(name, image_shape=(32, 32, 3), attention_at=side, latent_dim=8)
+            assert attended(gan.generator) == attended(gan.discriminator) == [side]
+        for side in (0, 4, 12, 32, 64):
+            with pytest.raises(ValueError, match=rf"`attention_at` must be one of \[8, 16\].*attention_at={side}"):
+                tiny_model(name, image_shape=(32, 32, 3), attention_at=side, latent_dim=8)
+
+
+@pytest.mark.parametrize(("side", "expected"), [(32, []), (64, []), (128, [64])])
+def test_biggan_attends_at_64_from_images_of_128_on(side, expected, unallocated):
+    gan = unallocated(lambda: tg.models.BigGAN((side, side, 3), num_classes=3, base_channels=8))
+    for network in (gan.generator, gan.discriminator):
+        found = [layer.output.shape[1] for layer in network.layers if isinstance(layer, tg.layers.SelfAttention)]
+        assert found == expected
+
+
+def test_biggan_starts_orthogonal_and_regularises_all_but_the_shared_embedding():
+    gan = tiny_model("BigGAN")
+    for network in (gan.generator, gan.discriminator):
+        kernels = [v for v in network.trainable_variables if v.name in ("kernel", "embeddings")]
+        for variable in kernels:
+            matrix = np.array(variable).reshape(-1, variable.shape[-1])
+            gram = matrix @ matrix.T if matrix.shape[0] < matrix.shape[1] else matrix.T @ matrix
+            np.testing.assert_allclose(gram, np.eye(len(gram)), atol=1e-4, err_msg=variable.path)
+    charged = {v.path for v in gan.generator.trainable_variables if v.regularizer is not None}
+    assert charged == {v.path for v in gan.generator.trainable_variables if v.name == "kernel"}
+    assert sum("attention" in path for path in charged) == 4
+    assert not any(v.regularizer for v in gan.discriminator.trainable_variables)
 
 
 def test_dcgan_has_the_published_sizes():

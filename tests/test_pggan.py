@@ -9,6 +9,7 @@ import tensorflow as tf
 from conftest import assert_all_close, play, random_images, state, train, values
 
 from tfgan_app.checkpoints import Checkpoints
+from tfgan_app.layers.minibatch_stddev import MinibatchStdDev
 from tfgan_app.losses import Wasserstein
 from tfgan_app.models import pggan
 from tfgan_app.models.pggan import PGGAN, Drift, ProgressiveDown, ProgressiveUp
@@ -428,3 +429,10 @@ def test_draws_images_of_its_side(side):
 def test_refuses_wrong_arguments(kwargs, message):
     with pytest.raises(ValueError, match=message):
         PGGAN(**{"image_shape": (16, 16, 1), "channel_max": 2, **kwargs})
+
+
+def test_the_whole_batch_of_the_paper_is_one_group():
+    for arguments, size in (({}, 16), ({"group_size": 4}, 4)):
+        gan = PGGAN((8, 8, 1), channel_max=2, **arguments)
+        (layer,) = [layer for layer in gan.discriminator.layers if isinstance(layer, MinibatchStdDev)]
+        assert layer.group_size == size

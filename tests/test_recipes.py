@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from conftest import FAMILY, parsed_settings, random_images, random_labels
+from conftest import FAMILY, parsed_settings, random_images, random_labels, tiny_model
 
 import tfgan_app as tg
 from tfgan_app import cli, runs
@@ -63,6 +63,17 @@ def test_recipe_has_networks_of_the_right_size(recipe, unallocated):
         for network in (gan.generator, gan.discriminator)
     )
     assert tuple(counts) == FAMILY[settings.model][1][recipe]
+
+
+def test_labels_are_smoothed_for_two_cores_only():
+    smoothed = []
+    for recipe in RECIPES:
+        settings = settings_of(recipe)
+        loss = {"loss": tg.losses.NonSaturating()} | tiny_model(settings.model).compile_defaults()
+        loss = getattr(tg.losses, settings.loss)() if settings.loss else loss["loss"]
+        label = settings.real_label or getattr(loss, "real_label", 1.0)
+        smoothed += [recipe] if label != 1.0 else []
+    assert smoothed == ["acgan", "cgan", "dcgan", "dragan", "fashion_mnist", "infogan", "mlp_gan", "mnist", "pacgan"]
 
 
 def test_every_row_is_used():

@@ -97,6 +97,31 @@ def test_learning_rates_fall_to_zero_at_the_last_step():
     assert float(gan.g_optimizer.learning_rate) == 0, "a resumed run goes on with the schedule"
 
 
+def test_learning_rates_may_stay_for_a_while_before_they_fall():
+    gan = build("--decay_learning_rates", "--decay_from=2", "--train_steps=4", "--n_critic=2", "--g_learning_rate=0.5")
+    rates = [[float(gan.g_optimizer.learning_rate), float(gan.d_optimizer.learning_rate)]]
+    for step in range(1, 5):
+        gan.g_optimizer.iterations.assign(step)
+        gan.d_optimizer.iterations.assign(2 * step)
+        rates.append([float(gan.g_optimizer.learning_rate), float(gan.d_optimizer.learning_rate)])
+    np.testing.assert_allclose(np.array(rates) / rates[0], np.repeat([[1], [1], [1], [0.5], [0]], 2, axis=1), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--decay_from=2"], "`decay_from=2` has no meaning without `decay_learning_rates`"),
+        (
+            ["--decay_from=4", "--decay_learning_rates", "--train_steps=4"],
+            "`decay_from=4` must be less than `train_steps=4`",
+        ),
+    ],
+)
+def test_a_decay_that_never_begins_is_refused(flags, message):
+    with pytest.raises(UsageError, match=message):
+        build(*flags)
+
+
 def test_a_models_own_schedule_is_not_overwritten():
     narrow = ("--model=R3GAN", "--model_arg=widths=(4,4,4)", "--model_arg=cardinalities=(2,2,2)")
     for setting in ("decay_learning_rates", "g_learning_rate=0.1"):

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from conftest import random_images
 
-from tfgan_app.schedules import CosineRamp, ScheduledAugment
+from tfgan_app.schedules import CosineRamp, LinearDecay, ScheduledAugment
 
 
 def by_hand(start, end, steps, step):
@@ -44,6 +44,22 @@ def test_ramp_survives_serialization():
     copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(ramp))
     assert type(copy) is CosineRamp
     assert copy.get_config() == ramp.get_config() == {"start": 0.9, "end": 0.99, "steps": 7}
+
+
+def test_decay_stays_then_falls_linearly_to_zero():
+    decay = LinearDecay(2e-4, 400_000, 450_000)
+    steps = (0, 399_999, 400_000, tf.constant(425_000, tf.int64), np.int32(449_999), 450_000, 10**6)
+    expected = [2e-4, 2e-4, 2e-4, 1e-4, 2e-4 / 50_000, 0, 0]
+    np.testing.assert_allclose([float(decay(step)) for step in steps], expected, rtol=1e-4)
+    copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(decay))
+    assert type(copy) is LinearDecay
+    assert copy.get_config() == decay.get_config()
+
+
+@pytest.mark.parametrize(("begin", "end"), [(-1, 4), (4, 4), (5, 4)])
+def test_decay_refuses_steps_out_of_order(begin, end):
+    with pytest.raises(ValueError, match=f"`begin` must lie from 0 to below `end`. Received: begin={begin}, end={end}"):
+        LinearDecay(1.0, begin, end)
 
 
 @pytest.mark.parametrize("sign", [-1.0, 1.0])

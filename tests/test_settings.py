@@ -15,7 +15,7 @@ from tfgan_app.checkpoints import Checkpoints
 from tfgan_app.export import SavedGAN
 from tfgan_app.runs.build import resolved
 
-# What `run.json` held before settings were a table.
+# What `run.json` held before settings were a table, and the defaults of rows that came later.
 EARLIER = {
     "model": "MLPGAN",
     "model_arg": ["g_units=(8,)", "d_units=(8,)"],
@@ -30,6 +30,7 @@ EARLIER = {
     "g_learning_rate": None,
     "d_learning_rate": 0.001,
     "decay_learning_rates": False,
+    "decay_from": 0,
     "dataset": "mnist",
     "fallback_dataset": "mnist_5k",
     "data_dir": None,
@@ -81,12 +82,13 @@ OTHERS = {
     **{"eval_split": "test", "eval_images": 2, "score_every": None, "extractor": "auto", "trust_extractor": True},
     **{"batch_size": 9, "train_steps": 3, "steps_per_epoch": 3, "steps_per_execution": 2, "mixed_precision": "none"},
     **{"jit_compile": "auto", "strategy": "mirrored", "sync_batch_norm": True, "seed": 1, "deterministic": True},
+    "decay_from": 1,
     **{"keep_checkpoints": 4, "on_collapse": "stop", "run_dir": "runs/new", "precision": "none"},
 }
 FIXED = {
     *("model", "model_arg", "latent_dim", "loss", "real_label", "penalty", "augment", "n_critic", "conditional"),
     *("ema_decay", "batch_size", "seed", "decay_learning_rates"),
-    *("sync_batch_norm", "precision"),
+    *("sync_batch_norm", "precision", "decay_from"),
 }
 
 

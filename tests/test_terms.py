@@ -8,7 +8,7 @@ from conftest import SHAPE, play, random_images, tiny_gan, tiny_networks, train,
 
 from tfgan_app import terms
 from tfgan_app.base.networks import in_float32
-from tfgan_app.base.randomness import uniform
+from tfgan_app.base.randomness import stream, uniform
 
 NAMES = [name for name in terms.__all__ if name not in ("Play", "Term")]
 SEED = tf.constant([1, 2], tf.int64)
@@ -49,9 +49,9 @@ def test_where_the_gradient_is_taken():
     np.testing.assert_allclose(terms.ZeroCentered()(play(quadratic, REAL, FAKE, SEED)), points.mean(), rtol=1e-5)
     expected = np.mean((np.sqrt(points) - 1) ** 2)
     np.testing.assert_allclose(terms.GradientPenalty()(play(quadratic, REAL, FAKE, SEED)), expected, rtol=1e-5)
-    # Above the real image by up to half the batch's standard deviation.
-    noise = 0.5 * np.std(REAL) * uniform(REAL.shape, SEED)
-    expected = np.mean((np.sqrt(squares(REAL + noise)) - 1) ** 2)
+    # Above the real image by up to half the batch's standard deviation, times the image's share of that way.
+    noise = 0.5 * np.std(REAL) * uniform(REAL.shape, stream(SEED, "noise"))
+    expected = np.mean((np.sqrt(squares(REAL + mix * noise)) - 1) ** 2)
     np.testing.assert_allclose(terms.DRAGAN()(play(quadratic, REAL, FAKE, SEED)), expected, rtol=1e-5)
 
 
@@ -70,6 +70,18 @@ def test_the_mix_is_uniform():
     assert np.abs(counts - 400).max() < 80
     terms.GradientPenalty()(play(record, real, fake, SEED + 1))
     assert not np.allclose(mixes[1], mix)
+
+
+def test_dragan_looks_at_points_from_the_real_image_to_half_a_deviation_away():
+    points = []
+    real = tf.constant(random_images(2000))
+    terms.DRAGAN()(play(lambda x, _: (points.append(np.array(x)), linear(x, ()))[1], real, None, SEED))
+    share = (points[0] - np.array(real)) / (0.5 * np.std(real))
+    assert -1e-6 < share.min() < share.max() < 1 + 1e-6
+    # The product of two uniform numbers, one for the image and one for each pixel of it.
+    np.testing.assert_allclose([share.mean(), share.std()], [1 / 4, np.sqrt(1 / 9 - 1 / 16)], atol=0.01)
+    means = share.mean(axis=(1, 2, 3))
+    np.testing.assert_allclose([means.mean(), means.std()], [1 / 4, np.sqrt(1 / 48)], atol=0.015)
 
 
 @pytest.mark.parametrize("name", NAMES)

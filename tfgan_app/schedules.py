@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tfgan_app.augment import AdaptiveAugment
 
-__all__ = ["CosineRamp", "Number", "ScheduledAugment", "has_schedule", "value_at"]
+__all__ = ["CosineRamp", "LinearDecay", "Number", "ScheduledAugment", "has_schedule", "value_at"]
 
 # A setting that may change: a number, or a schedule of the step.
 Number: TypeAlias = float | keras.optimizers.schedules.LearningRateSchedule
@@ -59,6 +59,39 @@ class CosineRamp(keras.optimizers.schedules.LearningRateSchedule):
 
     def get_config(self) -> dict[str, Any]:
         return {"start": self.start, "end": self.end, "steps": self.steps}
+
+
+@keras.saving.register_keras_serializable("tfgan_app")
+class LinearDecay(keras.optimizers.schedules.LearningRateSchedule):
+    """`start` up to step `begin`, from there linearly to 0 at step `end`, and 0 for good.
+
+    Args:
+        start: The first value.
+        begin: The step from which it falls, at least 0.
+        end: The step at which it is 0, more than `begin`.
+
+    Raises:
+        ValueError: For other steps.
+
+    Example:
+        >>> [float(LinearDecay(1.0, 2, 4)(step)) for step in range(5)]
+        [1.0, 1.0, 1.0, 0.5, 0.0]
+    """
+
+    def __init__(self, start: float, begin: int, end: int):
+        if not 0 <= begin < end:
+            raise ValueError(f"`begin` must lie from 0 to below `end`. Received: begin={begin}, end={end}")
+        self.start = float(start)
+        self.begin = begin
+        self.end = end
+
+    def __call__(self, step: int | tf.Tensor) -> tf.Tensor:
+        """Returns the value at a step, a float32 scalar."""
+        left = (float(self.end) - tf.cast(step, tf.float32)) / float(self.end - self.begin)
+        return self.start * tf.clip_by_value(left, 0.0, 1.0)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"start": self.start, "begin": self.begin, "end": self.end}
 
 
 @keras.saving.register_keras_serializable("tfgan_app")

@@ -24,7 +24,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfgan_app.base.randomness import uniform
+from tfgan_app.base.randomness import stream, uniform
 from tfgan_app.schedules import Number
 
 __all__ = ["DRAGAN", "R1", "R2", "GradientPenalty", "Play", "Term", "ZeroCentered"]
@@ -156,25 +156,28 @@ class GradientPenalty(_GradientTerm):
         super().__init__(weight, interval)
 
     def __call__(self, play: Play) -> tf.Tensor:
-        return tf.reduce_mean(tf.square(_sqrt(_squared_gradient(play, _between(play))) - 1.0))
+        return tf.reduce_mean(tf.square(_sqrt(_squared_gradient(play, _between(play, play.fake))) - 1.0))
 
 
 @keras.saving.register_keras_serializable("tfgan_app")
 class DRAGAN(GradientPenalty):
-    """E[(|grad D(x)| - 1)^2] around real samples: x = real + u * std * 0.5, u uniform in [0, 1) for each element.
+    """E[(|grad D(x)| - 1)^2] at points x drawn uniformly between a real sample and a noisy copy of it.
 
-    Kodali et al. 2017, https://arxiv.org/abs/1705.07215, with the noise of the authors' program: half the batch's
-    standard deviation.
+    Kodali et al. 2017, https://arxiv.org/abs/1705.07215, with the noise of the authors' program
+    (https://github.com/kodalinaveen3/DRAGAN): u * std * 0.5, std that of the batch and u uniform in [0, 1) for each
+    element. Their discriminator has no batch normalisation. Where there is some, as in DCGAN's, what is measured is
+    the gradient of all the batch's logits together.
     """
 
     name = "dragan"
 
     def __call__(self, play: Play) -> tf.Tensor:
         def noisy(real):
-            return real + 0.5 * tf.math.reduce_std(real) * uniform(tf.shape(real), play.seed)
+            noise = uniform(tf.shape(real), stream(play.seed, "noise"))
+            return real + 0.5 * tf.math.reduce_std(real) * noise
 
-        gradient = _squared_gradient(play, keras.tree.map_structure(noisy, play.real))
-        return tf.reduce_mean(tf.square(_sqrt(gradient) - 1.0))
+        points = _between(play, keras.tree.map_structure(noisy, play.real))
+        return tf.reduce_mean(tf.square(_sqrt(_squared_gradient(play, points)) - 1.0))
 
 
 @keras.saving.register_keras_serializable("tfgan_app")
@@ -213,18 +216,18 @@ class ZeroCentered(GradientPenalty):
     name = "zero_centered"
 
     def __call__(self, play: Play) -> tf.Tensor:
-        return tf.reduce_mean(_squared_gradient(play, _between(play)))
+        return tf.reduce_mean(_squared_gradient(play, _between(play, play.fake)))
 
 
-def _between(play):
-    """Returns samples drawn uniformly between the real ones and the fakes, one number for all of a sample."""
+def _between(play, others):
+    """Returns samples drawn uniformly between the real ones and others, one number for all of a sample."""
     batch_size = tf.shape(keras.tree.flatten(play.real)[0])[0]
     mix = uniform((batch_size,), play.seed)
 
-    def between(real, fake):
-        return real + tf.reshape(mix, (batch_size, *[1] * (real.shape.rank - 1))) * (fake - real)
+    def between(real, other):
+        return real + tf.reshape(mix, (batch_size, *[1] * (real.shape.rank - 1))) * (other - real)
 
-    return keras.tree.map_structure(between, play.real, play.fake)
+    return keras.tree.map_structure(between, play.real, others)
 
 
 def _squared_gradient(play, samples):

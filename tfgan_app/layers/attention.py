@@ -1,5 +1,7 @@
 """Self-attention over feature maps."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 from keras import layers
@@ -17,13 +19,38 @@ class SelfAttention(layers.Layer):
     SAGAN, Zhang et al. 2018, https://arxiv.org/abs/1805.08318, section 3. f and g are 1x1 convolutions to channels / 8
     and h to channels / 2, all spectrally normalised; g and h are max-pooled 2x2, as in the authors' program. gamma
     starts from 0.
+
+    Args:
+        kernel_initializer: How the convolutions start, as in `keras.layers.Conv2D`. SAGAN's is Glorot's, BigGAN's
+            orthogonal.
+        kernel_regularizer: What their kernels are charged with, likewise.
+        **kwargs: As in `keras.layers.Layer`.
     """
+
+    def __init__(
+        self,
+        kernel_initializer: keras.initializers.Initializer | str = "glorot_uniform",
+        kernel_regularizer: keras.regularizers.Regularizer | str | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
 
     def build(self, input_shape: BatchShape) -> None:
         channels = input_shape[-1]
 
         def conv(name, filters, inputs=channels):
-            layer = SpectralConv2D(filters, 1, use_bias=False, name=name, dtype=self.dtype_policy)
+            layer = SpectralConv2D(
+                filters,
+                1,
+                use_bias=False,
+                # One object would start query and key alike.
+                kernel_initializer=self.kernel_initializer.clone(),
+                kernel_regularizer=self.kernel_regularizer,
+                name=name,
+                dtype=self.dtype_policy,
+            )
             layer.build((*input_shape[:-1], inputs))
             return layer
 
@@ -45,6 +72,13 @@ class SelfAttention(layers.Layer):
 
     def compute_output_shape(self, input_shape: BatchShape) -> BatchShape:
         return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
+        }
 
 
 def _rows(x):

@@ -19,9 +19,9 @@ class MinibatchStdDev(keras.layers.Layer):
     dtype policy.
 
     A batch of n images makes m = max(1, n // group_size) groups, and image i belongs to group i m // n: neighbours, so
-    that the parts of a batch that several replicas see make the groups that one would. Where `group_size` does not
-    divide n, some groups are larger: none is so small that a last, partial batch looks short of variety. A smaller
-    batch is one group.
+    that the parts of a batch that several replicas see make the groups that one would, if these are no larger. Where
+    `group_size` does not divide n, some groups are larger: none is so small that a last, partial batch looks short of
+    variety. A smaller batch is one group.
 
     Args:
         group_size: Images in a group.

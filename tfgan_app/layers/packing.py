@@ -18,6 +18,7 @@ class Pack(keras.layers.Layer):
 
     PacGAN, Lin et al. 2017, https://arxiv.org/abs/1712.04086, section 2: as the first layer of a discriminator it makes
     of any network one that judges m samples at once. Samples that do not fill a pack are left out.
+    A gradient penalty measures the gradient by each sample of a pack, not by the pack.
 
     Args:
         packing: m, at least 1; 1 changes nothing.

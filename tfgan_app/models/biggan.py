@@ -1,6 +1,7 @@
 """BigGAN. Brock et al. 2018, https://arxiv.org/abs/1809.11096."""
 
-from typing import Any
+import functools
+from typing import Any, Literal
 
 import keras
 import tensorflow as tf
@@ -8,22 +9,24 @@ from keras import layers
 
 from tfgan_app.base.networks import BatchShape
 from tfgan_app.gan import GAN
-from tfgan_app.layers import ConditionalBatchNormalization, SpectralConv2D, SpectralDense
+from tfgan_app.layers import ConditionalBatchNormalization, SelfAttention, SpectralConv2D, SpectralDense
 from tfgan_app.losses import Hinge
 from tfgan_app.models import resnet
 from tfgan_app.optimizers import Adam
 
 __all__ = ["BigGAN", "OrthogonalRegularizer", "Split", "build_discriminator", "build_generator"]
 
-# Widths from the image's side to the smallest feature map, in units of `base_channels` (appendix B, tables 4 to 9).
-_WIDTHS = {
-    28: (4, 4, 4),
+# Widths from the image's side to the smallest feature map, in units of `base_channels`: appendix B, tables 4 to 9, and
+# for smaller images those of the authors' program (https://github.com/ajbrock/BigGAN-PyTorch), 28 after 32.
+_D_WIDTHS = {
+    28: (4, 4, 4, 4),
     32: (4, 4, 4, 4),
     64: (1, 2, 4, 8, 16),
     128: (1, 2, 4, 8, 16, 16),
     256: (1, 2, 4, 8, 8, 16, 16),
     512: (1, 1, 2, 4, 8, 8, 16, 16),
 }
+_G_WIDTHS = {**_D_WIDTHS, 28: (4, 4, 4), 64: (2, 4, 8, 16, 16)}
 
 
 @keras.saving.register_keras_serializable("tfgan_app")
@@ -43,12 +46,14 @@ class BigGAN(GAN):
         latent_dim: Length of the latents; each block and the first layer take equal parts. 120 for 128x128.
         base_channels: Width beside the image; 28x28 and 32x32 are four times this wide throughout.
         embedding_dim: Length of the shared class embedding.
-        attention_at: Side of the feature map on which self-attention acts; None for none.
+        attention_at: Side of the feature map on which self-attention acts; None for none. By default 64 for images of
+            128x128 and more, none for smaller ones.
         orthogonal: Weight beta of the orthogonal regularisation.
         **kwargs: `seed` and `name`, as in `GAN`.
 
     Raises:
-        ValueError: For another image shape, or latents that cannot be split.
+        ValueError: For another image shape, latents that cannot be split, or attention at a side that no feature map
+            has.
     """
 
     joint_pass = True
@@ -61,10 +66,17 @@ class BigGAN(GAN):
         latent_dim: int = 120,
         base_channels: int = 96,
         embedding_dim: int = 128,
-        attention_at: int | None = 64,
+        attention_at: int | Literal["auto"] | None = "auto",
         orthogonal: float = 1e-4,
         **kwargs: Any,
     ):
+        sides = resnet.attention_sides(image_shape)
+        if attention_at == "auto":
+            attention_at = 64 if 64 in sides else None
+        if attention_at is not None and attention_at not in sides:
+            raise ValueError(
+                f"`attention_at` must be one of {sides}, or None for none. Received: attention_at={attention_at}"
+            )
         super().__init__(
             build_generator(
                 image_shape, num_classes, latent_dim, base_channels, embedding_dim, attention_at, orthogonal
@@ -94,7 +106,7 @@ def build_generator(
     orthogonal: float = 0.0,
 ) -> keras.Model:
     """Returns latents `(batch, latent_dim)` and labels `(batch,)` -> images `(batch, *image_shape)` in [-1, 1]."""
-    widths = _widths(image_shape, base_channels)[::-1]
+    widths = _widths(_G_WIDTHS, image_shape, base_channels)[::-1]
     blocks = len(widths) - 1
     if latent_dim % (blocks + 1):
         raise ValueError(
@@ -127,7 +139,9 @@ def build_generator(
 
     start, _ = resnet.resolution(image_shape)
     x = layers.Reshape((start, start, widths[0]))(dense(start * start * widths[0])(first))
-    images = resnet.decode(x, image_shape[-1], widths, [norm(part) for part in parts], conv, attention_at)
+    attention = functools.partial(SelfAttention, "orthogonal", regularizer)
+    norms, to_image = [norm(part) for part in parts], conv(image_shape[-1], 3)
+    images = resnet.decode(x, widths, norms, conv, to_image, attention_at, attention)
     return keras.Model([latents, labels], images, name="generator")
 
 
@@ -139,11 +153,12 @@ def build_discriminator(
     def conv(width, side):
         return SpectralConv2D(width, side, padding="same", kernel_initializer="orthogonal")
 
-    widths = _widths(image_shape, base_channels)
-    # There is one block more than halvings. Small images are halved twice, and two more blocks keep that side.
-    widths, halvings = (widths[:1] * 4, 2) if image_shape[0] <= 32 else (widths, len(widths) - 1)
+    widths = _widths(_D_WIDTHS, image_shape, base_channels)
+    # The last block does not halve; of small images the last two do not.
+    halvings = 2 if image_shape[0] <= 32 else len(widths) - 1
+    attention = functools.partial(SelfAttention, "orthogonal")
     images = keras.Input(image_shape, name="images")
-    features = resnet.encode(images, widths, halvings, conv, attention_at, wide=True)
+    features = resnet.encode(images, widths, halvings, conv, attention_at, attention, wide=True)
     return resnet.project(images, features, num_classes, init="orthogonal")
 
 
@@ -187,9 +202,9 @@ class Split(layers.Layer):
         return {**super().get_config(), "parts": self.parts}
 
 
-def _widths(image_shape, base_channels):
+def _widths(table, image_shape, base_channels):
     resnet.resolution(image_shape)
     side = image_shape[0]
-    if side not in _WIDTHS:
-        raise ValueError(f"BigGAN draws images of side {', '.join(map(str, _WIDTHS))}. Received: {side}")
-    return [base_channels * width for width in _WIDTHS[side]]
+    if side not in table:
+        raise ValueError(f"BigGAN draws images of side {', '.join(map(str, table))}. Received: {side}")
+    return [base_channels * width for width in table[side]]

@@ -25,6 +25,10 @@ class InfoGAN(GAN):
     below (equation 5), and both networks maximise it. Wherever a conditional GAN takes labels, this one takes
     values of the categorical code. The labels of the data, where it has any, are left alone.
 
+    The authors' program for MNIST (https://github.com/openai/InfoGAN) has dense layers of 1024 beside two convolutions,
+    uniform noise, and judges continuous codes with a fixed deviation of 1. Here the networks are DCGAN's, noise is
+    normal as everywhere, and Q tells its own deviation.
+
     Args:
         image_shape: `(height, width, channels)`, as in `DCGAN`.
         categories: Values of the categorical code.

@@ -48,8 +48,9 @@ class PGGAN(GAN):
     as with any GAN. (A gradient penalty, too, measures its gradient at full size, whatever the stage.)
 
     Equalised learning rates, pixelwise normalisation in the generator and of its latents, the minibatch standard
-    deviation before the discriminator's last layers, leaky ReLU (0.2). The generator's output is linear, so images can
-    leave [-1, 1]. The channels are the paper's Table 2.
+    deviation before the discriminator's last layers, leaky ReLU (0.2). The generator's output is linear,
+    so images can leave [-1, 1]. The channels are the paper's Table 2. (Where the lowest stage is narrower than
+    `channel_max`, the authors' program has the discriminator's first dense layer twice as wide; here they are equal.)
 
     The authors' program resets Adam's state whenever a resolution is added; here it stays. A weight's second moment is
     0 until its stage begins, and the bias correction is over by then, so its first step is 1 / sqrt(1 - beta_2) = 10
@@ -65,6 +66,8 @@ class PGGAN(GAN):
             of one for each stage but the last, which goes on to the end. By default the paper's 800 000 images at its
             batch size of 16.
         fade_steps: Steps of each fade, at least 1, likewise.
+        group_size: Images that the minibatch standard deviation compares. By default the paper's whole batch of 16; the
+            authors' later presets have 4. On several devices at most each device's part of the batch.
         **kwargs: `seed` and `name`, as in `GAN`.
 
     Raises:
@@ -80,11 +83,12 @@ class PGGAN(GAN):
         channel_max: int = 512,
         stabilize_steps: int | Sequence[int] = 50_000,
         fade_steps: int | Sequence[int] = 50_000,
+        group_size: int = 16,
         **kwargs: Any,
     ):
         super().__init__(
             build_generator(image_shape, latent_dim, channel_base, channel_max),
-            build_discriminator(image_shape, channel_base, channel_max),
+            build_discriminator(image_shape, channel_base, channel_max, group_size),
             **kwargs,
         )
         _, last = start_and_doublings("PGGAN", image_shape, 8)
@@ -178,12 +182,14 @@ def build_generator(
     return keras.Model(latents, layers.Activation("linear", dtype="float32")(x), name="generator")
 
 
-def build_discriminator(image_shape: tuple[int, int, int], channel_base: int, channel_max: int) -> keras.Model:
+def build_discriminator(
+    image_shape: tuple[int, int, int], channel_base: int, channel_max: int, group_size: int = 16
+) -> keras.Model:
     """Returns images `(batch, *image_shape)` -> logits `(batch, 1)`, fully grown."""
     widths = _widths(image_shape, channel_base, channel_max)
     images = keras.Input(image_shape, name="images")
     x = ProgressiveDown(widths, name="progressive")(images)
-    x = _conv(widths[0], 3)(MinibatchStdDev()(x))
+    x = _conv(widths[0], 3)(MinibatchStdDev(group_size)(x))
     # On its 4x4 input, Table 2's unpadded 4x4 convolution is a dense layer.
     x = EqualizedDense(widths[0], gain=_GAIN, activation="leaky_relu")(layers.Flatten()(x))
     return keras.Model(images, EqualizedDense(1, dtype="float32")(x), name="discriminator")

@@ -22,8 +22,8 @@ class ProjectionGAN(GAN):
         image_shape: `(height, width, channels)`: square, the side 28 or a power of two from 16.
         num_classes: Number of classes.
         latent_dim: Length of the latents.
-        g_channels: As in `WGANGP`.
-        d_channels: As in `WGANGP`.
+        g_channels: As in `SNGAN`.
+        d_channels: As in `SNGAN`.
         **kwargs: `seed` and `name`, as in `GAN`.
 
     Raises:

@@ -34,7 +34,8 @@ class R3GAN(GAN):
     Images are not squashed: they leave [-1, 1] at first.
 
     The defaults are the paper's configuration E for CIFAR-10. Learning rate, gamma, beta_2, the generator's average and
-    the augmentation move along half a cosine over the first `ramp_steps` steps.
+    the augmentation move along half a cosine over the first `ramp_steps` steps. (The authors' program draws fresh
+    images and fakes for the generator's update; here it meets those of the discriminator's.)
 
     Args:
         image_shape: `(height, width, channels)`: square, the side 28 or a power of two from 16.

@@ -1,7 +1,9 @@
 """The residual networks of WGAN-GP, SNGAN, the projection discriminator, SAGAN and BigGAN.
 
 Gulrajani et al. 2017, https://arxiv.org/abs/1704.00028, appendix F, and Miyato et al. 2018,
-https://arxiv.org/abs/1802.05957, appendix B.
+https://arxiv.org/abs/1802.05957, appendix B. Widths and halvings are those of the authors' programs: SNGAN's and the
+projection discriminator's from 64x64 to 256x256 (https://github.com/pfnet-research/sngan_projection), to 32x32 also
+WGAN-GP's. WGAN-GP's program has networks of its own for 64x64, with layer normalisation; here it takes SNGAN's.
 """
 
 import functools
@@ -21,7 +23,16 @@ from tfgan_app.layers import (
 )
 from tfgan_app.models.sides import start_and_doublings
 
-__all__ = ["build_discriminator", "build_generator", "conv", "decode", "encode", "plain_norm", "resolution"]
+__all__ = [
+    "attention_sides",
+    "build_discriminator",
+    "build_generator",
+    "conv",
+    "decode",
+    "encode",
+    "plain_norm",
+    "resolution",
+]
 
 _INIT = "glorot_uniform"
 
@@ -39,7 +50,8 @@ def build_generator(
     Args:
         image_shape: `(height, width, channels)`.
         latent_dim: Length of the latents.
-        channels: Width beside the image: of all layers to 32x32, doubling towards 4x4 above. By default 256 and 64.
+        channels: Width beside the image: of all layers to 32x32, above growing towards 4x4 to 16 times as much. By
+            default 256 and 64.
         num_classes: Number of classes, each with its own scales and offsets in batch normalisation; None for none.
         spectral: Whether the layers are spectrally normalised.
         attention_at: Side of the feature map on which self-attention acts; None for none.
@@ -50,12 +62,16 @@ def build_generator(
         inputs.append(keras.Input((), dtype="int32", name="labels"))
         norm = _conditional_norm(inputs[1], num_classes)
     start, doublings = resolution(image_shape)
-    widths = _widths(image_shape, channels or (256 if image_shape[0] <= 32 else 64), doublings + 1)[::-1]
+    if channels is None:
+        channels = 256 if image_shape[0] <= 32 else 64
+    widths = _widths(image_shape, channels, doublings + 1)[::-1]
+    convolution = SpectralConv2D if spectral else Conv2D
     dense = SpectralDense if spectral else layers.Dense
     x = dense(start * start * widths[0], kernel_initializer=_INIT)(inputs[0])
     x = layers.Reshape((start, start, widths[0]))(x)
-    convolve = functools.partial(conv, SpectralConv2D if spectral else Conv2D)
-    images = decode(x, image_shape[-1], widths, [norm] * doublings, convolve, attention_at)
+    convolve = functools.partial(conv, convolution)
+    to_image = convolution(image_shape[-1], 3, padding="same", kernel_initializer=_INIT)
+    images = decode(x, widths, [norm] * doublings, convolve, to_image, attention_at)
     return keras.Model(inputs if num_classes else inputs[0], images, name="generator")
 
 
@@ -65,6 +81,8 @@ def build_discriminator(
     num_classes: int | None = None,
     spectral: bool = False,
     attention_at: int | None = None,
+    wide: bool = False,
+    mean: bool = False,
 ) -> keras.Model:
     """Returns images `(batch, *image_shape)`, and labels where conditional -> logits `(batch, 1)`.
 
@@ -77,15 +95,20 @@ def build_discriminator(
         num_classes: Number of classes, None for none.
         spectral: As in `build_generator`.
         attention_at: As in `build_generator`.
+        wide: As in `encode`.
+        mean: As in `encode`.
     """
     images = keras.Input(image_shape, name="images")
-    _, halvings = resolution(image_shape)
-    small = image_shape[0] <= 32
-    # Two blocks halve small images, and two stay at the quarter; for larger ones the last block does not halve.
-    widths = _widths(image_shape, channels or (128 if small else 64), 4 if small else halvings + 1)
-    halvings = 2 if small else halvings
+    _, doublings = resolution(image_shape)
+    side = image_shape[0]
+    small = side <= 32
+    if channels is None:
+        channels = 128 if small else 64
+    widths = _widths(image_shape, channels, 4 if small else doublings + 1)
+    # Two blocks halve small images, and two stay at the quarter. At 64x64 all blocks halve, above all but the last.
+    halvings = 2 if small else len(widths) - (side > 64)
     convolve = functools.partial(conv, SpectralConv2D if spectral else Conv2D)
-    features = encode(images, widths, halvings, convolve, attention_at)
+    features = encode(images, widths, halvings, convolve, attention_at, wide=wide, mean=mean)
     return project(images, features, num_classes, spectral)
 
 
@@ -110,21 +133,23 @@ def project(
 
 def decode(
     x: keras.KerasTensor,
-    image_channels: int,
     widths: Sequence[int],
     norms: Sequence[Callable[[keras.KerasTensor], keras.KerasTensor]],
     conv: Callable[[int, int], layers.Layer],
+    to_image: layers.Layer,
     attention_at: int | None = None,
+    attention: Callable[[], layers.Layer] = SelfAttention,
 ) -> keras.KerasTensor:
     """Applies a residual generator to the smallest feature map; returns images in [-1, 1].
 
     Args:
         x: `(batch, start, start, widths[0])`.
-        image_channels: Channels of the images.
         widths: Widths of `x` and of the blocks, each of which doubles the side.
         norms: For each block a function of a feature map that returns it normalised.
         conv: A function of width and side of the kernel that returns a convolution.
+        to_image: The last convolution.
         attention_at: As in `build_generator`.
+        attention: A function that returns the layer of self-attention.
     """
     for width, norm in zip(widths[1:], norms, strict=True):
         up = layers.UpSampling2D()
@@ -134,8 +159,8 @@ def decode(
         x = conv(width, 3)(layers.ReLU()(norm(x)))
         x = layers.Add()([x, shortcut])
         if x.shape[1] == attention_at:
-            x = SelfAttention()(x)
-    x = conv(image_channels, 3)(layers.ReLU()(plain_norm(x)))
+            x = attention()(x)
+    x = to_image(layers.ReLU()(plain_norm(x)))
     return layers.Activation("tanh", dtype="float32")(x)
 
 
@@ -145,7 +170,9 @@ def encode(
     halvings: int,
     conv: Callable[[int, int], layers.Layer],
     attention_at: int | None = None,
+    attention: Callable[[], layers.Layer] = SelfAttention,
     wide: bool = False,
+    mean: bool = False,
 ) -> keras.KerasTensor:
     """Applies a residual discriminator to images; returns features `(batch, widths[-1])`, summed over positions.
 
@@ -154,8 +181,11 @@ def encode(
         widths: Widths of the blocks.
         halvings: How many of them, from the first on, halve the side.
         conv: As in `decode`.
-        attention_at: As in `build_generator`.
-        wide: Whether a block widens in its first convolution rather than its second.
+        attention_at: As in `build_generator`: there the first block that has that side is followed by attention.
+        attention: As in `decode`.
+        wide: Whether a block widens in its first convolution, as in SAGAN and BigGAN, rather than its second, as in
+            SNGAN.
+        mean: Whether features are averaged over positions, as in WGAN-GP, rather than summed.
     """
     for index, width in enumerate(widths):
         first, down = index == 0, index < halvings
@@ -169,16 +199,22 @@ def encode(
             shortcut = conv(width, 1)(shortcut)
         x = layers.Add()([x, shortcut])
         if x.shape[1] == attention_at:
-            x = SelfAttention()(x)
+            x, attention_at = attention()(x), None
     x = layers.ReLU()(x)
-    positions = x.shape[1] * x.shape[2]
-    # The papers add the positions up; in 16 bits their mean is safer, and scaled in float32 the same.
+    positions = 1 if mean else x.shape[1] * x.shape[2]
+    # To sum in 16 bits would lose digits: the mean, scaled in float32, is the same.
     return layers.Rescaling(positions, dtype="float32")(layers.GlobalAveragePooling2D()(x))
 
 
 def resolution(image_shape: tuple[int, int, int]) -> tuple[int, int]:
     """Returns `start_and_doublings` of the residual networks."""
     return start_and_doublings("This model", image_shape, 16)
+
+
+def attention_sides(image_shape: tuple[int, int, int]) -> list[int]:
+    """Returns the sides between smallest map and image that both networks' feature maps have."""
+    start, doublings = resolution(image_shape)
+    return [start * 2**index for index in range(1, doublings)]
 
 
 def conv(cls: type[layers.Layer], width: int, side: int) -> layers.Layer:
@@ -205,5 +241,10 @@ def _conditional_norm(labels, num_classes):
 
 
 def _widths(image_shape, channels, count):
-    """Returns `count` widths from the image's side on: equal up to 32x32, doubling above."""
-    return [channels * (1 if image_shape[0] <= 32 else 2**index) for index in range(count)]
+    """Returns `count` widths from the image's side on."""
+    if image_shape[0] <= 32:
+        return [channels] * count
+    # 64x64 and 128x128 double to 16 times the first, 256x256 stays at 8 for one more block. Larger images, which
+    # these papers have none of, begin with more blocks of the first width, as BigGAN does at 512x512.
+    factors = (1, 2, 4, 8, 16, 16) if count <= 6 else (*(1,) * (count - 7), 1, 2, 4, 8, 8, 16, 16)
+    return [channels * factor for factor in factors[:count]]

@@ -16,12 +16,16 @@ __all__ = ["SAGAN"]
 class SAGAN(GAN):
     """Self-attention in both networks, spectral normalisation in both, and learning rates of their own (TTUR).
 
+    The networks are SNGAN's, but the discriminator's blocks widen in their first convolution, as in the authors'
+    program (https://github.com/brain-research/self-attention-gan). That starts all weights by Glorot's rule, where
+    3x3 convolutions here have SNGAN's gain of sqrt 2; spectral normalisation divides it away.
+
     Args:
         image_shape: `(height, width, channels)`: square, the side 28 or a power of two from 16.
         num_classes: Number of classes, as in `ProjectionGAN`; None for an unconditional GAN.
         latent_dim: Length of the latents.
-        g_channels: As in `WGANGP`.
-        d_channels: As in `WGANGP`.
+        g_channels: As in `SNGAN`.
+        d_channels: As in `SNGAN`.
         attention_at: Side of the feature map on which attention acts. The paper's best is 32 for 128x128 images; by
             default a quarter of the image's side, half of it up to 32x32.
         **kwargs: `seed` and `name`, as in `GAN`.
@@ -43,15 +47,13 @@ class SAGAN(GAN):
         attention_at: int | None = None,
         **kwargs: Any,
     ):
-        start, doublings = resnet.resolution(image_shape)
-        side = attention_at or image_shape[0] // (2 if image_shape[0] <= 32 else 4)
-        # The discriminator of small images has no feature map below their quarter.
-        sides = [start * 2**index for index in range(1, doublings)]
+        sides = resnet.attention_sides(image_shape)
+        side = image_shape[0] // (2 if image_shape[0] <= 32 else 4) if attention_at is None else attention_at
         if side not in sides:
             raise ValueError(f"`attention_at` must be one of {sides}. Received: attention_at={attention_at}")
         super().__init__(
             resnet.build_generator(image_shape, latent_dim, g_channels, num_classes, True, side),
-            resnet.build_discriminator(image_shape, d_channels, num_classes, True, side),
+            resnet.build_discriminator(image_shape, d_channels, num_classes, True, side, wide=True),
             num_classes=num_classes,
             **kwargs,
         )

@@ -19,8 +19,9 @@ class SNGAN(GAN):
     Args:
         image_shape: `(height, width, channels)`: square, the side 28 or a power of two from 16.
         latent_dim: Length of the latents.
-        g_channels: As in `WGANGP`.
-        d_channels: As in `WGANGP`.
+        g_channels: Width of the generator beside the image: of all layers to 32x32, above growing towards 4x4 to 16
+            times as much. By default 256 and 64.
+        d_channels: The discriminator's, likewise; by default 128 and 64.
         **kwargs: `seed` and `name`, as in `GAN`.
 
     Raises:

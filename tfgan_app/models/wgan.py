@@ -16,6 +16,9 @@ __all__ = ["WGAN"]
 class WGAN(GAN):
     """A DCGAN with the Wasserstein loss, every weight of its critic clipped after each update.
 
+    The authors' program makes 100 updates of the critic, not 5, in the first 25 steps and in every 500th
+    (https://github.com/martinarjovsky/WassersteinGAN). Here a step takes a fixed number of batches.
+
     Args:
         image_shape: `(height, width, channels)`, as in `DCGAN`.
         latent_dim: Length of the latents.

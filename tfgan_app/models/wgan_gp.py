@@ -17,15 +17,19 @@ __all__ = ["WGANGP"]
 class WGANGP(GAN):
     """The Wasserstein GAN whose critic a gradient penalty keeps 1-Lipschitz, on residual networks.
 
-    The critic has no batch normalisation: the penalty is one on each image. The paper lets the learning rates fall to 0
-    over 100 000 steps of 64, as the setting `decay_learning_rates` does.
+    The critic has no batch normalisation: the penalty is one on each image. It averages its features over positions.
+
+    To 32x32, networks and learning rates are those of the authors' unconditional program for CIFAR-10
+    (https://github.com/igul222/improved_wgan_training, gan_cifar_resnet.py), which lets the learning rates fall to 0
+    over 100 000 steps of 64, as the setting `decay_learning_rates` does. Above, the networks are SNGAN's with these two
+    differences and the learning rate is the paper's; the authors' own for 64x64 end at a width of 8 times the first,
+    and their critic has layer normalisation.
 
     Args:
         image_shape: `(height, width, channels)`: square, the side 28 or a power of two from 16.
         latent_dim: Length of the latents.
-        g_channels: Width of the generator beside the image: of all layers to 32x32, doubling towards 4x4 above. By
-            default 256 and 64.
-        d_channels: The critic's, likewise; by default 128 and 64.
+        g_channels: As in `SNGAN`; by default 128 to 32x32 and 64 above.
+        d_channels: The critic's, likewise.
         **kwargs: `seed` and `name`, as in `GAN`.
 
     Raises:
@@ -43,16 +47,19 @@ class WGANGP(GAN):
         d_channels: int | None = None,
         **kwargs: Any,
     ):
+        if g_channels is None:
+            g_channels = 128 if image_shape[0] <= 32 else 64
         super().__init__(
             resnet.build_generator(image_shape, latent_dim, g_channels),
-            resnet.build_discriminator(image_shape, d_channels),
+            resnet.build_discriminator(image_shape, d_channels, mean=True),
             **kwargs,
         )
 
     def compile_defaults(self) -> dict[str, Any]:
+        rate = 2e-4 if self.image_shape[0] <= 32 else 1e-4
         return {
-            "g_optimizer": Adam(1e-4, beta_1=0.0, beta_2=0.9),
-            "d_optimizer": Adam(1e-4, beta_1=0.0, beta_2=0.9),
+            "g_optimizer": Adam(rate, beta_1=0.0, beta_2=0.9),
+            "d_optimizer": Adam(rate, beta_1=0.0, beta_2=0.9),
             "loss": Wasserstein(),
             "terms": [GradientPenalty(10.0)],
             "n_critic": 5,

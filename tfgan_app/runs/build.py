@@ -7,8 +7,6 @@ import os
 from collections.abc import Sequence
 from typing import Any, Literal
 
-import keras
-
 from tfgan_app import augment, data, losses, models, terms
 from tfgan_app.base.errors import UsageError
 from tfgan_app.base.precision import choose_precision, dtype_policy
@@ -16,7 +14,7 @@ from tfgan_app.gan import GAN
 from tfgan_app.layers.batch_norm import synchronize
 from tfgan_app.metrics.extractors import NAMES, FeatureExtractor, load_extractor, shipped_for
 from tfgan_app.runs.settings import Scoring, Settings
-from tfgan_app.schedules import has_schedule
+from tfgan_app.schedules import LinearDecay, has_schedule
 
 __all__ = [
     "build_gan",
@@ -160,7 +158,11 @@ def build_gan(
         raise UsageError(str(error)) from error
     set_learning_rates(gan, settings)
     if settings.decay_learning_rates:
-        _decay_learning_rates(gan, settings.train_steps)
+        _decay_learning_rates(gan, settings.decay_from, settings.train_steps)
+    elif settings.decay_from:
+        raise UsageError(
+            f"`decay_from={settings.decay_from}` has no meaning without `decay_learning_rates`: the rates stay."
+        )
     return gan
 
 
@@ -214,15 +216,17 @@ def set_learning_rates(gan: GAN, settings: Settings, factor: float = 1.0) -> Non
             raise UsageError(f"`{name}={rate}` cannot be set: {settings.model} trains with a schedule.") from error
 
 
-def _decay_learning_rates(gan: GAN, train_steps: int) -> None:
-    """Lets both learning rates fall linearly from their present values to 0 at the last step."""
-    for optimizer, updates in ((gan.g_optimizer, train_steps), (gan.d_optimizer, train_steps * gan.n_critic)):
+def _decay_learning_rates(gan: GAN, decay_from: int, train_steps: int) -> None:
+    """Lets both learning rates fall linearly, from their present values at a step to 0 at the last."""
+    if decay_from >= train_steps:
+        raise UsageError(f"`decay_from={decay_from}` must be less than `train_steps={train_steps}`.")
+    for optimizer, updates in ((gan.g_optimizer, 1), (gan.d_optimizer, gan.n_critic)):
         if has_schedule(optimizer):
             raise UsageError(
                 f"`decay_learning_rates` cannot be set: {type(gan).__name__} trains with a schedule of its own."
             )
         start = float(optimizer.learning_rate)
-        optimizer.learning_rate = keras.optimizers.schedules.PolynomialDecay(start, updates, end_learning_rate=0.0)
+        optimizer.learning_rate = LinearDecay(start, decay_from * updates, train_steps * updates)
 
 
 def _loss(settings: Settings) -> losses.AdversarialLoss | None:

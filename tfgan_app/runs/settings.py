@@ -63,6 +63,7 @@ class Settings(Table):
     g_learning_rate: float | None = row(None, "The generator's learning rate.", at_least=0)
     d_learning_rate: float | None = row(None, "The discriminator's learning rate.", at_least=0)
     decay_learning_rates: bool = row(False, "Let the learning rates fall linearly to 0 at the last step.", fixed=True)
+    decay_from: int = row(0, "Step up to which they stay, with `decay_learning_rates`.", at_least=0, fixed=True)
     dataset: str = row(
         "mnist_5k",
         "A TFDS name, mnist_5k (shipped), a folder or .zip of images, an .npz or .npy, or a prepared TFDS folder.",
