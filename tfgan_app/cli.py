@@ -162,7 +162,9 @@ def _parse(argv):
 
 
 def _fail(error, code):
-    print(f"{pathlib.Path(sys.argv[0]).stem}: {_with_flags(str(error))}", file=sys.stderr)
+    program = pathlib.Path(sys.argv[0])
+    name = program.parent.name if program.stem == "__main__" else program.stem
+    print(f"{name}: {_with_flags(str(error))}", file=sys.stderr)
     return code
 
 
