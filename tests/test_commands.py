@@ -1,4 +1,4 @@
-"""The three commands, each run as a user runs it: in a process of its own."""
+"""The commands on runs, each run as a user runs it: in a process of its own."""
 
 import json
 import signal
@@ -31,11 +31,12 @@ def trained(tmp_path_factory):
 # Flags.
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "generate"])
+@pytest.mark.parametrize("command", ["train", "evaluate", "generate", "export"])
 def test_help_and_wrong_flags_answer_before_tensorflow_loads(command, tmp_path):
     for library in ("tensorflow", "keras"):
         (tmp_path / f"{library}.py").write_text("raise SystemExit('loaded too early')")
-    for flag, text in (("--help", "python -m tfgan_app"), ("--sed=1", "Did you mean: seed")):
+    mistyped = ("--formt=onnx", "Did you mean: format") if command == "export" else ("--sed=1", "Did you mean: seed")
+    for flag, text in (("--help", "python -m tfgan_app"), mistyped):
         process = start(command, flag, fresh=True, PYTHONPATH=str(tmp_path))
         out, error = process.communicate(timeout=60)
         assert text in out + error

@@ -22,6 +22,7 @@ from conftest import (
 from keras import layers
 
 import tfgan_app as tg
+from tfgan_app.base import latents
 from tfgan_app.base.latents import draw_latents, truncate_normal
 
 # Drawing.
@@ -276,6 +277,16 @@ def test_truncated_latents_follow_the_truncated_normal():
     # Far out it changes nothing, and nothing is infinite.
     np.testing.assert_allclose(truncate_normal(latents, 20.0), latents, atol=1e-2)
     assert np.isfinite(truncate_normal(tf.constant([[30.0, -30.0]]), 20.0)).all()
+
+
+def test_truncation_is_exact_to_the_tails():
+    points = np.linspace(-4, 4, 20_001).astype(np.float32)
+    exact = np.vectorize(math.erf)(points.astype(np.float64))
+    np.testing.assert_allclose(latents._erf(tf.constant(points)), exact, atol=5e-7)
+    values = np.concatenate([np.linspace(-0.9999, 0.9999, 20_001), 1 - np.logspace(-6, -1, 100)]).astype(np.float32)
+    exact = tf.math.erfinv(tf.constant(values, tf.float64))
+    np.testing.assert_allclose(latents._erfinv(tf.constant(values)), exact, rtol=1e-6, atol=1e-7)
+    assert np.isfinite(latents._erfinv(tf.constant([-1.0, 1.0]))).all()
 
 
 def test_samples_truncated():

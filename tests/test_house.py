@@ -13,7 +13,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1] / "tfgan_app"
 # From the roof down; what stands on one floor may import each other, without a circle. A name is that of a module or of
 # a package with all that it holds.
 FLOORS = (
-    ("train", "evaluate", "generate", "benchmark", "metrics.train_classifier"),
+    ("train", "evaluate", "generate", "export.__main__", "benchmark", "metrics.train_classifier"),
     ("runs",),
     ("study", "modes"),
     ("models",),
@@ -30,9 +30,9 @@ FLOORS = (
     ("base",),
 )
 # The commands, and what they share, alone speak of flags.
-COMMANDS = ("train", "evaluate", "generate", "benchmark", "cli", "metrics.train_classifier")
+COMMANDS = ("train", "evaluate", "generate", "export.__main__", "benchmark", "cli", "metrics.train_classifier")
 # These import what they name when it is first asked for.
-LAZY = ("", "models", "runs")
+LAZY = ("", "export", "models", "runs")
 
 
 def name_of(path):

@@ -56,6 +56,7 @@ EARLIER = {
     "deterministic": False,
     "keep_checkpoints": 3,
     "on_collapse": "warn",
+    "export": [],
     "run_dir": "runs/old",
     "precision": "bfloat16",
 }
@@ -83,7 +84,7 @@ OTHERS = {
     **{"batch_size": 9, "train_steps": 3, "steps_per_epoch": 3, "steps_per_execution": 2, "mixed_precision": "none"},
     **{"jit_compile": "auto", "strategy": "mirrored", "sync_batch_norm": True, "seed": 1, "deterministic": True},
     "decay_from": 1,
-    **{"keep_checkpoints": 4, "on_collapse": "stop", "run_dir": "runs/new", "precision": "none"},
+    **{"keep_checkpoints": 4, "on_collapse": "stop", "export": ["litert"], "run_dir": "runs/new", "precision": "none"},
 }
 FIXED = {
     *("model", "model_arg", "latent_dim", "loss", "real_label", "penalty", "augment", "n_critic", "conditional"),
@@ -101,7 +102,7 @@ def recorded(folder, **changes):
 # Rows and flags.
 
 
-@pytest.mark.parametrize("table", [runs.Settings, runs.Scoring, runs.Drawing])
+@pytest.mark.parametrize("table", [runs.Settings, runs.Scoring, runs.Drawing, runs.Exporting])
 def test_every_row_becomes_a_flag_with_its_default_and_help(table):
     values = flags.FlagValues()
     cli.define(table.rows(), values)
@@ -165,6 +166,7 @@ def test_values_come_in_the_forms_that_python_has():
         ({"value_range": [0, 1, 2]}, "`value_range=[0, 1, 2]` must be two numbers LOW,HIGH"),
         ({"value_range": ("0", "x")}, "`value_range=('0', 'x')` must be two numbers LOW,HIGH"),
         ({"penalty": "R1"}, "`penalty=R1` must be a list of texts."),
+        ({"export": ["onxx"]}, "`export=['onxx']` must be of onnx, litert."),
         ({"penalty": [5]}, "`penalty=[5]` must be a list of texts."),
         ({"model": "StyleGAN9"}, "`model=StyleGAN9` must be one of ACGAN, BigGAN,"),
         ({"loss": "hing"}, "`loss=hing` must be one of Hinge, LeastSquares,"),

@@ -260,7 +260,9 @@ def _parse(argv):
 
 
 def _fail(error, code):
-    tell(f"{pathlib.Path(sys.argv[0]).stem}: {_with_flags(str(error))}")
+    program = pathlib.Path(sys.argv[0])
+    name = program.parent.name if program.stem == "__main__" else program.stem
+    tell(f"{name}: {_with_flags(str(error))}")
     return code
 
 

@@ -11,10 +11,11 @@ import tensorflow as tf
 
 from tfgan_app import modalities
 from tfgan_app.adversarial import AdversarialModel
-from tfgan_app.base.files import PathLike
+from tfgan_app.base.errors import UsageError
+from tfgan_app.base.files import PathLike, local_path, written_whole
 from tfgan_app.base.latents import draw_latents, slerp, truncate_normal
 from tfgan_app.base.networks import apply, float32_copy
-from tfgan_app.export import card_path, export_model, write_card
+from tfgan_app.export import card_path, check_format, export_file, export_model, model_card
 from tfgan_app.modalities import Modality
 from tfgan_app.observation import Observation
 from tfgan_app.players import Judge
@@ -146,24 +147,71 @@ class GAN(AdversarialModel, Sampler):
 
         return {**found, "discriminate": (discriminate, [samples, *labels])}
 
-    def export(self, filepath: PathLike, **facts: Any) -> pathlib.Path:
-        """Writes the EMA generator and the discriminator as a SavedModel in float32, and a model card.
+    def export(
+        self,
+        filepath: PathLike,
+        format: str = "tf_saved_model",
+        verbose: bool | None = None,
+        input_signature: Any = None,
+        *,
+        signature: str | None = None,
+        opset_version: int | None = None,
+        **facts: Any,
+    ) -> pathlib.Path:
+        """Writes the EMA generator in float32, with the discriminator and a model card as a SavedModel, or as one file.
+
+        What is at `filepath` stays as it is until the new one is whole.
 
         Args:
             filepath: Folder of the SavedModel. Serving wants a version number as its last part (`digits/1`); the card
-                then stands beside that folder, otherwise in it.
-            **facts: What the card tells, see `tfgan_app.export.write_card`.
+                then stands beside that folder, otherwise in it. With `onnx` and `litert` a file, which ends in `.onnx`
+                or `.tflite`.
+            format: `tf_saved_model`, `onnx` or `litert`.
+            verbose: As in `keras.Model.export`, but it says nothing in any case.
+            input_signature: None, as those of `signatures` hold for any batch size.
+            signature: Which one goes into a file; `generate` by default. See `tfgan_app.export.export_file`.
+            opset_version: The version of ONNX's operators.
+            **facts: What the card tells, see `tfgan_app.export.model_card`.
 
         Returns:
-            The folder's path.
+            The path.
 
         Raises:
             FileExistsError: If the card would replace a README.md that is not one.
+            UsageError: For arguments that cannot be carried out, before anything is written.
+            Failure: If the converter cannot translate an operation.
         """
+        check_format(format, filepath)
+        if verbose:
+            raise UsageError("`verbose=True`: an export says nothing. It returns its path: `print(gan.export(...))`.")
+        if input_signature is not None:
+            raise UsageError(
+                "`input_signature` cannot be chosen: exports take what `gan.signatures()` says, batches of any size."
+            )
+        if format != "tf_saved_model":
+            if facts:
+                raise UsageError(f"{_names(facts)}: a model card goes with a SavedModel. Received: `format={format}`")
+            return export_file(
+                filepath,
+                self.signatures(),
+                self.describe(),
+                format=format,
+                signature=signature or "generate",
+                opset_version=opset_version,
+            )
+        given = {"signature": signature, "opset_version": opset_version}
+        if lacking := {name: value for name, value in given.items() if value is not None}:
+            raise UsageError(f"{_names(lacking)}: a SavedModel has all signatures, in TensorFlow's own operations.")
+        if unknown := set(facts) - set(inspect.signature(model_card).parameters):
+            raise UsageError(f"{_names(unknown)}: neither `export` nor a model card takes that.")
         card, described = card_path(filepath), self.describe()
-        folder = export_model(filepath, self.signatures(), described)
-        write_card(card, described, **facts)
-        return folder
+        folder = local_path(filepath)
+        if card.parent == folder:
+            return export_model(folder, self.signatures(), described, model_card(described, **facts))
+        with written_whole(card) as partial:
+            text = model_card(described, folder=folder.name, **facts)
+            partial.write_text(text, encoding="utf-8", errors="backslashreplace")
+            return export_model(folder, self.signatures(), described)
 
     def describe(self) -> dict[str, Any]:
         """Returns what is known of a compiled GAN and its training, as JSON takes it."""
@@ -226,6 +274,10 @@ class GAN(AdversarialModel, Sampler):
             return keras.saving.deserialize_keras_object(value) if is_object else value
 
         return cls(**{name: restored(value) for name, value in config.items()})
+
+
+def _names(arguments):
+    return ", ".join(f"`{name}`" for name in sorted(arguments))
 
 
 def _text(part):

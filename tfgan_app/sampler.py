@@ -160,11 +160,14 @@ class Sampler:
         latents = tf.TensorSpec((None, self.latent_dim), tf.float32, "latents")
         num, seed = tf.TensorSpec((), tf.int32, f"num_{name}"), tf.TensorSpec((), tf.int64, "seed")
 
+        # Traced once for all that call it.
+        draw = tf.function(lambda *inputs: self.forward(list(inputs)), input_signature=[latents, *labels])
+
         def generate(*inputs):
-            return {name: modality.decode(self.forward(list(inputs)))}
+            return {name: modality.decode(draw(*inputs))}
 
         def store(*inputs):
-            return {name: modality.store(self.forward(list(inputs)))}
+            return {name: modality.store(draw(*inputs))}
 
         def sample(num, seed, *labels):
             return generate(draw_latents(num, self.latent_dim, tf.stack([seed, 0])), *labels)

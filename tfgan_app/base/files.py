@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from typing import Any, TypeAlias
@@ -18,6 +19,7 @@ __all__ = [
     "PathLike",
     "check_object",
     "expanded",
+    "folder_written_whole",
     "local_path",
     "read_object",
     "reason",
@@ -96,6 +98,35 @@ def require_writable(argument: str, path: PathLike) -> None:
             pass
     except OSError as error:
         raise UsageError(f"`{argument}={path}` cannot be written: {reason(error)}.") from error
+
+
+@contextlib.contextmanager
+def folder_written_whole(folder: PathLike, key: str) -> Iterator[pathlib.Path]:
+    """Yields a folder beside `folder` to write into; what is in it takes its place in `folder` at the end.
+
+    Whatever is raised meanwhile leaves `folder` as it was. Other files in it stay.
+
+    Args:
+        folder: The folder's path; it is made.
+        key: The file without which the others are nothing. An earlier one goes first and the new one comes last, so
+            that it never stands beside files that are not its own.
+    """
+    folder = pathlib.Path(os.path.realpath(local_path(folder)))
+    partial = folder.with_name(f"{folder.name}{PARTIAL}")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        if folder.exists():
+            (folder / key).unlink(missing_ok=True)
+            for path in sorted(partial.iterdir(), key=lambda path: path.name == key):
+                if (folder / path.name).is_dir():
+                    shutil.rmtree(folder / path.name)
+                path.replace(folder / path.name)
+        else:
+            partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def read_object(path: PathLike, **kinds: Any) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Latents: drawn, truncated, and on the way from one to another."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import tensorflow as tf
 
@@ -32,8 +32,52 @@ def truncate_normal(latents: tf.Tensor, threshold: float | tf.Tensor) -> tf.Tens
     the same distribution; the quantile transform keeps each image near the one that the same latents give untruncated.
     """
     root = math.sqrt(2.0)
-    truncated = root * tf.math.erfinv(tf.math.erf(latents / root) * tf.math.erf(threshold / root))
+    truncated = root * _erfinv(_erf(latents / root) * _erf(threshold / root))
     return tf.clip_by_value(truncated, -threshold, threshold)
+
+
+# ONNX lacks erfinv and LiteRT both, so they are made of what these have.
+
+
+def _erf(x: tf.Tensor) -> tf.Tensor:
+    """Returns erf to 4e-7: the rational function of float32 in XLA and Eigen."""
+    x = tf.clip_by_value(x, -3.7439211627767994, 3.7439211627767994)
+    above = (
+        2.2905065861350646e-4,
+        3.4082910107109506e-3,
+        5.0955695062380861e-2,
+        1.8520832239976145e-1,
+        1.128379143519084,
+    )
+    below = (
+        *(-1.1791602954361697e-7, 2.3547966471313185e-5, 1.0179625278914885e-3, 1.4070470171167667e-2),
+        *(1.1098505178285362e-1, 4.9746925110067538e-1, 1.0),
+    )
+    return x * _polynomial(above, x * x) / _polynomial(below, x * x)
+
+
+def _erfinv(x: tf.Tensor) -> tf.Tensor:
+    """Returns the inverse of erf. Giles 2010, https://people.maths.ox.ac.uk/gilesm/files/gems_erfinv.pdf, table 5."""
+    # The last float32 below 1, as 1 has an infinite value.
+    x = tf.clip_by_value(x, -1.0 + 2.0**-24, 1.0 - 2.0**-24)
+    w = -tf.math.log((1.0 - x) * (1.0 + x))
+    near = (
+        *(2.81022636e-08, 3.43273939e-07, -3.5233877e-06, -4.39150654e-06, 0.00021858087, -0.00125372503),
+        *(-0.00417768164, 0.246640727, 1.50140941),
+    )
+    far = (
+        *(-0.000200214257, 0.000100950558, 0.00134934322, -0.00367342844, 0.00573950773, -0.0076224613),
+        *(0.00943887047, 1.00167406, 2.83297682),
+    )
+    return x * tf.where(w < 5.0, _polynomial(near, w - 2.5), _polynomial(far, tf.sqrt(w) - 3.0))
+
+
+def _polynomial(coefficients: Sequence[float], x: tf.Tensor) -> tf.Tensor:
+    """Returns a polynomial's value; the coefficient of the highest power comes first."""
+    value = tf.zeros_like(x)
+    for coefficient in coefficients:
+        value = value * x + coefficient
+    return value
 
 
 def slerp(start: tf.Tensor, end: tf.Tensor, part: float | tf.Tensor) -> tf.Tensor:

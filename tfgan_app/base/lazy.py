@@ -1,6 +1,6 @@
 """Names that load when they are first asked for, so that a command answers `help` before TensorFlow has loaded.
 
-The packages that do so are `tfgan_app` itself, `models` and `runs`.
+The packages that do so are `tfgan_app` itself, `export`, `models` and `runs`.
 """
 
 import importlib

@@ -1,7 +1,16 @@
 """Trained models for other programs, and such models loaded to draw from."""
 
-from tfgan_app.export.card import card_path, write_card
-from tfgan_app.export.loaded import SavedGAN
-from tfgan_app.export.saved_model import export_model, exported_step
+from tfgan_app.base.lazy import lazily
 
-__all__ = ["SavedGAN", "card_path", "export_model", "exported_step", "write_card"]
+_FILES = {
+    "SavedGAN": "loaded",
+    "card_path": "card",
+    "check_format": "formats",
+    "export_file": "files",
+    "export_model": "saved_model",
+    "exported_step": "saved_model",
+    "model_card": "card",
+}
+
+__all__ = list(_FILES)
+__getattr__, __dir__ = lazily(__name__, _FILES)

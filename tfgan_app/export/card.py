@@ -5,10 +5,11 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from tfgan_app.base.files import PathLike, local_path, written_whole
+from tfgan_app.base.files import PathLike, local_path
 from tfgan_app.base.versions import versions
+from tfgan_app.export.formats import ENDINGS, inputs
 
-__all__ = ["card_path", "write_card"]
+__all__ = ["card_path", "model_card"]
 
 _MARK = "tags: [gan, tfgan_app"
 
@@ -29,21 +30,23 @@ def card_path(folder: PathLike) -> pathlib.Path:
     return path
 
 
-def write_card(
-    path: pathlib.Path,
+def model_card(
     facts: dict[str, Any],
     *,
+    folder: str = ".",
+    files: Sequence[str] = (),
     data: dict[str, Any] | None = None,
     command: str | None = None,
     batch_size: int | None = None,
     scores: Sequence[dict[str, Any]] = (),
     picture: str | None = None,
-) -> None:
-    """Writes a model card.
+) -> str:
+    """Returns the text of a model card.
 
     Args:
-        path: The card's path.
         facts: `tfgan_app.GAN.describe()` of the model.
+        folder: The SavedModel's folder, from where the card is.
+        files: Names of the ONNX and LiteRT files of `generate` beside the card.
         data: `ImageSet.describe()` of the training images.
         command: The command line that trained it.
         batch_size: Images a step, from which the images seen follow.
@@ -78,11 +81,12 @@ def write_card(
         "```python",
         "import tensorflow as tf",
         "",
-        f'gan = tf.saved_model.load("{_folder_name(path)}")',
+        f'gan = tf.saved_model.load("{folder}")',
         f'outputs = gan.signatures["sample"]({arguments})',
         f'{name} = outputs["{name}"]  # float32 {range_}',
         "```",
         "",
+        *_calls(facts, files, range_),
         "| | |",
         "|---|---|",
         f"| Training {name} | {data['name']}{stand_in}, split {data.get('split')}, {data.get('num_images', 0):,} |",
@@ -102,8 +106,36 @@ def write_card(
     if command:
         lines += ["Trained by", "", "```", command, "```", ""]
     lines += [f"- {score['text']}" for score in scores]
-    with written_whole(path) as partial:
-        partial.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8", errors="backslashreplace")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _calls(facts, files, range_):
+    """Returns the lines on how to call `generate`, of the SavedModel and of each file."""
+    name, shape = facts["modality"], ", ".join(map(str, ("batch", *facts["shape"])))
+    rows = [*inputs(facts), (f"returns {name}", "float32", f"({shape})", range_)]
+    lines = [
+        "The signature `generate` takes latents of one's own:",
+        "",
+        "| | dtype | shape | values |",
+        "|---|---|---|---|",
+    ]
+    lines += [f"| {' | '.join(row)} |" for row in rows] + [""]
+    arguments = [f'"latents": np.random.default_rng(7).standard_normal((16, {facts["latent_dim"]}), np.float32)']
+    if facts["num_classes"] is not None:
+        arguments.append(f'"labels": np.arange(16, dtype=np.int32) % {facts["num_classes"]}')
+    given = ["arguments = {", *(f"    {argument}," for argument in arguments), "}"]
+    for file in files:
+        if file.endswith(ENDINGS["onnx"]):
+            runtime = "import onnxruntime"
+            call = [f'session = onnxruntime.InferenceSession("{file}")', f"({name},) = session.run(None, arguments)"]
+        else:
+            runtime = "from ai_edge_litert.interpreter import Interpreter"
+            call = [
+                f'generate = Interpreter("{file}").get_signature_runner("generate")',
+                f'{name} = generate(**arguments)["{name}"]',
+            ]
+        lines += ["```python", "import numpy as np", runtime, "", *given, *call, "```", ""]
+    return lines
 
 
 def _classes(names):
@@ -127,8 +159,3 @@ def _model_index(model, scores):
             f"      type: {score['type']}\n      value: {score['value']:.4f}",
         ]
     return lines
-
-
-def _folder_name(card):
-    folders = sorted(p.name for p in card.parent.iterdir() if (p / "saved_model.pb").exists())
-    return folders[-1] if folders else "."

@@ -1,12 +1,17 @@
 """An exported model, loaded to draw from."""
 
+import pathlib
+from typing import Any
+
 import tensorflow as tf
 
 from tfgan_app.base.errors import UsageError
 from tfgan_app.base.files import PathLike, local_path, read_object, reason
+from tfgan_app.export.files import export_file
+from tfgan_app.export.formats import SAVED_MODEL
 from tfgan_app.export.saved_model import FACTS
 from tfgan_app.modalities import Images, Modality, infer
-from tfgan_app.sampler import Sampler, check_class_names
+from tfgan_app.sampler import Sampler, Signatures, check_class_names
 
 __all__ = ["SavedGAN"]
 
@@ -57,6 +62,33 @@ class SavedGAN(Sampler):
             return self._drawn("generate", arguments)
         return self._drawn("generate_truncated", {**arguments, "truncation": truncation})
 
+    def signatures(self) -> Signatures:
+        """Returns those that the SavedModel has, which are `GAN.signatures` of the GAN."""
+        found, known = self._module.signatures, super().signatures()
+        _, (_, *labels) = known["generate"]
+        samples = tf.TensorSpec((None, *self.modality.shape), tf.float32, self.modality.name)
+        specs = {**{name: specs for name, (_, specs) in known.items()}, "discriminate": [samples, *labels]}
+        return {name: (_by_position(found[name], specs[name]), specs[name]) for name in specs if name in found}
+
+    def export(self, filepath: PathLike, format: str, **options: Any) -> pathlib.Path:
+        """Writes one signature as an ONNX or a LiteRT file.
+
+        Args:
+            filepath: The file, which ends in `.onnx` or `.tflite`.
+            format: `onnx` or `litert`.
+            **options: `signature` and `opset_version`, as in `tfgan_app.export.export_file`.
+
+        Returns:
+            The file's path.
+
+        Raises:
+            UsageError: If there is no such signature or format, or the converter is not installed.
+            Failure: If the converter cannot translate an operation.
+        """
+        if format == SAVED_MODEL:
+            raise UsageError(f"`format={format}`: it is a SavedModel already. Copy its folder.")
+        return export_file(filepath, self.signatures(), self.facts, format=format, **options)
+
     def _drawn(self, signature, arguments):
         signatures = self._module.signatures
         if signature not in signatures:
@@ -64,6 +96,11 @@ class SavedGAN(Sampler):
                 f"This SavedModel has no signature `{signature}`: an earlier version wrote it. Export again."
             )
         return self.modality.encode(signatures[signature](**arguments)[self.modality.name])
+
+
+def _by_position(signature, specs):
+    """Returns a loaded signature, which takes its arguments by name, as a function of their list."""
+    return lambda *inputs: signature(**{spec.name: x for spec, x in zip(specs, inputs, strict=True)})
 
 
 def _modality(facts):

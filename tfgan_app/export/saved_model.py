@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfgan_app.base.files import PathLike, local_path, written_whole
+from tfgan_app.base.files import PathLike, folder_written_whole, local_path
 
 __all__ = ["FACTS", "export_model", "exported_step"]
 
@@ -19,6 +19,7 @@ def export_model(
     folder: PathLike,
     signatures: Mapping[str, tuple[Callable[..., dict[str, tf.Tensor]], list[tf.TensorSpec]]],
     facts: dict[str, Any],
+    card: str | None = None,
 ) -> pathlib.Path:
     """Writes named functions, with the variables that they use, as a SavedModel.
 
@@ -28,6 +29,7 @@ def export_model(
         folder: The SavedModel's folder.
         signatures: The functions and the specs of their arguments by name; see `tfgan_app.sampler.Signatures`.
         facts: What is to be known of the model, as JSON takes it.
+        card: The text of a model card in the folder.
 
     Returns:
         The folder's path.
@@ -42,15 +44,18 @@ def export_model(
     # A SavedModel holds the variables that its module does.
     used = {id(variable): variable for function in concrete.values() for variable in function.graph.variables}
     module.used = list(used.values())
-    tf.saved_model.save(module, str(folder), {**concrete, "serving_default": next(iter(concrete.values()))})
-    path = folder / FACTS
-    path.parent.mkdir(exist_ok=True)
-    with written_whole(path) as partial:
-        partial.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    with folder_written_whole(folder, "saved_model.pb") as partial:
+        tf.saved_model.save(module, str(partial), {**concrete, "serving_default": next(iter(concrete.values()))})
+        path = partial / FACTS
+        path.parent.mkdir()
+        path.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+        if card is not None:
+            (partial / "README.md").write_text(card, encoding="utf-8", errors="backslashreplace")
     return folder
 
 
 def exported_step(folder: PathLike) -> int | None:
     """Returns the step of the model that was exported to a folder, or None if there is none."""
-    facts = local_path(folder) / FACTS
-    return json.loads(facts.read_text(encoding="utf-8"))["step"] if facts.is_file() else None
+    folder = local_path(folder)
+    whole = (folder / "saved_model.pb").is_file() and (folder / FACTS).is_file()
+    return json.loads((folder / FACTS).read_text(encoding="utf-8"))["step"] if whole else None

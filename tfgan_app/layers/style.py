@@ -289,7 +289,9 @@ class Noise(_Random):
             noise = normal((tf.shape(inputs)[0], height, width, 1), next_seed(self.seed_generator))
         else:
             noise = normal((1, height, width, 1), (self.index, 0), whole=True)
-        return inputs + self.strength * tf.cast(noise, inputs.dtype)
+        # Not `+`: where weights are constants, as in an exported file, TensorFlow would add the map to the biases
+        # before, and their shapes do not fit.
+        return inputs - -self.strength * tf.cast(noise, inputs.dtype)
 
     def compute_output_shape(self, input_shape: BatchShape) -> BatchShape:
         return input_shape

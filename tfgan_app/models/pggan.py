@@ -1,5 +1,7 @@
 """PGGAN, progressive growing of GANs. Karras et al. 2017, https://arxiv.org/abs/1710.10196."""
 
+import contextlib
+import contextvars
 import functools
 import math
 from collections.abc import Sequence
@@ -20,6 +22,7 @@ from tfgan_app.layers.pixel_norm import PixelNorm
 from tfgan_app.losses import Wasserstein
 from tfgan_app.models.sides import start_and_doublings
 from tfgan_app.optimizers import Adam
+from tfgan_app.sampler import Signatures
 from tfgan_app.schedules import Number
 from tfgan_app.terms import GradientPenalty, Play, Term
 
@@ -112,6 +115,18 @@ class PGGAN(GAN):
         """How far the networks have grown: 0 is the lowest resolution, 1.3 the third faded in to 30%."""
         part = self.generator.get_layer("progressive")
         return float(tf.cast(part.stage, tf.float32) - 1.0 + part.alpha)
+
+    def signatures(self) -> Signatures:
+        """Returns those of `GAN` at the present level, of whose stage alone they hold the weights."""
+
+        def fixed(function):
+            def traced(*inputs):
+                with _stage_fixed():
+                    return function(*inputs)
+
+            return traced
+
+        return {name: (fixed(function), specs) for name, (function, specs) in super().signatures().items()}
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Takes the step at the present level, the real images blended as the networks are, and grows for the next."""
@@ -362,8 +377,25 @@ class ProgressiveDown(_Progressive):
         return input_shape[0], side, side, self.widths[0]
 
 
+# Whether functions are traced for the present stage alone.
+_fixed = contextvars.ContextVar("_fixed", default=False)
+
+
+@contextlib.contextmanager
+def _stage_fixed():
+    token = _fixed.set(True)
+    try:
+        yield
+    finally:
+        _fixed.reset(token)
+
+
 def _at_stage(stage, function, last, inputs):
     """Returns `function(stage, inputs)` for the weight `stage`, of 0 to `last`, and computes that one alone."""
+    if _fixed.get():
+        with tf.init_scope():
+            present = int(tf.convert_to_tensor(stage))
+        return function(present, inputs)
     stage = tf.convert_to_tensor(stage)
     if not GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph()):
         return tf.switch_case(stage, [functools.partial(function, index, inputs) for index in range(last + 1)])

@@ -5,6 +5,7 @@
     trained = tg.runs.train(model="CGAN", dataset="mnist_5k", train_steps=6000, run_dir="runs/mnist", say=print)
     print(tg.runs.evaluate(run="runs/mnist").receipt["scores"])
     tg.runs.generate(run="runs/mnist", grid="8x8", seed=7, out="grid.png")
+    tg.runs.export(run="runs/mnist", format="onnx", out="digits.onnx")
 
 Arguments have the names and defaults of the commands' flags.
 """
@@ -14,6 +15,7 @@ from tfgan_app.base.lazy import lazily
 _FILES = {
     "Drawing": "settings",
     "Evaluated": "evaluation",
+    "Exporting": "settings",
     "Generated": "generation",
     "Run": "record",
     "Scoring": "settings",
@@ -23,6 +25,7 @@ _FILES = {
     "build_gan": "build",
     "build_model": "build",
     "evaluate": "evaluation",
+    "export": "exporting",
     "generate": "generation",
     "open_split": "build",
     "set_learning_rates": "build",

@@ -33,7 +33,8 @@ from tfgan_app.checkpoints import Checkpoints
 from tfgan_app.cli import flagfile
 from tfgan_app.data import ImageSet
 from tfgan_app.data.steps import share_batches
-from tfgan_app.export import exported_step
+from tfgan_app.export import check_format, exported_step
+from tfgan_app.export.formats import ENDINGS
 from tfgan_app.gan import GAN
 from tfgan_app.metrics import FrechetDistance
 from tfgan_app.metrics.extractors import FeatureExtractor
@@ -160,6 +161,8 @@ class Session:
         stream: TextIO | None = None,
         command: str | None = None,
     ) -> None:
+        for name in settings.export:
+            check_format(name)
         self.say: Callable[[str], object] = say or (lambda text: None)
         self.stream = stream
         self.command = command or _call(settings)
@@ -196,7 +199,7 @@ class Session:
         found: list[dict[str, Any]] = []
         if self.gan.step < self.settings.train_steps:
             self.fit()
-        elif exported_step(self._saved_model) == self.gan.step:
+        elif self._is_exported():
             self.say(
                 f"{self.run.directory} is trained to step {self.gan.step} already. Ask for more with `train_steps`."
             )
@@ -213,6 +216,15 @@ class Session:
     @property
     def _saved_model(self) -> pathlib.Path:
         return self.run.directory / "saved_model" / "1"
+
+    def _file(self, format: str) -> pathlib.Path:
+        return self._saved_model.with_name(f"generate{ENDINGS[format]}")
+
+    def _is_exported(self) -> bool:
+        """Whether all that is to be exported is there, of this step."""
+        last = exported_step(self._saved_model) == self.gan.step
+        # The SavedModel is written after the files.
+        return last and all(self._file(name).is_file() for name in self.settings.export)
 
     @property
     def _receipt(self) -> pathlib.Path:
@@ -523,6 +535,7 @@ class Session:
             for receipt in found:
                 receipts.write_receipt(self._receipt, receipt)
             with announced(self.say, "Exporting"):
+                failures = self._export_files()
                 folder = self._export(found)
         except (OSError, tf.errors.OpError) as error:
             raise Failure(
@@ -530,6 +543,8 @@ class Session:
                 f"{reason(error)}. The same command tries again."
             ) from error
         self.say(f"Samples in {self.run.directory / 'samples'}, SavedModel in {folder}.")
+        if failures:
+            raise Failure(f"All else is done, but {'; '.join(failures)}")
         return found
 
     def _score(self, extractor: FeatureExtractor) -> list[dict[str, Any]]:
@@ -545,6 +560,20 @@ class Session:
             self.say(f"No score: {receipts.why(error)}.")
             return []
 
+    def _export_files(self) -> list[str]:
+        """Exports in the formats of one file; returns what went wrong, as one that fails costs no other."""
+        failures = []
+        for name in ENDINGS:
+            path = self._file(name)
+            # Those of an earlier step are not of this model.
+            path.unlink(missing_ok=True)
+            if name in self.settings.export:
+                try:
+                    self.gan.export(path, name)
+                except Failure as failure:
+                    failures.append(str(failure))
+        return failures
+
     def _export(self, found: list[dict[str, Any]]) -> pathlib.Path:
         gan, columns, picture = self.gan, pictures.columns(self.gan.num_classes), "samples.png"
         pictures.save_png(self._saved_model.parent / picture, gan.picture(8 * columns, columns), 2)
@@ -555,6 +584,7 @@ class Session:
             batch_size=self.settings.batch_size * gan.n_critic,
             scores=[receipts.summary(receipt) for receipt in found],
             picture=picture,
+            files=[path.name for path in map(self._file, ENDINGS) if path.is_file()],
         )
 
     # Trying out.

@@ -1,4 +1,4 @@
-"""What a user can set, a row each: of training, of scoring, of drawing.
+"""What a user can set, a row each: of training, of scoring, of drawing, of exporting.
 
 Imports neither TensorFlow nor Keras, as commands answer wrong flags before those have loaded.
 """
@@ -12,8 +12,9 @@ from typing import Any
 
 from tfgan_app import models
 from tfgan_app.base.table import Table, again, is_range, row
+from tfgan_app.export.formats import ENDINGS, FORMATS, SIGNATURES
 
-__all__ = ["SOURCE", "Drawing", "Scoring", "Settings"]
+__all__ = ["SOURCE", "Drawing", "Exporting", "Scoring", "Settings"]
 
 # The rows of `Settings` that say which images, and how they are read. None is `fixed`: a run goes on with the same
 # images, whatever they are called and wherever they lie.
@@ -134,6 +135,11 @@ class Settings(Table):
         "best checkpoint with halved learning rates.",
         one_of=("ignore", "warn", "stop", "rollback"),
     )
+    export: tuple[str, ...] = row(
+        (),
+        "Formats to export in at the end besides the SavedModel: onnx, litert.",
+        must=(f"be of {', '.join(ENDINGS)}", lambda formats: set(formats) <= set(ENDINGS)),
+    )
     run_dir: str = row(None, "The run's folder. Default: runs/MODEL_DATASET.", path=True)
     precision: str | None = row(
         None,
@@ -243,5 +249,21 @@ class Drawing(Table):
         "grid.png",
         "NAME.png: a grid. NAME.gif: a walk through the latents. NAME.npz: an array, with labels; NAME.npy: without. "
         "A folder: single PNGs.",
+        path=True,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Exporting(Table):
+    """What to export from what, and where to; `help(tfgan_app.runs.export)` lists it."""
+
+    run: str | None = again(Scoring, "run")
+    saved_model: str | None = again(Scoring, "saved_model")
+    checkpoint: str | int = again(Scoring, "checkpoint")
+    format: str = row("onnx", "The format: a SavedModel's folder, of a run, or one file.", one_of=FORMATS)
+    signature: str = row("generate", "What a file computes. One that truncates has a third input.", one_of=SIGNATURES)
+    out: str | None = row(
+        None,
+        "The file, NAME.onnx or NAME.tflite, or the SavedModel's folder. Default: named after `signature`.",
         path=True,
     )

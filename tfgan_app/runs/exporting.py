@@ -1,0 +1,52 @@
+"""Exports a run, or a SavedModel, in another format."""
+
+import pathlib
+from typing import Any
+
+from absl import logging
+
+from tfgan_app.base.errors import UsageError
+from tfgan_app.base.files import PROGRAM
+from tfgan_app.base.table import takes
+from tfgan_app.export import SavedGAN, check_format
+from tfgan_app.export.formats import ENDINGS, SAVED_MODEL
+from tfgan_app.runs.record import Run
+from tfgan_app.runs.settings import Exporting
+
+__all__ = ["export"]
+
+
+@takes(Exporting)
+def export(**settings: Any) -> pathlib.Path:
+    """Exports a run or a SavedModel as an ONNX or a LiteRT file: `python -m tfgan_app.export` as a function.
+
+    A run is also exported as a SavedModel, such as one of its best checkpoint.
+
+    Args:
+        **settings: What to export and where to, as below: one of `run` and `saved_model`.
+
+    Returns:
+        The path of the file or the folder.
+
+    Raises:
+        UsageError: For settings that cannot be carried out.
+        CheckpointError: If the run has no such checkpoint.
+        Failure: If the converter cannot translate an operation.
+    """
+    asked = Exporting(**settings)
+    out = pathlib.Path(asked.out or asked.signature + ENDINGS.get(asked.format, ""))
+    check_format(asked.format, out)
+    if (asked.run is None) == (asked.saved_model is None):
+        raise UsageError(f"give either `run` or `saved_model`. Received: {'both' if asked.run else 'neither'}")
+    if asked.saved_model is not None:
+        logging.warning(PROGRAM, f"`saved_model={asked.saved_model}`")
+        return SavedGAN(asked.saved_model).export(out, asked.format, signature=asked.signature)
+    run = Run.existing(str(asked.run))
+    gan = run.restored_gan(asked.checkpoint)
+    if asked.format != SAVED_MODEL:
+        return gan.export(out, asked.format, signature=asked.signature)
+    if asked.out is None:
+        raise UsageError(f"`format={SAVED_MODEL}` needs `out`, the folder to write.")
+    settings_, command = run.settings, run.record["sessions"][-1]["command"]
+    images = settings_.batch_size * gan.n_critic
+    return gan.export(out, data=run.record["data"], command=command, batch_size=images)
