@@ -88,6 +88,7 @@ def write_card(
         f"| Training {name} | {data['name']}{stand_in}, split {data.get('split')}, {data.get('num_images', 0):,} |",
         f"| Origin, licence | {data['origin']}; {data['licence']} |",
         f"| Fingerprint of the {name} | `{data.get('fingerprint')}` |",
+        *([_values_row(data["value_range"])] if data.get("value_range") else []),
         f"| {name.capitalize()} seen | {seen} |",
         f"| Seed | {facts['seed']} |",
         f"| Loss | {facts['loss']} |",
@@ -103,6 +104,11 @@ def write_card(
     lines += [f"- {score['text']}" for score in scores]
     with written_whole(path) as partial:
         partial.write_text("\n".join(lines).rstrip() + "\n")
+
+
+def _values_row(value_range):
+    black, white = value_range
+    return f"| Stored values | {black:g} became black, {white:g} white |"
 
 
 def _model_index(model, scores):
