@@ -1159,8 +1159,8 @@ def test_deep_values_are_scaled_by_one_range_for_the_set(source, memory_limit, t
     assert images.value_range == (0, 4095) and images.describe()["value_range"] == [0, 4095]
     np.testing.assert_array_equal(only(images)[..., 0], np.round(np.array(TWELVE_BITS) / 4095 * 255))
     assert images.notes == (
-        "Stored values from 0 (black) to 4095 (white) are scaled to 8 bits, as the images hold 0 to 4000; "
-        "`value_range=LOW,HIGH` sets another.",
+        "stored values from 0 (black) to 4095 (white) are scaled to 8 bits, as the images hold 0 to 4000 "
+        "(`value_range=LOW,HIGH` sets another)",
     )
     asked = data.open_images(path, value_range=(0, 4000))
     np.testing.assert_array_equal(only(asked)[..., 0], np.round(np.array(TWELVE_BITS) / 4000 * 255))
@@ -1168,7 +1168,7 @@ def test_deep_values_are_scaled_by_one_range_for_the_set(source, memory_limit, t
     prints = {data.open_images(path, value_range=limits).fingerprint for limits in (None, (0, 4000), (0, 65535))}
     assert len(prints) == 3
     dark = data.open_images(path, value_range=(0, 65535))
-    assert dark.notes[1].startswith("The images use the levels 0 to 16 of 0 to 255 only")
+    assert dark.notes[1].startswith("the images use the levels 0 to 16 of 0 to 255 only")
 
 
 @pytest.mark.parametrize("memory_limit", [records.MEMORY_LIMIT, 0], ids=["held", "read"])
@@ -1232,7 +1232,7 @@ def test_sets_of_mixed_depths(tmp_path):
     mixed = deep(tmp_path / "mixed", [np.full((8, 8), 257 * 40, np.uint16), grey(40)])
     images = data.open_images(mixed)
     assert images.value_range is None and set(only(images).ravel()) == {40}
-    assert images.notes[0] == "1 of the images have 16 bits and the others 8: 65535 and 255 are white in them."
+    assert images.notes[0] == "1 of the images have 16 bits and the others 8: 65535 and 255 are white in them"
     Image.fromarray(np.float32(grey(1))).save(tmp_path / "mixed" / "2.tif")
     with pytest.raises(data.DataError, match=r"1 images of .* have 8 bits, and 1 have 32, .*give the `value_range`"):
         data.open_images(mixed)
@@ -1274,7 +1274,7 @@ def test_sets_that_look_wrong_have_a_note(tmp_path, memory_limit, monkeypatch):
     noise = np.random.default_rng(0).integers(0, 256, (9, 16, 16), dtype=np.uint8)
     assert notes(noise) == () and notes(noise[:1]) == ()
     assert notes(np.where(noise > 250, 255, 0).astype(np.uint8)) == ()  # two levels, far apart
-    assert notes(np.repeat(noise[:1], 9, 0)) == ("All 9 images looked at are the same.",)
+    assert notes(np.repeat(noise[:1], 9, 0)) == ("all 9 images looked at are the same",)
     assert "levels 0 to 9 of 0 to 255 only" in notes(noise % 10)[0]
     assert len(notes(np.zeros_like(noise))) == 2
     assert data.open_images("mnist_5k").notes == ()

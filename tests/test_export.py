@@ -22,6 +22,7 @@ DATA = {
     "licence": "CC BY-SA 3.0",
     "origin": "somewhere",
     "fingerprint": "abc123",
+    "value_range": [0.0, 4095.0],
     "fallback_for": "mnist",
 }
 RECEIPT = {
@@ -208,6 +209,7 @@ def test_card_tells_the_facts(case):
         "somewhere; CC BY-SA 3.0",
         "`abc123`",
         "| Images seen | 8 (2 steps of 4) |",
+        "| Stored values | 0 became black, 4095 white |",
         "| Seed | 3 |",
         "NonSaturating {'real_label': 0.9}",
         f"generator {parameters[0]:,}, discriminator {parameters[1]:,}",

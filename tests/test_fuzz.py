@@ -87,7 +87,8 @@ def encoded(kind):
     return stream.getvalue()
 
 
-PICTURES = {kind.lower(): encoded(kind) for kind in ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP")}
+KINDS = "PNG JPEG GIF BMP TIFF WEBP PPM TGA QOI PCX SGI DDS JPEG2000 AVIF"
+PICTURES = {kind.lower(): encoded(kind) for kind in KINDS.split()}
 FILES = st.one_of(
     *(st.tuples(st.just(ending), cut(data)) for ending, data in PICTURES.items()),
     st.tuples(st.sampled_from(list(PICTURES)), st.binary(max_size=64)),

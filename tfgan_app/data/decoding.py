@@ -82,7 +82,7 @@ class Scaling(NamedTuple):
 
     Attributes:
         value_range: The values that become black and white; None: 0 to 255, or 65535, as each format has it.
-        notes: Sentences on what was chosen.
+        notes: Clauses on what was chosen.
     """
 
     value_range: Range | None
@@ -124,7 +124,7 @@ def choose_scaling(
                 f"{depths[8]} images of {where} have 8 bits, and {depths[32]} have 32, of which nothing says which "
                 "value is white. Save them alike, or give the `value_range` of all."
             )
-        mixed = f"{deep} of the images have 16 bits and the others 8: 65535 and 255 are white in them."
+        mixed = f"{deep} of the images have 16 bits and the others 8: 65535 and 255 are white in them"
         return Scaling(None, (mixed,))
     if deep > _MEASURED:
         # RandomState, unlike Generator, promises the same stream in every version of NumPy.
@@ -149,11 +149,11 @@ def doubts(images: np.ndarray) -> tuple[str, ...]:
     share = np.cumsum(np.bincount(images.ravel(), minlength=256)) / images.size
     low, high = int(np.argmax(share > _STRAY)), int(np.argmax(share >= 1 - _STRAY))
     if len(images) > 1 and (images == images[0]).all():
-        found.append(f"All {len(images)} images looked at are the same.")
+        found.append(f"all {len(images)} images looked at are the same")
     if high - low < _FLAT:
         found.append(
-            f"The images use the levels {low} to {high} of 0 to 255 only: they are almost uniform, or other values are "
-            "meant to be black and white. `value_range=LOW,HIGH` says which."
+            f"the images use the levels {low} to {high} of 0 to 255 only: they are almost uniform, or other values are "
+            "meant to be black and white (`value_range=LOW,HIGH` says which)"
         )
     return tuple(found)
 

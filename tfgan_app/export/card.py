@@ -92,6 +92,7 @@ def model_card(
         f"| Training {name} | {data['name']}{stand_in}, split {data.get('split')}, {data.get('num_images', 0):,} |",
         f"| Origin, licence | {data['origin']}; {data['licence']} |",
         f"| Fingerprint of the {name} | `{data.get('fingerprint')}` |",
+        *([_values_row(data["value_range"])] if data.get("value_range") else []),
         f"| {name.capitalize()} seen | {seen} |",
         *([f"| Classes | {_classes(names)} |"] if names else []),
         f"| Seed | {facts['seed']} |",
@@ -143,6 +144,11 @@ def _classes(names):
     shown = [f"{index} {' '.join(name.split())}".replace("|", "\\|") for index, name in enumerate(names[:30])]
     rest = [f"and {len(names) - 30} more: `assets.extra/gan.json`"] if names[30:] else []
     return ", ".join([*shown, *rest])
+
+
+def _values_row(value_range):
+    black, white = value_range
+    return f"| Stored values | {black:g} became black, {white:g} white |"
 
 
 def _model_index(model, scores):

@@ -59,8 +59,8 @@ def scaled(values: np.ndarray, value_range: Range) -> np.ndarray:
 
 
 def describe_range(value_range: Range, found: Range | None = None) -> str:
-    """Returns a sentence on how values were scaled."""
-    text = f"Stored values from {value_range[0]:g} (black) to {value_range[1]:g} (white) are scaled to 8 bits"
+    """Returns a clause on how values were scaled."""
+    text = f"stored values from {value_range[0]:g} (black) to {value_range[1]:g} (white) are scaled to 8 bits"
     if found is None:
-        return f"{text}, as `value_range` says."
-    return f"{text}, as the images hold {found[0]:g} to {found[1]:g}; `value_range=LOW,HIGH` sets another."
+        return f"{text}, as `value_range` says"
+    return f"{text}, as the images hold {found[0]:g} to {found[1]:g} (`value_range=LOW,HIGH` sets another)"
