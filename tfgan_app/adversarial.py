@@ -1,7 +1,9 @@
 """The adversarial training step, shared by every GAN here."""
 
+import contextlib
 import dataclasses
 import functools
+import inspect
 import operator
 import random
 from collections.abc import Sequence
@@ -9,17 +11,21 @@ from typing import Any, Literal
 
 import keras
 import tensorflow as tf
+from absl import logging
 
 from tfgan_app import losses
 from tfgan_app.augment import Augment
-from tfgan_app.base.networks import apply, call_hooks, float32_copy, move_average
+from tfgan_app.base.errors import UsageError
+from tfgan_app.base.networks import apply, call_hooks, final_activations, float32_copy, move_average, pass_losses
 from tfgan_app.base.randomness import stream
 from tfgan_app.base.replicas import num_replicas
+from tfgan_app.callbacks import adapted
 from tfgan_app.data import steps
+from tfgan_app.data.batches import Inspection, as_dataset, refuse_weights, split
 from tfgan_app.metrics.base import ImageMetric
 from tfgan_app.observation import Observation
 from tfgan_app.optimizers import Adam
-from tfgan_app.players import Judge, Player
+from tfgan_app.players import Judge, Optimizers, Player
 from tfgan_app.schedules import Number, value_at
 from tfgan_app.terms import Play, Term
 
@@ -62,7 +68,9 @@ class AdversarialModel(keras.Model):
         self.generator = generator
         self.discriminator = discriminator
         self.seed = random.randint(1, 2**31 - 1) if seed is None else int(seed)
-        self.ema_generator = float32_copy(generator)
+        # Its variables go by other names than the generator's.
+        with keras.name_scope("ema"):
+            self.ema_generator = float32_copy(generator)
         self.ema_generator.trainable = False
         # Generator updates made so far, and batches seen by the current evaluation.
         self.iterations = self._add_counter("iterations")
@@ -136,7 +144,7 @@ class AdversarialModel(keras.Model):
         self,
         g_optimizer: keras.optimizers.Optimizer | str | dict[str, Any] | None = None,
         d_optimizer: keras.optimizers.Optimizer | str | dict[str, Any] | None = None,
-        loss: losses.AdversarialLoss | None = None,
+        loss: losses.AdversarialLoss | str | None = None,
         terms: Sequence[Term] | None = None,
         augment: Augment | Literal[False] | None = None,
         n_critic: int | None = None,
@@ -151,7 +159,7 @@ class AdversarialModel(keras.Model):
             g_optimizer: The generator's optimizer: an object, a name or a config. By default Adam with learning rate
                 2e-4 and beta_1 0.5, DCGAN's choice (https://arxiv.org/abs/1511.06434).
             d_optimizer: The discriminator's, likewise.
-            loss: A `tfgan_app.losses.AdversarialLoss`; by default `NonSaturating(real_label=0.9)`.
+            loss: A `tfgan_app.losses.AdversarialLoss` or its name; by default `NonSaturating(real_label=0.9)`.
             terms: What the players minimise besides, a list of `tfgan_app.terms.Term`: `[tfgan_app.terms.R1(5.0)]`. By
                 default none. Those that the networks make no sense without, as ACGAN's, need not be given.
             augment: A layer `images -> images` between images and discriminator, `tfgan_app.augment.DiffAugment()` or
@@ -167,8 +175,10 @@ class AdversarialModel(keras.Model):
             **kwargs: `jit_compile`, `run_eagerly`, `steps_per_execution` as in `keras.Model.compile`.
 
         Raises:
-            ValueError: If one optimizer is given for both networks, or a number is out of range.
+            UsageError: If one optimizer is given for both networks, a number is out of range, or an argument is
+                `keras.Model.compile`'s and means nothing here.
         """
+        _check_compile(terms, augment, metrics, kwargs)
         given = {
             "g_optimizer": g_optimizer,
             "d_optimizer": d_optimizer,
@@ -190,16 +200,17 @@ class AdversarialModel(keras.Model):
         defaults = _defaults()
         chosen = {**defaults, **own, **given}
         if chosen["n_critic"] != int(chosen["n_critic"]) or chosen["n_critic"] < 1:
-            raise ValueError(f"`n_critic` must be an integer of at least 1. Received: n_critic={chosen['n_critic']}")
+            raise UsageError(f"`n_critic` must be an integer of at least 1. Received: n_critic={chosen['n_critic']}")
         if not callable(chosen["ema_decay"]) and not 0 <= chosen["ema_decay"] < 1:
-            raise ValueError(f"`ema_decay` must lie in [0, 1). Received: ema_decay={chosen['ema_decay']}")
+            raise UsageError(f"`ema_decay` must lie in [0, 1). Received: ema_decay={chosen['ema_decay']}")
         if g_optimizer is d_optimizer and isinstance(g_optimizer, keras.optimizers.Optimizer):
-            raise ValueError(
+            raise UsageError(
                 "`g_optimizer` and `d_optimizer` must be two objects: an optimizer's state belongs to one network. "
                 f"Received: the same {type(g_optimizer).__name__} twice."
             )
         super().compile(optimizer=None, **{name: value for name, value in chosen.items() if name not in defaults})
-        self.loss: losses.AdversarialLoss = chosen["loss"]
+        self.loss: losses.AdversarialLoss = losses.get(chosen["loss"])
+        chosen["loss"] = self.loss
         self.terms: list[Term] = [*self.inherent_terms(), *chosen["terms"]]
         self.augment: Augment | None = chosen["augment"] or None
         self.n_critic = int(chosen["n_critic"])
@@ -208,8 +219,11 @@ class AdversarialModel(keras.Model):
         if self.augment is not None and not self.augment.built:
             self.augment.build((None, *self.generator.outputs[0].shape[1:]))
         self._judge = Judge(self.discriminator, self.augment)
-        self._g_player = Player("generator", self.generator, chosen["g_optimizer"], self.terms)
-        self._d_player = Player("discriminator", self.discriminator, chosen["d_optimizer"], self.terms)
+        of_g, of_d = _named({name: chosen[name] for name in ("g_optimizer", "d_optimizer")})
+        self._g_player = Player("generator", self.generator, of_g, self.terms)
+        self._d_player = Player("discriminator", self.discriminator, of_d, self.terms)
+        # What Keras's callbacks look for.
+        self.optimizer = Optimizers((self._g_player, self._d_player), self.iterations)
         # Keras finds optimizers among the model's attributes.
         self.g_optimizer: keras.optimizers.Optimizer = self._g_player.optimizer
         self.d_optimizer: keras.optimizers.Optimizer = self._d_player.optimizer
@@ -222,6 +236,13 @@ class AdversarialModel(keras.Model):
         self._loss_trackers = [keras.metrics.Mean(name=name) for name in names]
         self._scores = list(metrics or ())
         self._compile_arguments = chosen
+        squashed = final_activations(self.discriminator) & _SQUASHING
+        if squashed and type(self.loss).__module__ == losses.__name__:
+            logging.warning(
+                "The discriminator ends in %s, but %s takes logits: leave the last activation out.",
+                ", ".join(sorted(squashed)),
+                type(self.loss).__name__,
+            )
 
     @property
     def step(self) -> int:
@@ -269,19 +290,86 @@ class AdversarialModel(keras.Model):
         for index, variable in enumerate(self.random_state):
             variable.assign(store[f"random_{index}"])
 
+    def check(self, data: Any) -> None:
+        """Refuses data that cannot be trained on; called before training and evaluation.
+
+        Args:
+            data: A batch as `fit` delivers it, of `tf.TensorSpec`s or of NumPy arrays. Here any will do.
+        """
+
     def fit(
-        self, x: Any = None, y: Any = None, batch_size: int | None = None, **kwargs: Any
+        self, x: Any = None, y: Any = None, batch_size: int | None = None, *args: Any, **kwargs: Any
     ) -> keras.callbacks.History:
         """Trains as `keras.Model.fit`; where `n_critic` is above 1, a step takes that many batches of fresh images.
 
-        Then `x` must be a `tf.data.Dataset` or arrays, and images that do not fill a step are left out.
+        Images that do not fill such a step are left out. What `x` holds is looked at before, in arrays all of it,
+        otherwise the first batch.
+
+        Args:
+            x: What `keras.Model.fit` takes: an array, or what yields batches.
+            y: What belongs to each sample of an array.
+            batch_size: Samples in a batch of an array; 32 by default.
+            *args: As in `keras.Model.fit`.
+            **kwargs: Likewise.
+
+        Raises:
+            UsageError: For data of another kind than the networks take, arguments that mean nothing for a GAN, and
+                callbacks that monitor what a GAN has not.
         """
+        self._assert_compile_called("fit")
+        given = inspect.signature(keras.Model.fit).bind(self, x, y, batch_size, *args, **kwargs).arguments
+        given.pop("self")
+        refuse_weights(**{name: given.pop(name, None) for name in ("sample_weight", "class_weight")})
+        part, validation = given.pop("validation_split", 0.0), given.get("validation_data")
+        if part and validation is None:
+            (x, y), validation = split(x, y, part)
+        inspection = Inspection(self.check)
+        x = inspection(x, y, given.get("steps_per_epoch"), "steps_per_epoch")
+        if validation is not None:
+            val_x, val_y, weights = keras.utils.unpack_x_y_sample_weight(validation)
+            refuse_weights(sample_weight=weights)
+            val_x = inspection(val_x, val_y, given.get("validation_steps"), "validation_steps")
+            given["validation_data"] = keras.utils.pack_x_y_sample_weight(val_x, val_y)
         if self.n_critic > 1 and not isinstance(x, tf.distribute.DistributedDataset):
             replicas = self.distribute_strategy.num_replicas_in_sync
-            x = steps.grouped(x, y, batch_size, kwargs.get("shuffle", True), self.n_critic, replicas)
-            y = batch_size = None
-            kwargs["shuffle"] = False
-        return super().fit(x, y, batch_size=batch_size, **kwargs)
+            x = steps.grouped(as_dataset(x), y, batch_size, given.get("shuffle", True), self.n_critic, replicas)
+            # Keras takes the size of a batch of the validation's arrays from that of training.
+            given.setdefault("validation_batch_size", batch_size)
+            y = given["batch_size"] = None
+            given["shuffle"] = False
+        given |= {"x": x, "y": y, "callbacks": adapted(given.get("callbacks"), self._scores)}
+        begin = self.step
+        with _first_error(inspection):
+            history = super().fit(**given)
+        if history.epoch and self.step == begin:
+            raise UsageError("There is no batch to take: the data are empty.")
+        self.optimizer.finalize_variable_values()
+        return history
+
+    def train_on_batch(
+        self, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None, return_dict: bool = False
+    ) -> Any:
+        """Makes a step, as `keras.Model.train_on_batch`; `x` then holds `n_critic` batches, one after the other.
+
+        Raises:
+            UsageError: As `fit`, and for samples that are no such number of equal batches.
+        """
+        refuse_weights(sample_weight=sample_weight, class_weight=class_weight)
+        Inspection(self.check)(x, y, None, "")
+        num = len(keras.tree.flatten(x)[0])
+        if num % self.n_critic:
+            raise UsageError(f"A step takes n_critic={self.n_critic} batches of equal size. Received: {num} samples")
+        return super().train_on_batch(x, y, return_dict=return_dict)
+
+    def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
+        """Returns the losses on a batch, as `keras.Model.test_on_batch`.
+
+        Raises:
+            UsageError: As `fit`.
+        """
+        refuse_weights(sample_weight=sample_weight)
+        Inspection(self.check)(x, y, None, "")
+        return super().test_on_batch(x, y, return_dict=return_dict)
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         """Does nothing: all is built. Under a strategy Keras 3.15 would take a batch from training for it."""
@@ -301,7 +389,7 @@ class AdversarialModel(keras.Model):
             call_hooks(self.discriminator, "begin_update")
             constant = _detached(play)
             with tf.GradientTape() as d_tape:
-                d_loss = d_player.scaled(self.discriminator_loss(constant) + sum(self.discriminator.losses))
+                d_loss = d_player.scaled(self.discriminator_loss(constant))
             apart = d_player.gradients_apart(constant, self.iterations, update, self._seed, self._track)
             d_player.update(d_tape, d_loss, apart)
 
@@ -335,11 +423,16 @@ class AdversarialModel(keras.Model):
         """Returns the discriminator's loss but for terms with a tape of their own; tracks it with D(x) and D(G(z))."""
         if self.joint_pass:
             play.know(*self._judge.together(play))
-        real_logits, fake_logits = play.real_outputs["logits"], play.fake_outputs["logits"]
+        # The next pass clears what layers add to the loss in this one, by Keras's custom the mean over a batch: of real
+        # samples and of fakes, or over both at once.
+        real_logits, added = play.real_outputs["logits"], pass_losses(self.discriminator)
+        fake_logits = play.fake_outputs["logits"]
+        added += added if self.joint_pass else pass_losses(self.discriminator)
         if play.training and self.augment is not None:
             self.augment.update(real_logits)
         loss = _added(self.loss.discriminator, real_logits, fake_logits)
         self._track(d_loss=loss, d_real=_probability(real_logits), d_fake=_probability(fake_logits))
+        loss += sum(added) + sum(self.discriminator._get_regularization_losses())
         return self._d_player.with_terms(loss, play, self.iterations, self._track)
 
     def generator_loss(self, play: Play) -> tf.Tensor:
@@ -370,13 +463,41 @@ class AdversarialModel(keras.Model):
         self._test_batches.assign_add(1)
         return self.get_metrics_result()
 
-    def evaluate(self, *args: Any, return_dict: bool = False, **kwargs: Any) -> dict[str, float] | list[float]:
+    def evaluate(
+        self, x: Any = None, y: Any = None, *args: Any, return_dict: bool = False, **kwargs: Any
+    ) -> dict[str, float] | list[float]:
         """Returns the losses and metrics on `x`, as `keras.Model.evaluate`.
 
         Terms with a tape of their own have no part in them. The metrics' results are computed once, here: those such as
         the Frechet distance cost more than a batch.
+
+        A discriminator with batch normalisation judges by its moving averages, which hold two batches of fakes for each
+        of real samples: its `d_loss`, `d_real` and `d_fake` are not comparable with those of training, which each batch
+        normalises by itself. The metrics do not depend on it.
+
+        Args:
+            x: What `keras.Model.evaluate` takes.
+            y: What belongs to each sample of an array.
+            *args: As in `keras.Model.evaluate`.
+            return_dict: Whether to return values by name rather than a list.
+            **kwargs: As `args`.
+
+        Raises:
+            UsageError: As `fit`.
         """
-        logs = super().evaluate(*args, return_dict=True, **kwargs)
+        self._assert_compile_called("evaluate")
+        given = inspect.signature(keras.Model.evaluate).bind(self, x, y, *args, return_dict=True, **kwargs).arguments
+        given |= given.pop("kwargs", {})
+        given.pop("self")
+        refuse_weights(sample_weight=given.pop("sample_weight", None))
+        inspection = Inspection(self.check)
+        # In `fit` the validation data have been looked at already.
+        if not given.get("_use_cached_eval_dataset"):
+            given["x"] = inspection(x, y, given.get("steps"), "steps")
+        with _first_error(inspection):
+            logs = super().evaluate(**given)
+        if not self._test_batches.numpy():
+            raise UsageError("There is no batch to take: the data are empty.")
         logs = {name: float(value) for name, value in logs.items()}
         for score in self._scores:
             logs.update(score.results())
@@ -433,6 +554,62 @@ def _defaults():
         "ema_decay": 0.999,
         "ema_half_life": None,
     }
+
+
+# Activations after which outputs are no logits: bounded, or of one sign.
+_SQUASHING = frozenset({"sigmoid", "hard_sigmoid", "hardsigmoid", "softmax", "tanh", "relu", "relu6", "softplus"})
+
+
+def _check_compile(terms, augment, metrics, others):
+    """Refuses what `keras.Model.compile` takes and a GAN does not; takes what changes nothing from `others`."""
+    if others.pop("optimizer", None) is not None:
+        raise UsageError(
+            "A GAN has two players with an optimizer each: write `compile(g_optimizer=..., d_optimizer=...)`. "
+            "Received: `optimizer`"
+        )
+    if others.pop("loss_weights", None) is not None:
+        raise UsageError(
+            "`loss_weights` means nothing for a GAN, whose players have a loss each. Give terms their weight: "
+            "`compile(terms=[tfgan_app.terms.R1(weight=5.0)])`."
+        )
+    wanted = (
+        "Write `compile(metrics=[tfgan_app.metrics.FrechetDistance(...)])`; `d_real` and `d_fake` are logged anyway."
+    )
+    if others.pop("weighted_metrics", None):
+        raise UsageError(f"`weighted_metrics` means nothing for a GAN, whose samples have no weights. {wanted}")
+    if not others.pop("auto_scale_loss", True):
+        raise UsageError("`auto_scale_loss` must be True: float16 gradients of a GAN vanish without a loss scale.")
+    for metric in metrics if isinstance(metrics, Sequence) and not isinstance(metrics, str) else [metrics or ()]:
+        if metric != () and not (hasattr(metric, "observe") and hasattr(metric, "results")):
+            raise UsageError(
+                "`metrics` must be a list of tfgan_app.metrics.ImageMetric, which compare fakes with real images, not "
+                f"predictions with labels. {wanted} Received: {metric!r}"
+            )
+    if terms is not None and not (isinstance(terms, Sequence) and all(isinstance(term, Term) for term in terms)):
+        raise UsageError(f"`terms` must be a list of tfgan_app.terms.Term. Received: {terms!r}")
+    if augment and not callable(augment):
+        raise UsageError(
+            f"`augment` must be a layer such as tfgan_app.augment.DiffAugment(), or False. Received: {augment!r}"
+        )
+
+
+def _named(given):
+    """Returns optimizers by the names of their arguments, by which callbacks log rates and variables are told apart."""
+    optimizers = {name: keras.optimizers.get(optimizer) for name, optimizer in given.items()}
+    for name, optimizer in optimizers.items():
+        getattr(optimizer, "inner_optimizer", optimizer).name = name
+    return optimizers.values()
+
+
+@contextlib.contextmanager
+def _first_error(inspection):
+    """Raises what an inspection found in a dataset's own thread, of which TensorFlow tells in its own words."""
+    try:
+        yield
+    except tf.errors.OpError:
+        if inspection.error is None:
+            raise
+        raise inspection.error from None
 
 
 def _detached(play):

@@ -9,8 +9,8 @@ import math
 import signal
 import sys
 import time
-from collections.abc import Callable
-from typing import TextIO, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any, TextIO, TypeAlias
 
 import keras
 import numpy as np
@@ -19,7 +19,7 @@ from absl import logging
 from PIL import Image
 
 from tfgan_app.base import pictures
-from tfgan_app.base.errors import CheckpointError, NotFinite
+from tfgan_app.base.errors import CheckpointError, NotFinite, UsageError
 from tfgan_app.base.files import PathLike, local_path, reason, written_whole
 from tfgan_app.base.signals import Ending, tell
 from tfgan_app.base.waiting import clock
@@ -48,6 +48,60 @@ def _writing(what):
         yield
     except (OSError, tf.errors.OpError) as error:
         logging.warning("%s cannot be written: %s. Training goes on.", what, reason(error))
+
+
+def adapted(given: Any, metrics: Sequence[keras.metrics.Metric]) -> Any:
+    """Returns what to give `keras.Model.fit` as callbacks, so that Keras's own do for a GAN what they do elsewhere.
+
+    `TerminateOnNaN` stops training when any loss or term is NaN or infinite. Where no `mode` is given, it is that of
+    the metric that is monitored.
+
+    Args:
+        given: A callback, a list of them, a `keras.callbacks.CallbackList`, or None.
+        metrics: Metrics that know which direction is better.
+
+    Raises:
+        UsageError: For a callback that monitors `loss`, which a GAN has not, or what has no direction of its own.
+    """
+    found = given.callbacks if isinstance(given, keras.callbacks.CallbackList) else keras.tree.flatten(given or [])
+    directions = {
+        metric.name: {"up": "max", "down": "min"}.get(getattr(metric, "_direction", "")) for metric in metrics
+    }
+    for callback in found:
+        # A checkpoint of every epoch monitors nothing, whatever its default says.
+        if getattr(callback, "mode", None) != "auto" or not hasattr(callback, "monitor"):
+            continue
+        name = callback.monitor.removeprefix("val_")
+        if name == "loss":
+            if getattr(callback, "save_best_only", True):
+                raise UsageError(
+                    f"{type(callback).__name__} monitors `{callback.monitor}`, but a GAN has two losses, neither of "
+                    "which falls as samples get better. Monitor a metric on `validation_data`: "
+                    '`compile(metrics=[tfgan_app.metrics.FrechetDistance(...)])`, then `monitor="val_fd"`.'
+                )
+        elif directions.get(name):
+            callback.mode = directions[name]
+        else:
+            raise UsageError(
+                f"{type(callback).__name__} cannot tell whether `{callback.monitor}` should rise or fall: give it "
+                '`mode="min"` or `mode="max"`.'
+            )
+    watched = any(isinstance(callback, keras.callbacks.TerminateOnNaN) for callback in found)
+    if watched and not any(isinstance(callback, _NonFiniteLoss) for callback in found):
+        found = [_NonFiniteLoss(), *found]
+    if isinstance(given, keras.callbacks.CallbackList):
+        given.callbacks = found
+        return given
+    return found
+
+
+class _NonFiniteLoss(keras.callbacks.Callback):
+    """Shows those after it a `loss`, which is what `TerminateOnNaN` looks at, once another log is not finite."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        bad = [value for value in (logs or {}).values() if not math.isfinite(value)]
+        if bad:
+            logs["loss"] = bad[0]
 
 
 class SampleGrid(keras.callbacks.Callback):

@@ -7,14 +7,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
+from absl import logging
 
 from tfgan_app import modalities
 from tfgan_app.adversarial import AdversarialModel
 from tfgan_app.base.errors import UsageError
 from tfgan_app.base.files import PathLike, local_path, written_whole
 from tfgan_app.base.latents import draw_latents, slerp, truncate_normal
-from tfgan_app.base.networks import apply, float32_copy
+from tfgan_app.base.networks import apply, final_activations, float32_copy
+from tfgan_app.data.batches import check_labels, check_samples, classes, parts
 from tfgan_app.export import card_path, check_format, export_file, export_model, model_card
 from tfgan_app.modalities import Modality
 from tfgan_app.observation import Observation
@@ -43,7 +46,7 @@ class GAN(AdversarialModel, Sampler):
         **kwargs: `name` and `dtype`, as in `keras.Model`.
 
     Raises:
-        ValueError: If the networks' inputs and outputs do not fit each other or `num_classes`.
+        UsageError: If the networks' inputs and outputs do not fit each other or `num_classes`.
 
     Example:
         >>> gan = GAN(generator, discriminator)
@@ -77,19 +80,35 @@ class GAN(AdversarialModel, Sampler):
         self.num_classes = num_classes
         self.class_names = class_names
         self.modality = modality or modalities.infer(generator.outputs[0].shape[1:])
+        positive = final_activations(generator) & _POSITIVE
+        if positive and isinstance(self.modality, modalities.Images):
+            logging.warning(
+                "The generator ends in %s, but images lie in [-1, 1], which it cannot reach: end it in tanh, or in no "
+                "activation.",
+                ", ".join(sorted(positive)),
+            )
 
     def unpack(self, data: Any) -> tuple[Any, tuple[tf.Tensor, ...]]:
-        samples, labels, _ = keras.utils.unpack_x_y_sample_weight(data)
-        check_samples(samples)
-        if self.num_classes is None:
-            return samples, ()
+        # As tensors, whose values are not looked at again.
+        samples, labels = (part if part is None else tf.convert_to_tensor(part) for part in parts(data))
+        self.check((samples, labels))
+        samples = tf.cast(samples, tf.float32)
+        return samples, () if self.num_classes is None or not self.supervised else (classes(labels, self.num_classes),)
+
+    def check(self, data: Any) -> None:
+        samples, labels = parts(data)
+        check_samples(samples, self.modality)
+        if isinstance(samples, np.ndarray) and samples.size:
+            self.modality.check_range(float(samples.min()), float(samples.max()))
+        if self.num_classes is None or not self.supervised:
+            return
         if labels is None:
-            raise ValueError(
+            raise UsageError(
                 f"{type(self).__name__} is conditional on {self.num_classes} classes and needs batches of "
                 f"({self.modality.name}, labels). Received: {self.modality.name} of shape {tuple(samples.shape)} "
                 "without labels."
             )
-        return samples, (labels,)
+        check_labels(labels, self.num_classes)
 
     def draw(self, real: Any, condition: tuple[tf.Tensor, ...], seed: tf.Tensor) -> list[tf.Tensor]:
         return [draw_latents(tf.shape(real)[0], self.latent_dim, seed), *condition]
@@ -288,32 +307,27 @@ def _text(part):
     return f"{type(part).__name__} {ours}" if ours else type(part).__name__
 
 
-def check_samples(samples):
-    """Refuses training samples that are not in the network's range.
-
-    Raises:
-        ValueError: If they are integers.
-    """
-    if not tf.as_dtype(samples.dtype).is_floating:
-        raise ValueError(
-            "Images must be floating point in [-1, 1]; `tfgan_app.data.to_float` makes them of uint8. "
-            f"Received: {tf.as_dtype(samples.dtype).name}"
-        )
+# Activations below which no image is.
+_POSITIVE = frozenset({"sigmoid", "hard_sigmoid", "hardsigmoid", "softmax", "relu", "relu6", "softplus"})
 
 
 def _check_networks(generator, discriminator, num_classes):
     for role, network in (("generator", generator), ("discriminator", discriminator)):
         if not getattr(network, "inputs", None):
-            raise ValueError(f"`{role}` must be a functional keras.Model with defined inputs. Received: {network}")
+            raise UsageError(
+                f"`{role}` must be a functional keras.Model with defined inputs. Begin a Sequential one with "
+                "`keras.Input(shape)`; of one of your own class, `inputs = keras.Input(shape)` and "
+                f"`keras.Model(inputs, network(inputs))` make one. Received: {network}"
+            )
         expected = 1 if num_classes is None else 2
         predicts = role == "discriminator" and isinstance(getattr(network, "output", None), dict)
         if len(network.inputs) != expected and not predicts:
-            raise ValueError(
+            raise UsageError(
                 f"`{role}` must take {expected} input(s) for num_classes={num_classes} "
                 f"(a conditional GAN's networks take labels as the second). Received: {len(network.inputs)} input(s)."
             )
     image_shape, expected = generator.outputs[0].shape[1:], discriminator.inputs[0].shape[1:]
     if tuple(image_shape) != tuple(expected):
-        raise ValueError(
+        raise UsageError(
             f"The generator draws samples of shape {tuple(image_shape)}, but the discriminator takes {tuple(expected)}."
         )

@@ -2,13 +2,15 @@
 
 A loss has two methods, `discriminator(real_logits, fake_logits)` and `generator(fake_logits, real_logits=None)`.
 Both take float32 logits of shape `(batch, ...)`, never probabilities, and return a scalar to be minimised.
-Write your own by subclassing `AdversarialLoss`.
+Write your own by subclassing `AdversarialLoss`. `get` returns a loss by its name.
 """
 
 from typing import Any
 
 import keras
 import tensorflow as tf
+
+from tfgan_app.base.errors import UsageError
 
 __all__ = [
     "AdversarialLoss",
@@ -19,6 +21,16 @@ __all__ = [
     "Relativistic",
     "Wasserstein",
 ]
+
+# What people call the losses elsewhere, and what that is here.
+_ELSEWHERE = {
+    "binarycrossentropy": "NonSaturating(real_label=1.0)",
+    "bce": "NonSaturating(real_label=1.0)",
+    "crossentropy": "NonSaturating(real_label=1.0)",
+    "meansquarederror": "LeastSquares()",
+    "mse": "LeastSquares()",
+    "wgan": "Wasserstein()",
+}
 
 
 class AdversarialLoss:
@@ -150,3 +162,28 @@ class Relativistic(AdversarialLoss):
 
     def generator(self, fake_logits: tf.Tensor, real_logits: tf.Tensor | None = None) -> tf.Tensor:
         return tf.reduce_mean(tf.nn.softplus(real_logits - fake_logits))
+
+
+def get(identifier: AdversarialLoss | str) -> AdversarialLoss:
+    """Returns a loss: one given as such, or by its name in any case, with underscores or without.
+
+    Args:
+        identifier: An object with the methods of an `AdversarialLoss`, or a name: `"hinge"`, `"NonSaturating"`.
+
+    Raises:
+        UsageError: For anything else, such as a loss of Keras, which has labels and predictions.
+    """
+    names = {name.lower(): name for name in __all__ if name != "AdversarialLoss"}
+    if isinstance(identifier, str):
+        key = identifier.lower().replace("_", "")
+        if key in names:
+            return globals()[names[key]]()
+    elif callable(getattr(identifier, "discriminator", None)) and callable(getattr(identifier, "generator", None)):
+        return identifier
+    else:
+        key = getattr(identifier, "__name__", type(identifier).__name__).lower().replace("_", "")
+    meant = f" Write `loss=tfgan_app.losses.{_ELSEWHERE[key]}`." if key in _ELSEWHERE else ""
+    raise UsageError(
+        f"`loss` must be a tfgan_app.losses.AdversarialLoss, which has a part for each player, or the name of one of "
+        f"{', '.join(names.values())}.{meant} Received: loss={identifier!r}"
+    )

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import keras
@@ -13,7 +13,7 @@ from tfgan_app.base.replicas import num_replicas
 from tfgan_app.schedules import value_at
 from tfgan_app.terms import Play, Term
 
-__all__ = ["Judge", "Player"]
+__all__ = ["Judge", "Optimizers", "Player"]
 
 Gradients = list[tf.Tensor]
 
@@ -33,7 +33,7 @@ class Player:
 
     def __init__(self, name: str, network: keras.Model, optimizer: Any, terms: Iterable[Term]):
         self.network = network
-        self.optimizer = _prepared(optimizer, network)
+        self.optimizer = _prepared(optimizer, network, name)
         self.terms = [term for term in terms if term.player == name]
 
     def scaled(self, loss: tf.Tensor) -> tf.Tensor:
@@ -107,6 +107,50 @@ class Player:
         self.optimizer.apply(gradients, variables)
 
 
+class Optimizers:
+    """The optimizers of the players, as Keras's callbacks know several at `model.optimizer`.
+
+    They read and set the learning rate of each: `ReduceLROnPlateau` multiplies both by its factor, so that the rates
+    keep their ratio. The class has no part in the step, and holds nothing that is saved.
+
+    Args:
+        players: The players, the generator first.
+        iterations: The generator's updates made so far, a variable.
+    """
+
+    built = True
+
+    def __init__(self, players: Sequence[Player], iterations: keras.Variable):
+        self.iterations = iterations
+        self._players = tuple(players)
+
+    @property
+    def optimizers(self) -> list[keras.optimizers.Optimizer]:
+        """Each optimizer, without the loss scale around it."""
+        found = [getattr(player.optimizer, "inner_optimizer", player.optimizer) for player in self._players]
+        return [one for outer in found for one in getattr(outer, "optimizers", [outer])]
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        return [variable for player in self._players for variable in player.optimizer.variables]
+
+    @property
+    def learning_rate(self) -> float:
+        raise AttributeError(_TWO_RATES)
+
+    @learning_rate.setter
+    def learning_rate(self, value: float) -> None:
+        raise AttributeError(_TWO_RATES)
+
+    def finalize_variable_values(self) -> None:
+        """Gives networks their averages at the end of training, where an optimizer has `use_ema`, as Keras does."""
+        for player in self._players:
+            player.optimizer.finalize_variable_values(player.network.trainable_variables)
+
+
+_TWO_RATES = "A GAN has two learning rates: `gan.g_optimizer.learning_rate` and `gan.d_optimizer.learning_rate`."
+
+
 class Judge:
     """A discriminator behind an augmentation, if there is one: samples to its float32 outputs by name.
 
@@ -142,12 +186,12 @@ class Judge:
         return keras.tree.map_structure(lambda x: tf.cast(x, tf.float32), outputs)
 
 
-def _prepared(optimizer, network):
+def _prepared(optimizer, network, name):
     """Returns the optimizer with its slots built and, where the network computes in float16, with loss scaling."""
     optimizer = keras.optimizers.get(optimizer)
     scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
     if not scaled and any(layer.compute_dtype == "float16" for layer in network._flatten_layers()):
-        optimizer, scaled = keras.optimizers.LossScaleOptimizer(optimizer), True
+        optimizer, scaled = keras.optimizers.LossScaleOptimizer(optimizer, name=f"{name}_loss_scale"), True
     if scaled and num_replicas() > 1:
         # Measured with Keras 3.15: an overflow on one replica goes unnoticed, and NaN reaches every weight.
         raise ValueError(

@@ -1,13 +1,27 @@
 """What is done with any Keras network: called with a list of inputs, copied to float32, told of an update."""
 
 import contextlib
+import inspect
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
 import keras
 import tensorflow as tf
 
-__all__ = ["BatchShape", "apply", "call_hooks", "float32_copy", "in_float32", "move_average", "with_weights_of"]
+from tfgan_app.base.errors import UsageError
+
+__all__ = [
+    "BatchShape",
+    "apply",
+    "call_hooks",
+    "final_activations",
+    "float32_copy",
+    "in_float32",
+    "move_average",
+    "pass_losses",
+    "with_weights_of",
+]
 
 # The shape of a batch, as Keras gives it to layers: integers, and None where a side is not known.
 BatchShape: TypeAlias = tuple[Any, ...]
@@ -56,17 +70,80 @@ def float32_copy(network: keras.Model) -> keras.Model:
     """Returns a copy of a functional model, weights included, that computes in float32.
 
     The EMA generator and exported networks are such copies: a score or an export must not depend on the precision
-    that training happened to use.
+    that training happened to use. Functions of one's own, as `Lambda` layers hold, are shared with the copy.
+
+    Raises:
+        UsageError: If a layer cannot be made again.
     """
-
-    def convert(layer):
-        return layer.__class__.from_config({**layer.get_config(), "dtype": "float32"})
-
-    copy = keras.models.clone_model(network, clone_function=convert, recursive=True)
-    # The model itself has a policy too, by which it would round its inputs.
+    # Layers within layers are found by the names of their classes, registered or not.
+    classes = {type(layer).__name__: type(layer) for layer in network._flatten_layers()}
+    with keras.saving.custom_object_scope(classes):
+        copy = keras.models.clone_model(network, clone_function=_float32_layer, recursive=True)
+    # The model itself has a policy too, by which it would round its inputs, and so have layers within layers.
     copy.dtype_policy = "float32"
+    for layer in copy._flatten_layers():
+        if layer.compute_dtype in ("float16", "bfloat16"):
+            layer.dtype_policy = "float32"
     copy.set_weights(network.get_weights())
     return copy
+
+
+def _float32_layer(layer):
+    """Returns a layer, or an operation between layers, made again from its config, a layer in float32."""
+    cls = type(layer)
+    try:
+        with warnings.catch_warnings():
+            # Keras warns that functions without a name cannot be loaded from a file; here they are shared.
+            warnings.simplefilter("ignore", UserWarning)
+            config = layer.get_config()
+        if "dtype" in config:
+            config["dtype"] = "float32"
+        if isinstance(layer, keras.layers.Lambda):
+            # Its `from_config` takes no Python function, not even one that was never in a file.
+            own = {"function": layer.function, "output_shape": layer._output_shape, "mask": layer.mask}
+            return cls(**{**config, **own, "arguments": layer.arguments})
+        for name, value in config.items():
+            if isinstance(value, dict) and inspect.isfunction(getattr(layer, name, None)):
+                config[name] = getattr(layer, name)
+        # What Keras gives every layer, constructors of one's own often do not take.
+        parameters = inspect.signature(cls.__init__).parameters
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+            unwanted = {"name", "trainable", "dtype"} - set(parameters)
+            config = {name: value for name, value in config.items() if name not in unwanted}
+        return cls.from_config(config)
+    except (TypeError, ValueError, NotImplementedError) as error:
+        raise UsageError(
+            f"The layer {layer.name} cannot be copied, as the moving average of the generator and exports need it. "
+            f"{cls.__name__}.get_config() must return what {cls.__name__}.__init__() takes: "
+            f"`return {{**super().get_config(), ...}}`. Received: {type(error).__name__}: {error}"
+        ) from error
+
+
+def final_activations(network: keras.Model) -> set[str]:
+    """Returns the names of the functions that a functional model's outputs come from, in lower case.
+
+    Of a discriminator with several outputs those are its `logits`'. Layers that only reorder are looked through; a
+    layer without an activation is `linear`, or goes by its class.
+    """
+    outputs = network.outputs
+    if isinstance(getattr(network, "output", None), dict):
+        outputs = keras.tree.flatten(network.output.get("logits", []))
+    return {_activation_of(output) for output in outputs}
+
+
+def _activation_of(output):
+    operation, node, _ = output._keras_history
+    if type(operation).__name__ in ("Reshape", "Flatten", "Permute", "Squeeze"):
+        return _activation_of(operation._inbound_nodes[node].input_tensors[0])
+    if isinstance(operation, keras.Model) and getattr(operation, "outputs", None):
+        return " ".join(sorted(final_activations(operation)))
+    function = getattr(operation, "activation", None) or operation
+    return getattr(function, "__name__", type(function).__name__).lower()
+
+
+def pass_losses(network: keras.Model) -> list[tf.Tensor]:
+    """Returns the losses that a network's layers added in its last pass; those of its weights are not among them."""
+    return [loss for layer in network._flatten_layers() for loss in layer._get_own_losses()]
 
 
 def move_average(average: keras.Model, network: keras.Model, decay: tf.Tensor) -> None:

@@ -17,8 +17,9 @@ class Pack(keras.layers.Layer):
     `(batch, height, width, channels)` -> `(batch // m, height, width, m * channels)`.
 
     PacGAN, Lin et al. 2017, https://arxiv.org/abs/1712.04086, section 2: as the first layer of a discriminator it makes
-    of any network one that judges m samples at once. Samples that do not fill a pack are left out.
-    A gradient penalty measures the gradient by each sample of a pack, not by the pack.
+    of any network one that judges m samples at once. Samples that do not fill a pack are left out; of a batch smaller
+    than a pack, as the last of a set may be, the samples are repeated. A gradient penalty measures the gradient by each
+    sample of a pack, not by the pack.
 
     Args:
         packing: m, at least 1; 1 changes nothing.
@@ -36,14 +37,17 @@ class Pack(keras.layers.Layer):
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         *sides, channels = inputs.shape[1:]
-        packs = tf.shape(inputs)[0] // self.packing
-        samples = tf.reshape(inputs[: packs * self.packing], (-1, self.packing, *sides, channels))
+        batch = tf.shape(inputs)[0]
+        packs = tf.maximum(batch // self.packing, tf.minimum(batch, 1))
+        # The mean over no pack would be NaN.
+        chosen = tf.gather(inputs, tf.range(packs * self.packing) % tf.maximum(batch, 1))
+        samples = tf.reshape(chosen, (-1, self.packing, *sides, channels))
         order = (0, *range(2, len(sides) + 2), 1, len(sides) + 2)
         return tf.reshape(tf.transpose(samples, order), (-1, *sides, self.packing * channels))
 
     def compute_output_shape(self, input_shape: BatchShape) -> BatchShape:
         batch, *sides, channels = input_shape
-        return (None if batch is None else batch // self.packing, *sides, self.packing * channels)
+        return (batch and max(batch // self.packing, 1), *sides, self.packing * channels)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "packing": self.packing}

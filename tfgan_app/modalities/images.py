@@ -3,8 +3,10 @@
 import keras
 import numpy as np
 import tensorflow as tf
+from absl import logging
 
 from tfgan_app.base import pictures
+from tfgan_app.base.errors import UsageError
 from tfgan_app.base.files import PathLike
 from tfgan_app.modalities.image_files import read_image
 from tfgan_app.modalities.modality import Array, Modality
@@ -45,6 +47,18 @@ class Images(Modality):
         if tf.as_dtype(samples.dtype).is_integer:
             return to_float(samples)
         return tf.cast(samples, tf.float32) * 2.0 - 1.0
+
+    def check_range(self, low: float, high: float) -> None:
+        super().check_range(low, high)
+        found = f"Received: values from {low:g} to {high:g}"
+        if low >= 0 and high > 2:
+            raise UsageError(f"Images must lie in [-1, 1]: write `images / 127.5 - 1`. {found}")
+        if low >= 0:
+            logging.warning(
+                "No image is below 0, as if they lay in [0, 1]. Expected [-1, 1]: write `images * 2 - 1`. %s.", found
+            )
+        elif max(-low, high) > 1.5:
+            logging.warning("Images lie far outside [-1, 1], where drawn samples are clipped. %s.", found)
 
     def clip(self, samples: Array) -> tf.Tensor:
         return tf.clip_by_value(samples, -1.0, 1.0)

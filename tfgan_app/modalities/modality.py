@@ -1,5 +1,6 @@
 """The one object that knows what a sample is: files, stored values, the network's range, and what people see."""
 
+import math
 import pathlib
 from collections.abc import Sequence
 from typing import Any, TypeAlias
@@ -7,6 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import tensorflow as tf
 
+from tfgan_app.base.errors import UsageError
 from tfgan_app.base.files import PathLike
 
 __all__ = ["Array", "Modality"]
@@ -66,6 +68,20 @@ class Modality:
     def store(self, samples: Array) -> tf.Tensor:
         """Returns the stored values nearest to samples in the network's range."""
         return tf.cast(self.clip(samples), self.dtype)
+
+    def check_range(self, low: float, high: float) -> None:
+        """Refuses samples in another range than the network's, or warns of it, by their lowest and highest values.
+
+        Here any finite values will do.
+
+        Raises:
+            UsageError: If they cannot be samples.
+        """
+        if not (math.isfinite(low) and math.isfinite(high)):
+            raise UsageError(
+                f"The {self.name} hold NaN or infinity, which would reach every weight. "
+                f"Received: values from {low:g} to {high:g}"
+            )
 
     def read(self, path: PathLike) -> np.ndarray:
         """Returns the stored sample that a file holds.

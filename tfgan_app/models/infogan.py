@@ -7,7 +7,7 @@ import tensorflow as tf
 from keras import layers
 
 from tfgan_app.base.randomness import integers, stream
-from tfgan_app.gan import GAN, check_samples
+from tfgan_app.gan import GAN
 from tfgan_app.layers import BatchNormalization
 from tfgan_app.models import dcgan
 from tfgan_app.optimizers import Adam
@@ -77,11 +77,6 @@ class InfoGAN(GAN):
     def compile_defaults(self) -> dict[str, Any]:
         # Appendix C: the generator learns five times as fast.
         return {"g_optimizer": Adam(1e-3, beta_1=0.5)}
-
-    def unpack(self, data: Any) -> tuple[Any, tuple[tf.Tensor, ...]]:
-        images, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        check_samples(images)
-        return images, ()
 
     def draw(self, real: Any, condition: tuple[tf.Tensor, ...], seed: tf.Tensor) -> list[tf.Tensor]:
         inputs = super().draw(real, condition, seed)
