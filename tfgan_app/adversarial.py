@@ -228,6 +228,13 @@ class AdversarialModel(keras.Model):
         """The generator updates made so far, an integer."""
         return int(self.iterations.numpy())
 
+    def optimizer_steps(self, steps: int) -> tuple[int, int]:
+        """Returns how many steps the generator's and the discriminator's optimizer take in the first training steps.
+
+        A schedule of a learning rate counts them. Lazy terms, those with an interval, take steps of their own.
+        """
+        return self._g_player.optimizer_steps(steps), self._d_player.optimizer_steps(steps * self.n_critic)
+
     def get_compile_config(self) -> dict[str, Any] | None:
         if not self.compiled:
             return None
@@ -304,11 +311,13 @@ class AdversarialModel(keras.Model):
                 d_loss = d_player.scaled(self.discriminator_loss(constant) + sum(self.discriminator.losses))
             apart = d_player.gradients_apart(constant, self.iterations, update, self._seed, self._track)
             d_player.update(d_tape, d_loss, apart)
+            d_player.update_lazily(constant, self.iterations, update, self._seed, self._track)
 
         with g_tape:
             g_loss = g_player.scaled(self.generator_loss(play) + sum(self.generator.losses))
         apart = g_player.gradients_apart(play, self.iterations, self.iterations, self._seed, self._track)
         g_player.update(g_tape, g_loss, apart)
+        g_player.update_lazily(play, self.iterations, self.iterations, self._seed, self._track)
 
         call_hooks(self.generator, "end_update")
         self.iterations.assign_add(1)

@@ -139,7 +139,8 @@ def set_learning_rates(gan: GAN, settings: Settings, factor: float = 1.0) -> Non
 
 def _decay_learning_rates(gan: GAN, train_steps: int) -> None:
     """Lets both learning rates fall linearly from their present values to 0 at the last step."""
-    for optimizer, updates in ((gan.g_optimizer, train_steps), (gan.d_optimizer, train_steps * gan.n_critic)):
+    g_steps, d_steps = gan.optimizer_steps(train_steps)
+    for optimizer, updates in ((gan.g_optimizer, g_steps), (gan.d_optimizer, d_steps)):
         if has_schedule(optimizer):
             raise UsageError(
                 f"`decay_learning_rates` cannot be set: {type(gan).__name__} trains with a schedule of its own."
