@@ -45,6 +45,7 @@ EARLIER = {
     "mixed_precision": "auto",
     "jit_compile": "false",
     "strategy": "none",
+    "mirror": False,
     "sync_batch_norm": False,
     "seed": 0,
     "deterministic": False,
@@ -74,13 +75,20 @@ OTHERS = {
     **{"data_dir": "here", "manual_dir": "there", "split": "train", "image_size": 32, "channels": 3},
     **{"eval_split": "test", "eval_images": 2, "score_every": None, "extractor": "auto", "trust_extractor": True},
     **{"batch_size": 9, "train_steps": 3, "steps_per_epoch": 3, "steps_per_execution": 2, "mixed_precision": "none"},
-    **{"jit_compile": "auto", "strategy": "mirrored", "sync_batch_norm": True, "seed": 1, "deterministic": True},
+    **{
+        "jit_compile": "auto",
+        "strategy": "mirrored",
+        "sync_batch_norm": True,
+        "seed": 1,
+        "deterministic": True,
+        "mirror": True,
+    },
     **{"keep_checkpoints": 4, "on_collapse": "stop", "run_dir": "runs/new", "precision": "none"},
 }
 FIXED = {
     *("model", "model_arg", "latent_dim", "loss", "real_label", "penalty", "augment", "n_critic", "conditional"),
     *("ema_decay", "dataset", "split", "image_size", "channels", "batch_size", "seed", "decay_learning_rates"),
-    *("sync_batch_norm", "precision"),
+    *("sync_batch_norm", "precision", "mirror"),
 }
 
 

@@ -38,6 +38,7 @@ def load(
     *,
     splits: tuple[str, ...] = ("train", "test"),
     seed: int = 0,
+    mirror: bool = False,
     **source_options: Any,
 ) -> tuple[tf.data.Dataset, ...]:
     """Loads a dataset for `model.fit`: the first split shuffled for training, the others in order.
@@ -52,6 +53,7 @@ def load(
             anew in every epoch.
         splits: The splits to load.
         seed: Fixes the order of the training images.
+        mirror: Whether to turn each training image left to right with probability 1/2, anew in every epoch.
         **source_options: `data_dir`, `manual_dir`, `image_size`, `channels` and `fallback_dataset` of `open_images`.
 
     Returns:
@@ -65,7 +67,7 @@ def load(
     if train.fallback_for is not None:  # the hosts need not be asked again for each split
         dataset = source_options.pop("fallback_dataset")
     others = [open_images(dataset, split=split, **source_options) for split in splits[1:]]
-    return train.passes(batch_size, seed=seed), *(images.in_order(batch_size) for images in others)
+    return train.passes(batch_size, seed=seed, mirror=mirror), *(images.in_order(batch_size) for images in others)
 
 
 def open_images(

@@ -76,6 +76,9 @@ class Settings(Table):
         must=("be 1 (greyscale) or 3 (RGB)", lambda channels: channels in (1, 3)),
         fixed=True,
     )
+    mirror: bool = row(
+        False, "Turn each training image left to right with probability 1/2. Scores see images as they are.", fixed=True
+    )
     eval_split: str = row("test", "Split to score on; the training images where the data has no such split.")
     eval_images: int = row(10_000, "Real images to score on, at most.", at_least=2)
     score_every: int | None = row(
