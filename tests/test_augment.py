@@ -10,7 +10,7 @@ from tfgan_app.augment import AdaptiveAugment, Augment, DiffAugment
 
 LAYERS = {
     "DiffAugment": lambda: DiffAugment(seed=5),
-    "AdaptiveAugment": lambda: AdaptiveAugment(initial_p=0.7, seed=5),
+    "AdaptiveAugment": lambda: AdaptiveAugment(initial_p=0.7, color=0.5, cutout=1.0, seed=5),
 }
 every_layer = pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
 every_channels = pytest.mark.parametrize("channels", [1, 3, 4])
@@ -295,6 +295,7 @@ def share_unchanged(layer, images):
     return np.mean(np.all(np.isclose(layer(images), images, atol=1e-4), axis=(1, 2, 3)))
 
 
+@pytest.mark.parametrize("strength", [1.0, 0.5])
 @pytest.mark.parametrize(
     ("group", "expected"),
     [
@@ -302,14 +303,41 @@ def share_unchanged(layer, images):
         ("blit", lambda p: (1 - p / 2) * (1 - 3 * p / 4) ** 2),
         ("geometric", lambda p: (1 - p) ** 4),
         ("color", lambda p: (1 - p) ** 4 * (1 - p / 2)),
+        ("cutout", lambda p: 1 - p),
     ],
 )
 @pytest.mark.parametrize("p", [0.2, 0.6])
-def test_each_group_changes_images_as_often_as_p_says(group, expected, p):
-    off = {name: name == group for name in ("blit", "geometric", "color")}
+def test_each_group_changes_images_as_often_as_its_share_of_p_says(group, expected, p, strength):
+    off = dict.fromkeys(("blit", "geometric", "color"), 0.0)
     images = np.tile(random_images(1, 8, 8, 3), (4000, 1, 1, 1))
-    got = share_unchanged(AdaptiveAugment(initial_p=p, seed=1, **off), images)
-    assert abs(got - expected(p)) < 4 * np.sqrt(expected(p) / 4000)  # 4 standard deviations
+    got = share_unchanged(AdaptiveAugment(initial_p=p, seed=1, **{**off, group: strength}), images)
+    share = expected(strength * p)
+    assert abs(got - share) < 4 * np.sqrt(share / 4000)  # 4 standard deviations
+
+
+def test_adaptive_cutout_is_a_half_of_each_side_about_any_centre():
+    layer = AdaptiveAugment(initial_p=1.0, blit=False, geometric=False, color=False, cutout=True, seed=1)
+    num = 6000
+    holes = 1 - np.asarray(layer(np.ones((num, 8, 12, 1), np.float32)))[..., 0]
+    heights, widths = holes.max(2).sum(1), holes.max(1).sum(1)
+    assert (heights.max(), heights.min(), widths.max(), widths.min()) == (4, 2, 6, 3)
+    # A pixel is cut where the centre lies within a quarter of a side: half the time along both, in the middle.
+    np.testing.assert_allclose(holes[:, 4, 6].mean(), 0.25, atol=4 * np.sqrt(0.25 / num))
+    np.testing.assert_allclose(holes[:, 0, 0].mean(), (2.5 / 8) * (3.5 / 12), atol=4 * np.sqrt(0.1 / num))
+    # Along a side the corner is any of 8 or 12 places and their two ends, which are half as likely.
+    tops = np.argmax(holes[heights == 4].max(2), axis=1)
+    counts = np.bincount(tops, minlength=5)
+    np.testing.assert_allclose(counts, num / 8, atol=5 * np.sqrt(num / 8))
+
+
+def test_cutout_leaves_the_other_draws_as_they_were():
+    plain, images = AdaptiveAugment(initial_p=0.7, seed=5), random_images(64, 8, 8, 3)
+    uniform = np.random.default_rng(3).random((augment._NUM_UNIFORM + 3, 64)).astype(np.float32)
+    cut = AdaptiveAugment(initial_p=0.7, cutout=True)._transform(tf.constant(images), tf.constant(uniform))
+    whole = plain._transform(tf.constant(images), tf.constant(uniform[: augment._NUM_UNIFORM]))
+    kept = cut != 0
+    np.testing.assert_array_equal(cut[kept], whole[kept])
+    assert 0.7 < np.mean(kept) < 0.9
 
 
 def test_brightness_is_normal():
@@ -543,6 +571,7 @@ def test_unknown_policy(policy):
         ({"target": 1.0}, r"`target` .* lie in \(-1, 1\)\. Received: target=1.0"),
         ({"speed": 0}, "`speed` must be a positive number of images. Received: speed=0"),
         ({"interval": 0}, "`interval` must be at least 1 update. Received: interval=0"),
+        ({"color": 1.5}, r"`color` is a share of p and must lie in \[0, 1\]\. Received: color=1.5"),
         ({"initial_p": 1.5}, r"`initial_p` .* lie in \[0, 1\]\. Received: initial_p=1.5"),
     ],
 )

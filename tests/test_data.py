@@ -172,6 +172,7 @@ def test_batches_of_every_source(source, memory_limit, monkeypatch, request):
 
     finite = images.passes(3, seed=1)
     first, second = levels(finite)[0], levels(finite)[0]
+    assert levels(images.passes(3, seed=1, mirror=True))[0] == first, "the order is that of the seed"
     assert first != second and {len(batch) for batch in first} == {3}
     assert len(set(flat(first))) == count // 3 * 3 and set(flat(first)) <= set(expected)
 
@@ -200,6 +201,64 @@ def test_resume_is_exact_to_the_bit():
     for (x, y), (resumed_x, resumed_y) in zip(tail, resumed, strict=True):
         assert x.numpy().tobytes() == resumed_x.numpy().tobytes()
         assert y.numpy().tobytes() == resumed_y.numpy().tobytes()
+
+
+@pytest.fixture(params=["held", "read", "streamed"])
+def ramps(request, tmp_path, monkeypatch):
+    """A set of 40 images, from every kind of source, that brighten to the right: 10 * column + a number."""
+    images = np.add.outer(np.arange(40), np.tile(10 * np.arange(6), (4, 1))).astype(np.uint8)
+    if request.param == "held":
+        path = tmp_path / "ramps.npz"
+        np.savez(path, images=images, labels=np.arange(40))
+        return data.open_images(str(path))
+    monkeypatch.setattr(records, "MEMORY_LIMIT", 0)
+    if request.param == "read":
+        for number, image in enumerate(images):
+            save(tmp_path / "ramps" / f"{number:02}" / "image.png", image)
+        return data.open_images(str(tmp_path / "ramps"))
+    encoded = tf.data.Dataset.from_tensor_slices((images[..., None], np.arange(40, dtype=np.int32)))
+    stream = records.Streamed(encoded, lambda *sample: sample, 40, records.labelled_images((4, 6, 1)))
+    names = tuple(map(str, range(40)))
+    return data.ImageSet("ramps", "train", (4, 6, 1), names, "", "", "", stream)
+
+
+def turned(batches, count=None):
+    """Which of the images of `ramps` are mirrored, `(batches, batch)`; each must be one of the two in whole."""
+    found = []
+    for images, labels in batches.take(-1 if count is None else count):
+        pixels = data.to_uint8(images).numpy()[..., 0].astype(int)
+        straight = labels.numpy()[:, None, None] + 10 * np.arange(6)
+        mirrored = np.all(pixels == straight[:, :, ::-1], axis=(1, 2))
+        assert np.all(mirrored ^ np.all(pixels == straight, axis=(1, 2)))
+        found.append(mirrored)
+    return np.array(found)
+
+
+def test_mirrored_images_are_a_function_of_seed_and_step(ramps):
+    assert not turned(ramps.batches(8, seed=3), 10).any() and not turned(ramps.in_order(8)).any()
+    chosen = turned(ramps.batches(8, seed=3, mirror=True), 60)
+    assert 0.42 < chosen.mean() < 0.58  # four standard deviations of 480 tosses
+    assert (chosen[:5] != chosen[5:10]).any(), "each pass tosses anew"
+    np.testing.assert_array_equal(turned(ramps.batches(8, seed=3, mirror=True, start_step=17), 5), chosen[17:22])
+    parts = [turned(ramps.batches(8, seed=3, mirror=True, part=(index, 2)), 5) for index in range(2)]
+    np.testing.assert_array_equal(np.concatenate(parts, axis=1), chosen[:5])
+    assert (turned(ramps.batches(8, seed=4, mirror=True), 5) != chosen[:5]).any()
+    assert levels(ramps.batches(8, seed=3, mirror=True), 5)[1] == levels(ramps.batches(8, seed=3), 5)[1]
+
+    finite = ramps.passes(8, seed=3, mirror=True)
+    first, second = turned(finite), turned(finite)
+    assert first.shape == (5, 8) and (first != second).any() and 0.2 < np.mean([first, second]) < 0.8
+    np.testing.assert_array_equal(turned(ramps.passes(8, seed=3, mirror=True)), first)
+
+
+def test_loading_mirrors_training_images_alone():
+    plain, test = data.load("mnist_5k", 500, seed=2)
+    mirrored, same = data.load("mnist_5k", 500, seed=2, mirror=True)
+    (images, labels), (turned, others) = next(iter(plain)), next(iter(mirrored))
+    np.testing.assert_array_equal(labels, others)
+    is_turned = np.all(turned == images[:, :, ::-1], axis=(1, 2, 3))
+    assert np.all(is_turned | np.all(turned == images, axis=(1, 2, 3))) and 0.4 < is_turned.mean() < 0.6
+    np.testing.assert_array_equal(next(iter(same))[0], next(iter(test))[0])
 
 
 def test_passes_are_independent_orders():

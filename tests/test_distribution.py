@@ -115,6 +115,10 @@ def test_two_devices_learn_what_one_learns(two, name):
     assert_trains_alike(name, two, 4)
 
 
+def test_two_devices_take_the_steps_of_lazy_terms_together(two):
+    assert_trains_alike("MLPGAN", two, 4, terms=[tg.terms.R1(weight=5.0, interval=2)])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", tg.models.__all__)
 def test_two_devices_learn_what_one_learns_with_every_model(two, name):

@@ -14,9 +14,10 @@ import tensorflow as tf
 tf.config.threading.set_inter_op_parallelism_threads(1)
 import keras, numpy as np
 from conftest import random_images, tiny_model
+from tfgan_app.terms import R1
 keras.utils.set_random_seed(1)
 gan = tiny_model("WGAN")
-gan.compile(keras.optimizers.SGD(1e-3), keras.optimizers.SGD(1e-3), jit_compile=False)
+gan.compile(keras.optimizers.SGD(1e-3), keras.optimizers.SGD(1e-3), terms=[R1(10.0, interval=2)], jit_compile=False)
 images = random_images(8 * gan.n_critic, gan.image_shape)
 batches = tf.data.Dataset.from_tensor_slices(images).batch(8, drop_remainder=True)
 before = [v.numpy() for v in gan.variables]

@@ -257,6 +257,89 @@ def test_an_encoder_learns_through_what_is_real():
     assert_all_close(values(decoder, encoder, judge), values(g, e, d), 1e-6)
 
 
+# Lazy terms: steps of their own.
+
+
+class Smooth(tg.terms.R1):
+    """R1 of a discriminator without a condition, on the generator's fakes, of another name."""
+
+    name = "smooth"
+
+    def __call__(self, play):
+        return tf.reduce_mean(tf.square(play.judge(play.fake)))
+
+
+class Small(tg.terms.Term):
+    """The mean square of the fakes."""
+
+    name, player, own_tape = "small", "generator", True
+
+    def __call__(self, play):
+        return tf.reduce_mean(tf.square(play.generator(play.inputs[0], training=True)))
+
+
+def adam():
+    return tg.optimizers.Adam(RATE, beta_1=0.5)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_lazy_terms_are_steps_of_their_own_after_the_updates(jit_compile):
+    keras.utils.set_random_seed(4)
+    networks = dense_network({"z": 2}, 3, "generator"), dense_network({"x": 3}, 1, "discriminator")
+    g, d = map(copy_of, networks)
+    gan = tg.GAN(*networks, seed=7)
+    # Two discriminator terms due together share a step; the third has another interval.
+    lazy = [tg.terms.R1(0.5, interval=2), Smooth(0.3, interval=2), tg.terms.R2(0.7, interval=3)]
+    gan.compile(
+        loss=tg.losses.LeastSquares(),
+        terms=[*lazy, Small(0.2, interval=2)],
+        n_critic=2,
+        jit_compile=jit_compile,
+        g_optimizer=adam(),
+        d_optimizer=adam(),
+    )
+    data = random(8 * 3, 3)
+    train(gan, data)
+    optimizers = [adam(), adam()]
+    for optimizer, network in zip(optimizers, (g, d), strict=True):
+        optimizer.build(network.trainable_variables)
+
+    def minimise(player, loss):
+        variables = (g, d)[player].trainable_variables
+        with tf.GradientTape() as tape:
+            value = loss()
+        gradients = tape.gradient(value, [variable.value for variable in variables])
+        nothing = [tf.zeros(variable.shape) for variable in variables]
+        found = [zero if x is None else x for x, zero in zip(gradients, nothing, strict=True)]
+        optimizers[player].apply(found, variables)
+
+    def squared_gradient(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            logits = tf.reduce_sum(d(x))
+        return tf.reduce_mean(tf.reduce_sum(tf.square(tape.gradient(logits, x)), axis=1))
+
+    def squared(x, label=0.0):
+        return tf.reduce_mean(tf.square(x - label))
+
+    for update, x in enumerate(tf.split(data, 6)):
+        z = draw_latents(4, 2, stream((7, update), "latents"))
+        fake = g(z)
+        minimise(1, lambda x=x, fake=fake: 0.5 * squared(d(x), 1.0) + 0.5 * squared(d(fake)))
+        if update % 2 == 0:
+            minimise(1, lambda x=x, fake=fake: 2 * (0.5 * squared_gradient(x) + 0.3 * squared(d(fake))))
+        if update % 3 == 0:
+            minimise(1, lambda fake=fake: 3 * 0.7 * squared_gradient(fake))
+        step, last = divmod(update, 2)
+        if last:
+            minimise(0, lambda z=z: 0.5 * squared(d(g(z)), 1.0))
+            if step % 2 == 0:
+                minimise(0, lambda z=z: 2 * 0.2 * squared(g(z)))
+    assert_all_close(values(*networks), values(g, d), 1e-5)
+    steps = tuple(int(optimizer.iterations) for optimizer in (gan.g_optimizer, gan.d_optimizer))
+    assert steps == gan.optimizer_steps(3) == (3 + 2, 6 + 3 + 2)
+
+
 # Messages.
 
 

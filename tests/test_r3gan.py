@@ -323,6 +323,8 @@ def test_defaults_are_the_papers():
         assert [float(penalty.weight(step)) for step in (0, 10**6)] == pytest.approx([0.025, 0.0025])
     assert type(defaults["loss"]).__name__ == "Relativistic"
     assert [float(defaults["augment"].schedule(step)) for step in (0, 10**6)] == pytest.approx([0.0, 0.55])
+    strengths = {name: defaults["augment"].get_config()[name] for name in ("blit", "geometric", "color", "cutout")}
+    assert strengths == {"blit": 1.0, "geometric": 1.0, "color": 0.5, "cutout": 1.0}
     assert [float(defaults["ema_half_life"](step)) for step in (0, 10**6)] == pytest.approx([0.0, 5e6])
 
 

@@ -122,6 +122,17 @@ def test_a_decay_that_never_begins_is_refused(flags, message):
         build(*flags)
 
 
+def test_learning_rates_fall_over_the_steps_of_lazy_penalties_too():
+    gan = build("--decay_learning_rates", "--train_steps=3", "--penalty=R1(interval=2)", run_eagerly=True)
+    seen = []
+    for _ in range(3):
+        seen.append(float(gan.d_optimizer.learning_rate))
+        gan.fit(random_images(4, SHAPE), batch_size=4, verbose=0)
+    # Five steps: the first and the third update are followed by one of the penalty.
+    np.testing.assert_allclose(np.array(seen) / seen[0], [1, 0.6, 0.4], rtol=1e-5)
+    assert float(gan.d_optimizer.learning_rate) == float(gan.g_optimizer.learning_rate) == 0
+
+
 def test_a_models_own_schedule_is_not_overwritten():
     narrow = ("--model=R3GAN", "--model_arg=widths=(4,4,4)", "--model_arg=cardinalities=(2,2,2)")
     for setting in ("decay_learning_rates", "g_learning_rate=0.1"):

@@ -30,6 +30,20 @@ TINY = {
 }
 
 
+def test_a_run_trains_on_mirrored_images_and_keeps_to_it(tmp_path):
+    settings = runs.Settings(**TINY, mirror=True, run_dir=str(tmp_path / "run"))
+    with runs.Session(settings) as session:
+        session.open()
+        batches, images = session._batches()(0, 1), session.images
+        expected = images.batches(8, seed=0, mirror=True)
+        for (got, _), (mirrored, _) in zip(batches.take(3), expected, strict=False):
+            np.testing.assert_array_equal(got, mirrored)
+        assert any(np.any(x != y) for (x, _), (y, _) in zip(batches.take(3), images.batches(8), strict=False))
+        session.run.write(settings, images.describe(), "test", "", 0)
+        with pytest.raises(UsageError, match="`mirror`: the run has True, asked for False"):
+            session.run.check(dataclasses.replace(settings, mirror=False), images.describe())
+
+
 def test_trained_scored_and_drawn_from_in_one_process(tmp_path, capsys):
     said, folder = [], tmp_path / "run"
     trained = runs.train(**TINY, run_dir=folder, say=said.append)

@@ -51,6 +51,7 @@ EARLIER = {
     "mixed_precision": "auto",
     "jit_compile": "false",
     "strategy": "none",
+    "mirror": False,
     "sync_batch_norm": False,
     "seed": 0,
     "deterministic": False,
@@ -83,13 +84,13 @@ OTHERS = {
     **{"eval_split": "test", "eval_images": 2, "score_every": None, "extractor": "auto", "trust_extractor": True},
     **{"batch_size": 9, "train_steps": 3, "steps_per_epoch": 3, "steps_per_execution": 2, "mixed_precision": "none"},
     **{"jit_compile": "auto", "strategy": "mirrored", "sync_batch_norm": True, "seed": 1, "deterministic": True},
-    "decay_from": 1,
+    **{"decay_from": 1, "mirror": True},
     **{"keep_checkpoints": 4, "on_collapse": "stop", "export": ["litert"], "run_dir": "runs/new", "precision": "none"},
 }
 FIXED = {
     *("model", "model_arg", "latent_dim", "loss", "real_label", "penalty", "augment", "n_critic", "conditional"),
     *("ema_decay", "batch_size", "seed", "decay_learning_rates"),
-    *("sync_batch_norm", "precision", "decay_from"),
+    *("sync_batch_norm", "precision", "decay_from", "mirror"),
 }
 
 

@@ -113,6 +113,13 @@ class AdversarialModel(keras.Model):
         """
         return real, outputs
 
+    def calibrate(self) -> None:
+        """Gives the EMA generator what its layers must know of its weights; called before it is scored, and by `fit`.
+
+        Here it does nothing: statistics of batches stay the generator's, as the step copies them, since no fake can be
+        drawn without data. `GAN` measures them.
+        """
+
     def compile_defaults(self) -> dict[str, Any]:
         """Returns the arguments of `compile` that this model's paper sets, by name; those left out are DCGAN's."""
         return {}
@@ -249,6 +256,13 @@ class AdversarialModel(keras.Model):
         """The generator updates made so far, an integer."""
         return int(self.iterations.numpy())
 
+    def optimizer_steps(self, steps: int) -> tuple[int, int]:
+        """Returns how many steps the generator's and the discriminator's optimizer take in the first training steps.
+
+        A schedule of a learning rate counts them. Lazy terms, those with an interval, take steps of their own.
+        """
+        return self._g_player.optimizer_steps(steps), self._d_player.optimizer_steps(steps * self.n_critic)
+
     def get_compile_config(self) -> dict[str, Any] | None:
         if not self.compiled:
             return None
@@ -344,6 +358,7 @@ class AdversarialModel(keras.Model):
         if history.epoch and self.step == begin:
             raise UsageError("There is no batch to take: the data are empty.")
         self.optimizer.finalize_variable_values()
+        self.calibrate()
         return history
 
     def train_on_batch(
@@ -392,11 +407,13 @@ class AdversarialModel(keras.Model):
                 d_loss = d_player.scaled(self.discriminator_loss(constant))
             apart = d_player.gradients_apart(constant, self.iterations, update, self._seed, self._track)
             d_player.update(d_tape, d_loss, apart)
+            d_player.update_lazily(constant, self.iterations, update, self._seed, self._track)
 
         with g_tape:
             g_loss = g_player.scaled(self.generator_loss(play) + sum(self.generator.losses))
         apart = g_player.gradients_apart(play, self.iterations, self.iterations, self._seed, self._track)
         g_player.update(g_tape, g_loss, apart)
+        g_player.update_lazily(play, self.iterations, self.iterations, self._seed, self._track)
 
         call_hooks(self.generator, "end_update")
         self.iterations.assign_add(1)
@@ -494,6 +511,7 @@ class AdversarialModel(keras.Model):
         # In `fit` the validation data have been looked at already.
         if not given.get("_use_cached_eval_dataset"):
             given["x"] = inspection(x, y, given.get("steps"), "steps")
+        self.calibrate()
         with _first_error(inspection):
             logs = super().evaluate(**given)
         if not self._test_batches.numpy():

@@ -183,15 +183,19 @@ class AdaptiveAugment(Augment):
     - Edges are mirrored without end, not once. Images need not be square.
     - p is kept from exceeding 1, as it is from falling below 0.
     - Hue turns in images of 3 channels only. All else works with any number.
-    - The filtering, noise and cutout of section 2.3, which the paper's results do without, are left out.
+    - The filtering and noise of section 2.3, which the paper's results do without, are left out; its cutout is off by
+      default.
 
     Args:
         target: r_t that p is steered to, in (-1, 1).
         speed: Real images in which p can go from 0 to 1.
         interval: Discriminator updates from one change of p to the next.
-        blit: Whether to copy pixels: flips in x, rotations by multiples of 90 degrees, translations by whole pixels.
-        geometric: Whether to scale, rotate, stretch, rotate and translate images by any amount.
-        color: Whether to change brightness, contrast, the sign of luma, hue and saturation.
+        blit: How much to copy pixels: flips in x, rotations by multiples of 90 degrees, translations by whole pixels.
+            This and the next three are strengths in [0, 1]: each transform of the group is executed with that share of
+            p. True is 1, False 0.
+        geometric: How much to scale, rotate, stretch, rotate and translate images by any amount.
+        color: How much to change brightness, contrast, the sign of luma, hue and saturation.
+        cutout: How much to set a rectangle of half the image's height and width, anywhere, to zero, which is mid-grey.
         initial_p: The first p, in [0, 1].
         **kwargs: `seed` and `name`, as in `Augment`.
 
@@ -207,9 +211,10 @@ class AdaptiveAugment(Augment):
         target: float = 0.6,
         speed: int = 500_000,
         interval: int = 4,
-        blit: bool = True,
-        geometric: bool = True,
-        color: bool = True,
+        blit: float = 1.0,
+        geometric: float = 1.0,
+        color: float = 1.0,
+        cutout: float = 0.0,
         initial_p: float = 0.0,
         **kwargs: Any,
     ):
@@ -222,12 +227,16 @@ class AdaptiveAugment(Augment):
             raise ValueError(f"`interval` must be at least 1 update. Received: interval={interval}")
         if not 0 <= initial_p <= 1:
             raise ValueError(f"`initial_p` is a probability and must lie in [0, 1]. Received: initial_p={initial_p}")
+        for name, strength in (("blit", blit), ("geometric", geometric), ("color", color), ("cutout", cutout)):
+            if not 0 <= strength <= 1:
+                raise ValueError(f"`{name}` is a share of p and must lie in [0, 1]. Received: {name}={strength}")
         self.target = target
         self.speed = speed
         self.interval = interval
-        self.blit = blit
-        self.geometric = geometric
-        self.color = color
+        self.blit = float(blit)
+        self.geometric = float(geometric)
+        self.color = float(color)
+        self.cutout = float(cutout)
         self.initial_p = initial_p
         self.p = self._add_state("p", initial_p)
         # Counted since the last change of p: the sum of the images' signs, the images and the updates.
@@ -245,7 +254,8 @@ class AdaptiveAugment(Augment):
 
     def call(self, images: tf.Tensor) -> tf.Tensor:
         # Drawn before the branch: inside it some strategies let no state change, not even the seed's.
-        uniform = tf.transpose(self.draw_uniform((tf.shape(images)[0], _NUM_UNIFORM)))
+        num = _NUM_UNIFORM + (_NUM_CUTOUT if self.cutout else 0)
+        uniform = tf.transpose(self.draw_uniform((tf.shape(images)[0], num)))
         return tf.cond(self.p > 0, lambda: self._transform(images, uniform), lambda: tf.identity(images))
 
     def update(self, real_logits: tf.Tensor) -> None:
@@ -263,14 +273,14 @@ class AdaptiveAugment(Augment):
             count.assign(tf.where(due, 0.0, count))
 
     def get_config(self) -> dict[str, Any]:
-        names = ("target", "speed", "interval", "blit", "geometric", "color", "initial_p")
+        names = ("target", "speed", "interval", "blit", "geometric", "color", "cutout", "initial_p")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
     def _transform(self, images, uniform):
         """Draws the parameters as appendix B does, 0 where a transform is not executed, and applies them."""
         draws = iter(tf.unstack(uniform))
 
-        def sometimes(value, probability=self.p):
+        def sometimes(value, probability):
             return tf.where(next(draws) < probability, value, 0.0)
 
         def between(low, high):
@@ -289,22 +299,24 @@ class AdaptiveAugment(Augment):
         # `warp` takes the inverse, so the paper's G <- M G is G^-1 <- G^-1 M^-1 here.
         inverses = []
         if self.blit:
-            flip = sometimes(integer(2))
-            turns = sometimes(integer(4))
-            right, down = tf.unstack(sometimes([between(-0.125, 0.125), between(-0.125, 0.125)]))
+            p = self.blit * self.p
+            flip = sometimes(integer(2), p)
+            turns = sometimes(integer(4), p)
+            right, down = tf.unstack(sometimes([between(-0.125, 0.125), between(-0.125, 0.125)], p))
             inverses += [
                 scaling(1.0 - 2.0 * flip, tf.ones_like(flip)),
                 rotation(0.5 * math.pi * turns),
                 translation(-tf.round(right * width), -tf.round(down * height)),
             ]
         if self.geometric:
+            p = self.geometric * self.p
             # Of the two rotations, before and after the stretch, at least one happens with probability p.
-            p_rotation = 1.0 - tf.sqrt(1.0 - self.p)
-            scale = 2.0 ** sometimes(normal(0.2))
+            p_rotation = 1.0 - tf.sqrt(1.0 - p)
+            scale = 2.0 ** sometimes(normal(0.2), p)
             before = sometimes(between(-math.pi, math.pi), p_rotation)
-            stretch = 2.0 ** sometimes(normal(0.2))
+            stretch = 2.0 ** sometimes(normal(0.2), p)
             after = sometimes(between(-math.pi, math.pi), p_rotation)
-            right, down = tf.unstack(sometimes([normal(0.125), normal(0.125)]))
+            right, down = tf.unstack(sometimes([normal(0.125), normal(0.125)], p))
             inverses += [
                 scaling(1.0 / scale, 1.0 / scale),
                 rotation(before),
@@ -315,17 +327,27 @@ class AdaptiveAugment(Augment):
         if inverses:
             x = warp(x, functools.reduce(_product, inverses))
         if self.color:
-            brightness = sometimes(normal(0.2))
-            contrast = 2.0 ** sometimes(normal(0.5))
-            luma_flip = sometimes(integer(2))
-            hue = sometimes(between(-math.pi, math.pi))
-            saturation = 2.0 ** sometimes(normal(1.0))
+            p = self.color * self.p
+            brightness = sometimes(normal(0.2), p)
+            contrast = 2.0 ** sometimes(normal(0.5), p)
+            luma_flip = sometimes(integer(2), p)
+            hue = sometimes(between(-math.pi, math.pi), p)
+            saturation = 2.0 ** sometimes(normal(1.0), p)
             x = transform_color(x, brightness, contrast, luma_flip, hue, saturation)
+        if self.cutout:
+            # From a quarter of the image before its centre, which lies anywhere, to a quarter after. The image that it
+            # leaves whole has it outside.
+            cut = next(draws) < self.cutout * self.p
+            corners = [tf.where(cut, tf.round((next(draws) - 0.25) * size), 2.0 * size) for size in (height, width)]
+            extent = [(size + 1) // 2 for size in (height, width)]
+            x = cut_out(x, *(tf.cast(corner, tf.int32) for corner in corners), *extent)
         return tf.cast(x, images.dtype)
 
 
 # What `AdaptiveAugment._transform` draws: 13 choices, 8 uniform parameters and 7 normal ones of two numbers each.
+# Cutout, where it is on, draws a choice and two uniform parameters more.
 _NUM_UNIFORM = 13 + 8 + 2 * 7
+_NUM_CUTOUT = 3
 
 
 def scaling(x, y):

@@ -1,7 +1,6 @@
 """The two players of the step: a network with its optimizer and terms, and the judge that the discriminator is."""
 
 import dataclasses
-import functools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -9,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from tfgan_app.base.networks import apply, in_float32
-from tfgan_app.base.replicas import num_replicas
+from tfgan_app.base.replicas import call_where, num_replicas
 from tfgan_app.schedules import value_at
 from tfgan_app.terms import Play, Term
 
@@ -57,54 +56,90 @@ class Player:
         seed: Callable[[str, tf.Tensor], tf.Tensor],
         track: Callable[..., None],
     ) -> list[Gradients]:
-        """Tracks the terms with a tape of their own; returns for each the gradients of its scaled value.
+        """Tracks the terms of every update that have a tape of their own; returns the gradients of each, scaled.
 
         Args:
             play: The record of the step.
             step: The generator's updates made so far, by which weights go.
-            update: This player's, by which intervals go.
+            update: This player's, by which seeds and intervals go.
             seed: Returns a term's seed for its name and the update.
             track: Called with a term's value by its name.
         """
-        variables = self.network.trainable_variables
-
-        def zeros():
-            return [tf.zeros(variable.shape, variable.dtype) for variable in variables]
-
-        def evaluate(term, play):
-            with in_float32(self.network), tf.GradientTape() as tape:
-                value = term.interval * value_at(term.weight, step) * term(play)
-                scaled = self.scaled(value)
-            pairs = zip(tape.gradient(scaled, variables), zeros(), strict=True)
-            return value, [zero if gradient is None else tf.convert_to_tensor(gradient) for gradient, zero in pairs]
-
         found = []
         for term in self.terms:
-            if not term.own_tape:
-                continue
-            # `replace` drops outputs that are computed already, so that the term computes its own on its own tape.
-            own = dataclasses.replace(play, seed=seed(term.name, update))
-            evaluated = functools.partial(evaluate, term, own)
-            # A term of every update needs no branch. A branch takes the gradients too: what a tape records across one,
-            # XLA compiles anew at each step, or not at all.
-            due = update % term.interval == 0
-            value, gradients = evaluated() if term.interval == 1 else tf.cond(due, evaluated, lambda: (0.0, zeros()))
-            track(**{term.name: value})
-            found.append(gradients)
+            if term.own_tape and term.interval == 1:
+                value, gradients = self._evaluated(term, play, step, seed(term.name, update))
+                track(**{term.name: value})
+                found.append(gradients)
         return found
 
     def update(self, tape: tf.GradientTape, scaled_loss: tf.Tensor, apart: list[Gradients]) -> None:
         """Updates the network by the gradients of a loss on a tape, and those of `gradients_apart`."""
+        self._apply(_sum([tape.gradient(scaled_loss, self.network.trainable_variables), *apart]))
+
+    def update_lazily(
+        self,
+        play: Play,
+        step: tf.Tensor,
+        update: tf.Tensor,
+        seed: Callable[[str, tf.Tensor], tf.Tensor],
+        track: Callable[..., None],
+    ) -> None:
+        """Takes a step of the optimizer for the terms with an interval, where they are due, and tracks them.
+
+        It comes after `update`, so from the weights that it led to. Terms of the same interval share a step. Arguments
+        are those of `gradients_apart`.
+        """
+        for interval, terms in self._lazy_terms().items():
+            # `seed` makes tensors, which must not be made in a branch and used outside of it.
+            seeds = [seed(term.name, update) for term in terms]
+
+            def evaluate(terms=terms, seeds=seeds):
+                pairs = [self._evaluated(term, play, step, own) for term, own in zip(terms, seeds, strict=True)]
+                return [value for value, _ in pairs], _sum([gradients for _, gradients in pairs])
+
+            def rest(terms=terms):
+                return [tf.constant(0.0)] * len(terms), self._zeros()
+
+            # The branch takes the gradients too: what a tape records across one, XLA compiles anew at each step, or not
+            # at all.
+            due = update % interval == 0
+            values, gradients = tf.cond(due, evaluate, rest)
+            call_where(due, self._apply, gradients)
+            for term, value in zip(terms, values, strict=True):
+                track(**{term.name: value})
+
+    def optimizer_steps(self, updates: int) -> int:
+        """Returns how many steps the optimizer takes in the first updates, those of lazy terms included."""
+        return updates + sum(-(-updates // interval) for interval in self._lazy_terms())
+
+    def _lazy_terms(self) -> dict[int, list[Term]]:
+        found: dict[int, list[Term]] = {}
+        for term in self.terms:
+            if term.interval > 1:
+                found.setdefault(term.interval, []).append(term)
+        return found
+
+    def _evaluated(self, term, play, step, seed):
+        """Returns a term's value, weighted, and the gradients of what `scaled` makes of it."""
+        # `replace` drops outputs that are computed already, so that the term computes its own on its own tape.
+        play = dataclasses.replace(play, seed=seed)
         variables = self.network.trainable_variables
-        gradients = tape.gradient(scaled_loss, variables)
-        for others in apart:
-            pairs = zip(gradients, others, strict=True)
-            gradients = [other if gradient is None else gradient + other for gradient, other in pairs]
+        with in_float32(self.network), tf.GradientTape() as tape:
+            value = term.interval * value_at(term.weight, step) * term(play)
+            scaled = self.scaled(value)
+        pairs = zip(tape.gradient(scaled, variables), self._zeros(), strict=True)
+        return value, [zero if gradient is None else tf.convert_to_tensor(gradient) for gradient, zero in pairs]
+
+    def _zeros(self):
+        return [tf.zeros(variable.shape, variable.dtype) for variable in self.network.trainable_variables]
+
+    def _apply(self, gradients):
         # Every update waits for all gradients, or updates are lost: Keras joins them in one operation, TensorFlow drops
         # the order of a variable's reads and updates as that operation implies it, and then takes the operation apart.
         with tf.control_dependencies([gradient for gradient in gradients if gradient is not None]):
             gradients = [None if gradient is None else tf.identity(gradient) for gradient in gradients]
-        self.optimizer.apply(gradients, variables)
+        self.optimizer.apply(gradients, self.network.trainable_variables)
 
 
 class Optimizers:
@@ -184,6 +219,14 @@ class Judge:
         outputs = apply(self.discriminator, inputs, training)
         outputs = outputs if isinstance(outputs, dict) else {"logits": outputs}
         return keras.tree.map_structure(lambda x: tf.cast(x, tf.float32), outputs)
+
+
+def _sum(parts):
+    """Adds lists of gradients up, in which None stands for none."""
+    total, *rest = parts
+    for part in rest:
+        total = [b if a is None else a + b for a, b in zip(total, part, strict=True)]
+    return total
 
 
 def _prepared(optimizer, network, name):

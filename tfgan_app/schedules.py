@@ -102,7 +102,7 @@ class ScheduledAugment(AdaptiveAugment):
 
     Args:
         schedule: The probability p, a schedule of the discriminator's updates made so far with values in [0, 1].
-        **kwargs: `blit`, `geometric`, `color`, `seed` and `name`, as in `AdaptiveAugment`.
+        **kwargs: `blit`, `geometric`, `color`, `cutout`, `seed` and `name`, as in `AdaptiveAugment`.
     """
 
     def __init__(self, schedule: keras.optimizers.schedules.LearningRateSchedule, **kwargs: Any):

@@ -93,8 +93,10 @@ class Term:
     Args:
         weight: The factor in the loss: a number, or a `keras.optimizers.schedules.LearningRateSchedule` of the step.
         interval: Updates from one evaluation to the next, at least 1; above 1 for terms with a tape of their own. The
-            term is multiplied by it, so its mean strength stays: "lazy regularisation", Karras et al. 2019,
-            https://arxiv.org/abs/1912.04958, section 3.1.
+            term is multiplied by it, so its mean strength stays, and is a step of the optimizer by itself, after the
+            loss's: "lazy regularisation", Karras et al. 2019, https://arxiv.org/abs/1912.04958, section 3.1. An
+            optimizer takes these steps at its full learning rate. `StyleGAN2` lowers its own optimizers' rates for
+            them, as the paper does; with others the choice is yours.
 
     Attributes:
         name: The term's name in logs.
@@ -138,7 +140,12 @@ class Term:
 
 
 class _GradientTerm(Term):
-    """Base of the discriminator's gradient penalties. Gradients are taken per sample, and their squares summed."""
+    """Base of the discriminator's gradient penalties. Gradients are taken per sample, and their squares summed.
+
+    A sample's gradient is that of the sum of all logits. It is that of its own logit, as the papers have it, where the
+    discriminator judges each sample by itself. Batch normalisation mixes a batch, so there it is not: the norms then
+    differ by up to a quarter (measured in trained networks), and the papers' own discriminators have none.
+    """
 
     own_tape = True
 

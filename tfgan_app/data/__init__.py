@@ -50,6 +50,7 @@ def load(
     *,
     splits: tuple[str, ...] = ("train", "test"),
     seed: int = 0,
+    mirror: bool = False,
     **source_options: Any,
 ) -> tuple[tf.data.Dataset, ...]:
     """Loads a dataset for `model.fit`: the first split shuffled for training, the others in order.
@@ -64,6 +65,7 @@ def load(
             anew in every epoch.
         splits: The splits to load.
         seed: Fixes the order of the training images.
+        mirror: Whether to turn each training image left to right with probability 1/2, anew in every epoch.
         **source_options: `data_dir`, `manual_dir`, `image_size`, `channels`, `value_range` and `fallback_dataset` of
             `open_images`; the other splits are scaled as the first one is.
 
@@ -83,7 +85,7 @@ def load(
     notes = tuple(dict.fromkeys(note for images in (train, *others) for note in images.notes))
     if remarks := dataclasses.replace(train, split=", ".join(splits), notes=notes).remarks():
         logging.warning("%s", remarks)
-    return train.passes(batch_size, seed=seed), *(images.in_order(batch_size) for images in others)
+    return train.passes(batch_size, seed=seed, mirror=mirror), *(images.in_order(batch_size) for images in others)
 
 
 def open_images(

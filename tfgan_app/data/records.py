@@ -109,7 +109,7 @@ class Indexed:
         return part, f"seeded sample{' stratified by class' if stratified else ''}, seed {seed}"
 
     def _indices(self, step: tf.Tensor, batch_size: int, seed: int, part: Part) -> tf.Tensor:
-        begin, end = _bounds(batch_size, part)
+        begin, end = part_bounds(batch_size, part)
         positions = step * batch_size + tf.range(begin, end, dtype=tf.int64)
         passes = positions // self.count
         return tf.raw_ops.RandomIndexShuffle(
@@ -171,7 +171,7 @@ class Streamed:
             tf.compat.v1.get_default_graph().seed = None
             return self.encoded.shuffle(SHUFFLE_BUFFER, pass_seed, reshuffle_each_iteration=False)
 
-        begin, end = _bounds(batch_size, part)
+        begin, end = part_bounds(batch_size, part)
         encoded = seeds.flat_map(shuffled).skip(skipped)
         if part != WHOLE:
             numbered = encoded.enumerate()
@@ -305,7 +305,8 @@ def _shared(array: np.ndarray) -> tf.Tensor:
     return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
 
 
-def _bounds(batch_size: int, part: Part) -> tuple[int, int]:
+def part_bounds(batch_size: int, part: Part) -> tuple[int, int]:
+    """Returns where a part of a batch begins in it, and where it ends."""
     index, parts = part
     return index * batch_size // parts, (index + 1) * batch_size // parts
 

@@ -1,6 +1,7 @@
-"""Batch normalisation, plain and conditional."""
+"""Batch normalisation, plain and conditional, and statistics measured for given weights."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -10,6 +11,9 @@ from tfgan_app.base.networks import BatchShape
 from tfgan_app.base.replicas import mean_over_replicas, num_replicas
 
 __all__ = ["BatchNormalization"]
+
+# The mean and the variance that a layer normalises by.
+Statistics = tuple[tf.Tensor, tf.Tensor]
 
 
 def synchronize(network):
@@ -115,3 +119,73 @@ class ConditionalBatchNormalization(BatchNormalization):
 
     def compute_output_shape(self, input_shape: Sequence[BatchShape]) -> BatchShape:
         return input_shape[0]
+
+
+def measured_statistics(
+    layers: Sequence[keras.layers.BatchNormalization], run: Callable[[], object]
+) -> list[Statistics]:
+    """Returns what layers would normalise by in training, where a network is called for inference.
+
+    Only these layers then act as in training, by the statistics of the batch; no variable changes.
+
+    Args:
+        layers: Layers of the network; Keras's, those of this package, or others derived from them.
+        run: Calls the network.
+
+    Returns:
+        For each layer the mean and the unbiased variance of its inputs, its own where it was not called. Where it was
+        called more than once, the means over the calls.
+    """
+    found: list[list[Statistics]] = [[] for _ in layers]
+
+    def by_batch(layer, calls, call):
+        def normalize(inputs, *args, **kwargs):
+            x = tf.cast(inputs[0] if isinstance(inputs, (list, tuple)) else inputs, tf.float32)
+            axis = layer.axis % x.shape.rank
+            mean, variance = tf.nn.moments(x, [other for other in range(x.shape.rank) if other != axis])
+            num = tf.cast(tf.size(x) // x.shape[axis], tf.float32)
+            calls.append((mean, variance * num / tf.maximum(num - 1.0, 1.0)))
+            with given_statistics([layer], [(mean, variance)]):
+                return call(inputs, *args, **kwargs)
+
+        return normalize
+
+    try:
+        # Keras calls what an object has under that name.
+        for layer, calls in zip(layers, found, strict=True):
+            object.__setattr__(layer, "call", by_batch(layer, calls, layer.call))
+        run()
+    finally:
+        for layer in layers:
+            object.__delattr__(layer, "call")
+
+    def own(layer):
+        return tf.convert_to_tensor(layer.moving_mean), tf.convert_to_tensor(layer.moving_variance)
+
+    return [mean_statistics(calls) if calls else own(layer) for calls, layer in zip(found, layers, strict=True)]
+
+
+def mean_statistics(statistics: Sequence[Statistics]) -> Statistics:
+    """Returns the means over several statistics of a layer."""
+    mean, variance = (tf.reduce_mean(tf.stack(parts), axis=0) for parts in zip(*statistics, strict=True))
+    return mean, variance
+
+
+@contextlib.contextmanager
+def given_statistics(
+    layers: Sequence[keras.layers.BatchNormalization], statistics: Sequence[Statistics]
+) -> Iterator[None]:
+    """Lets layers normalise by statistics in place of their moving ones as long as the block lasts."""
+    own = [(layer.moving_mean, layer.moving_variance) for layer in layers]
+
+    def take(statistics):
+        for layer, (mean, variance) in zip(layers, statistics, strict=True):
+            # Past Keras and TensorFlow, for which a variable that is replaced is none of the layer's any more.
+            object.__setattr__(layer, "moving_mean", mean)
+            object.__setattr__(layer, "moving_variance", variance)
+
+    try:
+        take(statistics)
+        yield
+    finally:
+        take(own)

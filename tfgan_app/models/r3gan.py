@@ -51,7 +51,8 @@ class R3GAN(GAN):
         gamma: First and last value of the weight of R1 and R2; the loss has gamma / 2 times each. The paper's, for
             CIFAR-10; harder data needs more (its ImageNet 32x32: (0.5, 0.05); FFHQ 64x64: (2, 0.2)).
         ema_half_life: Images after which the generator's average has forgotten half, in the end; 0 at first.
-        augment_p: Probability of each transform of ADA's pipeline in the end; 0 at first. 0 leaves images as they are.
+        augment_p: Probability in the end of each transform of ADA's pipeline and of cutout, of which changes of colour
+            have half, as in the authors' program; 0 at first. 0 leaves images as they are.
         ramp_steps: Steps from the first values to the last. By default the paper's 20 million images at its batch of
             512.
         **kwargs: `seed` and `name`, as in `GAN`.
@@ -110,7 +111,7 @@ class R3GAN(GAN):
             "d_optimizer": adam(),
             "loss": Relativistic(),
             "terms": [R1(ramp(*weight)), R2(ramp(*weight))],
-            "augment": ScheduledAugment(ramp(0.0, self.augment_p)) if self.augment_p else None,
+            "augment": ScheduledAugment(ramp(0.0, self.augment_p), color=0.5, cutout=1.0) if self.augment_p else None,
             "ema_half_life": ramp(0.0, self.final_half_life),
         }
 

@@ -133,8 +133,9 @@ class PathLength(Term):
         lengths = tf.sqrt(tf.reduce_mean(tf.reduce_sum(tf.square(gradient), axis=2), axis=1) + 1e-12)
         average = _statistics(generator).path_length
         before = tf.convert_to_tensor(average)
-        average.assign_add(0.01 * (tf.stop_gradient(tf.reduce_mean(lengths)) - before))
-        return tf.reduce_mean(tf.square(lengths - before))
+        after = before + 0.01 * (tf.reduce_mean(lengths) - before)
+        average.assign(tf.stop_gradient(after))
+        return tf.reduce_mean(tf.square(lengths - after))
 
 
 def build_generator(
@@ -266,6 +267,9 @@ def _statistics(generator):
 
 
 def _adam(interval):
-    """Adam where a penalty joins every `interval` updates: appendix B, "lazy regularization"."""
+    """Adam where a penalty's step follows every `interval` updates: appendix B, "lazy regularization".
+
+    With interval + 1 steps where there were `interval`, c = interval / (interval + 1) keeps the pace.
+    """
     c = interval / (interval + 1)
     return Adam(2e-3 * c, beta_1=0.0, beta_2=0.99**c, epsilon=1e-8)

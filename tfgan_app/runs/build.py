@@ -220,13 +220,14 @@ def _decay_learning_rates(gan: GAN, decay_from: int, train_steps: int) -> None:
     """Lets both learning rates fall linearly, from their present values at a step to 0 at the last."""
     if decay_from >= train_steps:
         raise UsageError(f"`decay_from={decay_from}` must be less than `train_steps={train_steps}`.")
-    for optimizer, updates in ((gan.g_optimizer, 1), (gan.d_optimizer, gan.n_critic)):
+    spans = zip(gan.optimizer_steps(decay_from), gan.optimizer_steps(train_steps), strict=True)
+    for optimizer, (begin, end) in zip((gan.g_optimizer, gan.d_optimizer), spans, strict=True):
         if has_schedule(optimizer):
             raise UsageError(
                 f"`decay_learning_rates` cannot be set: {type(gan).__name__} trains with a schedule of its own."
             )
         start = float(optimizer.learning_rate)
-        optimizer.learning_rate = LinearDecay(start, decay_from * updates, train_steps * updates)
+        optimizer.learning_rate = LinearDecay(start, begin, end)
 
 
 def _loss(settings: Settings) -> losses.AdversarialLoss | None:

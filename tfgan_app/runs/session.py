@@ -416,7 +416,10 @@ class Session:
     def _batches(self) -> Callable[[int, int], tf.data.Dataset]:
         """Returns the batches from this step on, as `share_batches` takes them; `fit` groups those of a step."""
         size, seed, start = self.settings.batch_size, self.settings.seed, self.gan.step * self.gan.n_critic
-        return lambda index, parts: self.images.batches(size, seed=seed, start_step=start, part=(index, parts))
+        mirror = self.settings.mirror
+        return lambda index, parts: self.images.batches(
+            size, seed=seed, start_step=start, part=(index, parts), mirror=mirror
+        )
 
     def _callbacks(self, guard: CollapseGuard | None, stop: callbacks.StopOnSignal) -> list[keras.callbacks.Callback]:
         begun = [callbacks.ContinueEpoch(self.gan)] if self.gan.step % self.settings.steps_per_epoch else []

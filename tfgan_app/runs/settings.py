@@ -88,6 +88,9 @@ class Settings(Table):
         "images of the set use.",
         must=("be two numbers LOW,HIGH, the first the smaller", is_range),
     )
+    mirror: bool = row(
+        False, "Turn each training image left to right with probability 1/2. Scores see images as they are.", fixed=True
+    )
     eval_split: str = row("test", "Split to score on; the training images where the data has no such split.")
     eval_images: int = row(10_000, "Real images to score on, at most: a seeded sample of more.", at_least=2)
     score_every: int | None = row(
