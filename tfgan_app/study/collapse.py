@@ -52,7 +52,8 @@ class CollapseGuard(keras.callbacks.Callback):
             best. By default the best is the last in which nothing was wrong.
         learning_rate_factor: What a rollback multiplies both learning rates with.
         max_rollbacks: After so many it stops as by "stop".
-        grace_steps: As above. Half of the digits are drawn by `mnist.flags` after 260 steps, by `mlp_gan.flags` before 2 000.
+        grace_steps: As above. Half of the digits are drawn by `mnist.flags` after 260 steps, by `mlp_gan.flags` before
+            2 000.
         patience: How many epochs in a row something must be wrong before anything is done about it.
         min_diversity: As above.
         min_classes: As above, as a share of the classes.
