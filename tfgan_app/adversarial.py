@@ -105,6 +105,13 @@ class AdversarialModel(keras.Model):
         """
         return real, outputs
 
+    def calibrate(self) -> None:
+        """Gives the EMA generator what its layers must know of its weights; called before it is scored, and by `fit`.
+
+        Here it does nothing: statistics of batches stay the generator's, as the step copies them, since no fake can be
+        drawn without data. `GAN` measures them.
+        """
+
     def compile_defaults(self) -> dict[str, Any]:
         """Returns the arguments of `compile` that this model's paper sets, by name; those left out are DCGAN's."""
         return {}
@@ -288,7 +295,9 @@ class AdversarialModel(keras.Model):
             x = steps.grouped(x, y, batch_size, kwargs.get("shuffle", True), self.n_critic, replicas)
             y = batch_size = None
             kwargs["shuffle"] = False
-        return super().fit(x, y, batch_size=batch_size, **kwargs)
+        history = super().fit(x, y, batch_size=batch_size, **kwargs)
+        self.calibrate()
+        return history
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         """Does nothing: all is built. Under a strategy Keras 3.15 would take a batch from training for it."""
@@ -385,6 +394,7 @@ class AdversarialModel(keras.Model):
         Terms with a tape of their own have no part in them. The metrics' results are computed once, here: those such as
         the Frechet distance cost more than a batch.
         """
+        self.calibrate()
         logs = super().evaluate(*args, return_dict=True, **kwargs)
         logs = {name: float(value) for name, value in logs.items()}
         for score in self._scores:

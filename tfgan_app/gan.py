@@ -6,6 +6,7 @@ import pathlib
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfgan_app import modalities
@@ -14,12 +15,17 @@ from tfgan_app.base.files import PathLike
 from tfgan_app.base.latents import draw_latents, slerp, truncate_normal
 from tfgan_app.base.networks import apply, float32_copy
 from tfgan_app.export import card_path, export_model, write_card
+from tfgan_app.layers.batch_norm import mean_statistics, measured_statistics
 from tfgan_app.modalities import Modality
 from tfgan_app.observation import Observation
 from tfgan_app.players import Judge
 from tfgan_app.sampler import Sampler, Signatures
 
 __all__ = ["GAN"]
+
+# What statistics of batches are measured on: how many batches, and the samples in each.
+_MEASURED = 4
+_MEASURED_SIZE = 256
 
 
 @keras.saving.register_keras_serializable("tfgan_app")
@@ -101,6 +107,38 @@ class GAN(AdversarialModel, Sampler):
         classes = condition[0] if self.num_classes and self.supervised else None
         return Observation(real, self.modality.clip(fake), classes, nearby)
 
+    def calibrate(self) -> None:
+        """Measures the batch statistics of the EMA generator, on 1 024 samples of fixed latents and classes in turn.
+
+        Its weights are an average over many steps, so the statistics that batch normalisation collects of the
+        generator's are not its own. Where nothing changed since the last time, or nothing normalises by the batch, it
+        does nothing. `fit`, `evaluate`, sampling and export call it.
+        """
+        pairs = zip(self.ema_generator._flatten_layers(), self.generator._flatten_layers(), strict=True)
+        norms = [one for one, own in pairs if isinstance(one, keras.layers.BatchNormalization) and own.trainable]
+        if not norms or (self._calibrated is not None and np.array_equal(self._checksums(), self._calibrated)):
+            return
+
+        def measure(index):
+            numbers = tf.range(index * _MEASURED_SIZE, (index + 1) * _MEASURED_SIZE)
+            condition = (numbers % self.num_classes,) if self.num_classes and self.supervised else ()
+            nothing = tf.zeros((_MEASURED_SIZE, *self.modality.shape))  # tells how many to draw
+            inputs = self.draw(nothing, condition, self._seed("statistics", index))
+            return measured_statistics(norms, lambda: apply(self.ema_generator, inputs))
+
+        batches = [measure(index) for index in range(_MEASURED)]
+        for layer, *statistics in zip(norms, *batches, strict=True):
+            mean, variance = mean_statistics(statistics)
+            layer.moving_mean.assign(mean)
+            layer.moving_variance.assign(variance)
+        self._calibrated = self._checksums()
+
+    # The checksums of the weights that `calibrate` left.
+    _calibrated: np.ndarray | None = None
+
+    def _checksums(self):
+        return np.array([float(tf.reduce_sum(weight)) for weight in self.ema_generator.weights])
+
     def truncate(self, generator: keras.Model, inputs: list[tf.Tensor], truncation: tf.Tensor) -> tf.Tensor:
         """Returns a generator's samples at a truncation, which trades variety for quality.
 
@@ -109,12 +147,17 @@ class GAN(AdversarialModel, Sampler):
             inputs: The list of its inputs.
             truncation: A scalar of at least 0. Here the latents' largest absolute value; for models with a space of
                 styles the factor psi in [0, 1].
+
+        Batch normalisation keeps to the statistics of untruncated latents. BigGAN's program measures those of truncated
+        ones, which takes the digits further from the data at 1 and below (docs/measurement.md).
         """
         latents, *labels = inputs
         return apply(generator, [truncate_normal(latents, truncation), *labels])
 
     def call(self, inputs: tf.Tensor | list[tf.Tensor], training: bool = False) -> tf.Tensor:
         """Returns samples in the network's range from latents, or `[latents, labels]`, by the EMA generator."""
+        if tf.executing_eagerly():
+            self.calibrate()
         return self.ema_generator(inputs, training=training)
 
     def forward(self, inputs: list[tf.Tensor], truncation: tf.Tensor | None = None) -> tf.Tensor:
@@ -123,8 +166,12 @@ class GAN(AdversarialModel, Sampler):
             return apply(self.ema_generator, inputs)
         return self.truncate(self.ema_generator, inputs, truncation)
 
-    @tf.function(reduce_retracing=True)
     def _forward(self, inputs, truncation):
+        self.calibrate()
+        return self._compiled_forward(inputs, truncation)
+
+    @tf.function(reduce_retracing=True)
+    def _compiled_forward(self, inputs, truncation):
         return self.forward(inputs, truncation)
 
     def signatures(self) -> Signatures:
@@ -132,6 +179,7 @@ class GAN(AdversarialModel, Sampler):
 
         `discriminate(images[, labels]) -> {"logits"}` and what else the discriminator tells, for decoded samples.
         """
+        self.calibrate()
         judge, modality, found = Judge(float32_copy(self.discriminator), None), self.modality, super().signatures()
         samples = tf.TensorSpec((None, *modality.shape), tf.float32, modality.name)
         _, (_, *labels) = found["generate"]

@@ -1,6 +1,6 @@
-"""Batch normalisation, plain and conditional."""
+"""Batch normalisation, plain and conditional, and statistics measured for given weights."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -10,6 +10,9 @@ from tfgan_app.base.networks import BatchShape
 from tfgan_app.base.replicas import mean_over_replicas, num_replicas
 
 __all__ = ["BatchNormalization"]
+
+# The mean and the variance that a layer normalises by.
+Statistics = tuple[tf.Tensor, tf.Tensor]
 
 
 def synchronize(network):
@@ -115,3 +118,60 @@ class ConditionalBatchNormalization(BatchNormalization):
 
     def compute_output_shape(self, input_shape: Sequence[BatchShape]) -> BatchShape:
         return input_shape[0]
+
+
+def measured_statistics(
+    layers: Sequence[keras.layers.BatchNormalization], run: Callable[[], object]
+) -> list[Statistics]:
+    """Returns what layers normalise by in training, where a network is called for inference.
+
+    Only these layers then act as in training, by the statistics of the batch; all variables are left as they were.
+
+    Args:
+        layers: Layers of the network; Keras's, those of this package, or others derived from them.
+        run: Calls the network, eagerly.
+
+    Returns:
+        For each layer what its moving mean and variance would be after this batch alone; its own where it was not
+        called. Where it was called more than once, the means over the calls.
+    """
+    found: list[list[Statistics]] = [[] for _ in layers]
+    before = [(one.momentum, one.trainable, *_statistics(one)) for one in layers]
+
+    def by_batch(layer, calls, call):
+        def normalize(*args, **kwargs):
+            # Zeros first, as no momentum makes NaN go away.
+            _set_statistics(layer, map(tf.zeros_like, _statistics(layer)))
+            outputs = call(*args, **{**kwargs, "training": True})
+            calls.append(_statistics(layer))
+            return outputs
+
+        return normalize
+
+    try:
+        for layer, calls in zip(layers, found, strict=True):
+            layer.momentum, layer.trainable = 0.0, True
+            # Keras calls what an object has under that name.
+            object.__setattr__(layer, "call", by_batch(layer, calls, layer.call))
+        run()
+    finally:
+        for layer, (momentum, trainable, *own) in zip(layers, before, strict=True):
+            vars(layer).pop("call", None)
+            layer.momentum, layer.trainable = momentum, trainable
+            _set_statistics(layer, own)
+    return [mean_statistics(calls) if calls else _statistics(layer) for calls, layer in zip(found, layers, strict=True)]
+
+
+def _statistics(layer):
+    return tf.convert_to_tensor(layer.moving_mean), tf.convert_to_tensor(layer.moving_variance)
+
+
+def _set_statistics(layer, statistics):
+    for variable, value in zip((layer.moving_mean, layer.moving_variance), statistics, strict=True):
+        variable.assign(value)
+
+
+def mean_statistics(statistics: Sequence[Statistics]) -> Statistics:
+    """Returns the means over several statistics of a layer."""
+    mean, variance = (tf.reduce_mean(tf.stack(parts), axis=0) for parts in zip(*statistics, strict=True))
+    return mean, variance
