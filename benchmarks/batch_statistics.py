@@ -20,7 +20,7 @@ from tfgan_app import cli, data
 from tfgan_app.base.latents import draw_latents, truncate_normal
 from tfgan_app.base.networks import apply
 from tfgan_app.base.randomness import stream
-from tfgan_app.layers.batch_norm import given_statistics, measured_statistics
+from tfgan_app.layers.batch_norm import measured_statistics
 from tfgan_app.metrics import FrechetDistance
 from tfgan_app.metrics.extractors import load_extractor
 from tfgan_app.runs import Settings, build_gan
@@ -88,8 +88,12 @@ def scores(gan, averages, test, extractor, truncations):
         inputs = [latents, *([labels % gan.num_classes] if gan.num_classes else [])]
         fitting = measured_statistics(norms, functools.partial(truncated, inputs))
         found[f"at {truncation:g}"] = distance(gan, test, extractor, truncated)
-        with given_statistics(norms, fitting):
-            found[f"at {truncation:g}, measured so"] = distance(gan, test, extractor, truncated)
+        before = [tf.convert_to_tensor(variable) for variable in own]
+        for variable, value in zip(own, [value for pair in fitting for value in pair], strict=True):
+            variable.assign(value)
+        found[f"at {truncation:g}, measured so"] = distance(gan, test, extractor, truncated)
+        for variable, value in zip(own, before, strict=True):
+            variable.assign(value)
     return found
 
 

@@ -504,7 +504,9 @@ def test_critic_updates_draw_fresh_latents():
     seeds, drawn = [], gan.draw
     gan.draw = lambda real, condition, seed: seeds.append(tuple(np.array(seed))) or drawn(real, condition, seed)
     train(gan, random_images(16))
-    assert seeds == [tuple(np.array(stream((3, update), "latents"))) for update in range(4)]
+    # After training statistics are measured, on latents of their own.
+    assert seeds[:4] == [tuple(np.array(stream((3, update), "latents"))) for update in range(4)]
+    assert seeds[4:] == [tuple(np.array(stream((3, index), "statistics"))) for index in range(4)]
 
 
 def test_streams_of_a_seed_and_of_its_neighbours_have_nothing_in_common():
@@ -529,7 +531,7 @@ def test_streams_of_a_seed_and_of_its_neighbours_have_nothing_in_common():
         train(gan, random_images(8))
         gan.evaluate(random_images(8), batch_size=4, verbose=0)
     # Of two steps, and two batches of an evaluation: latents, what else is drawn, and four terms.
-    assert len(seen) == len(set(seen)) == 3 * (2 * (1 + 4) + 2 * 2)
+    assert len(seen) == len(set(seen)) == 3 * (2 * (1 + 4) + 2 * 2 + 4)
     # Those that people draw samples by.
     assert not set(seen) & {(seed, count) for seed in range(100) for count in range(10)}
 

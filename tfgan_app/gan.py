@@ -144,10 +144,10 @@ class GAN(AdversarialModel, Sampler):
             return
 
         def measure(index):
-            seed = self._seed("statistics", index)
-            inputs = [draw_latents(_MEASURED_SIZE, self.latent_dim, seed)]
-            if self.num_classes is not None:
-                inputs.append(tf.range(index * _MEASURED_SIZE, (index + 1) * _MEASURED_SIZE) % self.num_classes)
+            numbers = tf.range(index * _MEASURED_SIZE, (index + 1) * _MEASURED_SIZE)
+            condition = (numbers % self.num_classes,) if self.num_classes and self.supervised else ()
+            nothing = tf.zeros((_MEASURED_SIZE, *self.modality.shape))  # tells how many to draw
+            inputs = self.draw(nothing, condition, self._seed("statistics", index))
             return measured_statistics(norms, lambda: apply(self.ema_generator, inputs))
 
         batches = [measure(index) for index in range(_MEASURED)]
@@ -173,7 +173,7 @@ class GAN(AdversarialModel, Sampler):
                 styles the factor psi in [0, 1].
 
         Batch normalisation keeps to the statistics of untruncated latents. BigGAN's program measures those of truncated
-        ones, which took the digits further from the data at every truncation (docs/measurement.md).
+        ones, which takes the digits further from the data at 1 and below (docs/measurement.md).
         """
         latents, *labels = inputs
         return apply(generator, [truncate_normal(latents, truncation), *labels])

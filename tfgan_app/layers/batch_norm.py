@@ -1,7 +1,6 @@
 """Batch normalisation, plain and conditional, and statistics measured for given weights."""
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -124,68 +123,55 @@ class ConditionalBatchNormalization(BatchNormalization):
 def measured_statistics(
     layers: Sequence[keras.layers.BatchNormalization], run: Callable[[], object]
 ) -> list[Statistics]:
-    """Returns what layers would normalise by in training, where a network is called for inference.
+    """Returns what layers normalise by in training, where a network is called for inference.
 
-    Only these layers then act as in training, by the statistics of the batch; no variable changes.
+    Only these layers then act as in training, by the statistics of the batch; all variables are left as they were.
 
     Args:
         layers: Layers of the network; Keras's, those of this package, or others derived from them.
-        run: Calls the network.
+        run: Calls the network, eagerly.
 
     Returns:
-        For each layer the mean and the unbiased variance of its inputs, its own where it was not called. Where it was
-        called more than once, the means over the calls.
+        For each layer what its moving mean and variance would be after this batch alone; its own where it was not
+        called. Where it was called more than once, the means over the calls.
     """
     found: list[list[Statistics]] = [[] for _ in layers]
+    before = [(one.momentum, one.trainable, *_statistics(one)) for one in layers]
 
     def by_batch(layer, calls, call):
-        def normalize(inputs, *args, **kwargs):
-            x = tf.cast(inputs[0] if isinstance(inputs, (list, tuple)) else inputs, tf.float32)
-            axis = layer.axis % x.shape.rank
-            mean, variance = tf.nn.moments(x, [other for other in range(x.shape.rank) if other != axis])
-            num = tf.cast(tf.size(x) // x.shape[axis], tf.float32)
-            calls.append((mean, variance * num / tf.maximum(num - 1.0, 1.0)))
-            with given_statistics([layer], [(mean, variance)]):
-                return call(inputs, *args, **kwargs)
+        def normalize(*args, **kwargs):
+            # Zeros first, as no momentum makes NaN go away.
+            _set_statistics(layer, map(tf.zeros_like, _statistics(layer)))
+            outputs = call(*args, **{**kwargs, "training": True})
+            calls.append(_statistics(layer))
+            return outputs
 
         return normalize
 
     try:
-        # Keras calls what an object has under that name.
         for layer, calls in zip(layers, found, strict=True):
+            layer.momentum, layer.trainable = 0.0, True
+            # Keras calls what an object has under that name.
             object.__setattr__(layer, "call", by_batch(layer, calls, layer.call))
         run()
     finally:
-        for layer in layers:
-            object.__delattr__(layer, "call")
+        for layer, (momentum, trainable, *own) in zip(layers, before, strict=True):
+            vars(layer).pop("call", None)
+            layer.momentum, layer.trainable = momentum, trainable
+            _set_statistics(layer, own)
+    return [mean_statistics(calls) if calls else _statistics(layer) for calls, layer in zip(found, layers, strict=True)]
 
-    def own(layer):
-        return tf.convert_to_tensor(layer.moving_mean), tf.convert_to_tensor(layer.moving_variance)
 
-    return [mean_statistics(calls) if calls else own(layer) for calls, layer in zip(found, layers, strict=True)]
+def _statistics(layer):
+    return tf.convert_to_tensor(layer.moving_mean), tf.convert_to_tensor(layer.moving_variance)
+
+
+def _set_statistics(layer, statistics):
+    for variable, value in zip((layer.moving_mean, layer.moving_variance), statistics, strict=True):
+        variable.assign(value)
 
 
 def mean_statistics(statistics: Sequence[Statistics]) -> Statistics:
     """Returns the means over several statistics of a layer."""
     mean, variance = (tf.reduce_mean(tf.stack(parts), axis=0) for parts in zip(*statistics, strict=True))
     return mean, variance
-
-
-@contextlib.contextmanager
-def given_statistics(
-    layers: Sequence[keras.layers.BatchNormalization], statistics: Sequence[Statistics]
-) -> Iterator[None]:
-    """Lets layers normalise by statistics in place of their moving ones as long as the block lasts."""
-    own = [(layer.moving_mean, layer.moving_variance) for layer in layers]
-
-    def take(statistics):
-        for layer, (mean, variance) in zip(layers, statistics, strict=True):
-            # Past Keras and TensorFlow, for which a variable that is replaced is none of the layer's any more.
-            object.__setattr__(layer, "moving_mean", mean)
-            object.__setattr__(layer, "moving_variance", variance)
-
-    try:
-        take(statistics)
-        yield
-    finally:
-        take(own)

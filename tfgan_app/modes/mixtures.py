@@ -145,6 +145,9 @@ class _Stacked(GAN):
         # XLA halves the time of a step of such small networks.
         return {"jit_compile": True}
 
+    def calibrate(self):
+        """Does nothing: a GAN's statistics are to be the same, whatever it is trained beside."""
+
     def draw(self, real, condition, seed):
         return [self._latents(tf.shape(real)[0] // len(self.seeds), seed)]
 
