@@ -1333,7 +1333,7 @@ def test_sets_that_look_wrong_have_a_note(tmp_path, memory_limit, monkeypatch):
     noise = np.random.default_rng(0).integers(0, 256, (9, 16, 16), dtype=np.uint8)
     assert notes(noise) == () and notes(noise[:1]) == ()
     assert notes(np.where(noise > 250, 255, 0).astype(np.uint8)) == ()  # two levels, far apart
-    assert notes(np.repeat(noise[:1], 9, 0)) == ("all 9 images looked at are the same",)
+    assert notes(np.repeat(noise[:1], 9, 0)) == ("All 9 images looked at are the same.",)
     assert "levels 0 to 9 of 0 to 255 only" in notes(noise % 10)[0]
     assert len(notes(np.zeros_like(noise))) == 2
     assert data.open_images("mnist_5k").notes == ()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfgan_app import cli, metrics, runs
+from tfgan_app import cli, metrics, models, runs
 from tfgan_app.base.errors import UsageError
 from tfgan_app.data import open_images
 from tfgan_app.metrics import FrechetDistance, KernelDistance, load_extractor
@@ -205,6 +205,20 @@ def test_training_and_scores_on_few_images(counts, scored, tmp_path, capfd):
     else:
         with pytest.raises(UsageError, match=r"No score can be computed. fd: .* at least 2 real images. Received: 1"):
             runs.evaluate(run=tmp_path / "run", extractor="mnist_cnn")
+
+
+def test_classes_of_others_are_not_compared(tmp_path):
+    gan = models.CGAN((28, 28, 1), num_classes=2, latent_dim=4, base_channels=2)
+    gan.class_names = ("1", "0")
+    gan.compile()
+    gan.export(tmp_path / "saved")
+    message = (
+        r"`dataset=few.npz` has the classes 0, 1, the generator draws 1, 0: they must be the same in the same order"
+    )
+    with pytest.raises(UsageError, match=message):
+        runs.evaluate(
+            saved_model=tmp_path / "saved", dataset=few(tmp_path, (4, 4)), split="train", extractor="mnist_cnn"
+        )
 
 
 def test_a_last_score_that_fails_does_not_keep_the_gan_from_its_export(tmp_path, monkeypatch):

@@ -350,6 +350,6 @@ def _own_image_set(
         fingerprint=opened.fingerprint,
         skipped=opened.skipped,
         value_range=scaling.value_range,
-        notes=(*map(sentence, notes), *scaling.notes),
+        notes=tuple(map(sentence, (*notes, *scaling.notes))),
         records=opened.records,
     )

@@ -179,7 +179,7 @@ def _open_builder(
         fingerprint=opened.fingerprint,
         skipped=opened.skipped,
         value_range=scaling.value_range,
-        notes=(*map(sentence, notes), *scaling.notes),
+        notes=tuple(map(sentence, (*notes, *scaling.notes))),
         records=opened.records,
     )
 

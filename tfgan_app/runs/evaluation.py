@@ -15,6 +15,7 @@ from tfgan_app.base.errors import DataError, UsageError
 from tfgan_app.base.files import PROGRAM, reason, require_writable
 from tfgan_app.base.table import takes
 from tfgan_app.data import ImageSet
+from tfgan_app.data.trees import listed
 from tfgan_app.export import SavedGAN
 from tfgan_app.metrics.base import ImageMetric
 from tfgan_app.metrics.extractors import FeatureExtractor
@@ -81,6 +82,7 @@ def evaluate(
     real = source.open_real()
     if remarks := real.remarks():
         logging.warning("%s", remarks)
+    _check_classes(source.sampler, real)
     extractor, why = open_extractor(asked, real)
     if extractor is None:
         raise UsageError(f"{why or '`extractor=none`'}: name one with `extractor`, such as inception")
@@ -108,6 +110,17 @@ def evaluate(
         page = _report(asked.report, source, real, train, extractor, receipt)
         written = _written(path, receipt)
     return Evaluated(receipt, written, page)
+
+
+def _check_classes(sampler: Any, real: ImageSet) -> None:
+    """Refuses to compare class by class where the classes of the two sides are not the same ones."""
+    drawn, there = getattr(sampler, "class_names", None), real.class_names
+    if not drawn or not there or not sampler.supervised or drawn == there:
+        return
+    raise UsageError(
+        f"`dataset={real.name}` has the classes {listed(list(there))}, the generator draws {listed(list(drawn))}: they "
+        "must be the same in the same order, as fakes are drawn with the labels of the real images."
+    )
 
 
 def _metrics(
