@@ -1218,8 +1218,8 @@ def test_deep_values_are_scaled_by_one_range_for_the_set(source, memory_limit, t
     assert images.value_range == (0, 4095) and images.describe()["value_range"] == [0, 4095]
     np.testing.assert_array_equal(only(images)[..., 0], np.round(np.array(TWELVE_BITS) / 4095 * 255))
     assert images.notes == (
-        "stored values from 0 (black) to 4095 (white) are scaled to 8 bits, as the images hold 0 to 4000 "
-        "(`value_range=LOW,HIGH` sets another)",
+        "Stored values from 0 (black) to 4095 (white) are scaled to 8 bits, as the images hold 0 to 4000 "
+        "(`value_range=LOW,HIGH` sets another).",
     )
     asked = data.open_images(path, value_range=(0, 4000))
     np.testing.assert_array_equal(only(asked)[..., 0], np.round(np.array(TWELVE_BITS) / 4000 * 255))

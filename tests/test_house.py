@@ -145,8 +145,11 @@ def calls_of(name):
 def test_texts_are_utf_8_whatever_the_system_has(name):
     for call in calls_of(name):
         function = getattr(call.func, "attr", getattr(call.func, "id", ""))
-        modes = [node.value for node in call.args if isinstance(node, ast.Constant)]
-        if function in ("read_text", "write_text") or (function == "open" and modes in (["r"], ["w"], ["a"])):
+        # `open(path, mode)` and `path.open(mode)`; `archive.open(name, mode)` is of bytes.
+        mode = [
+            node.value for node in call.args[isinstance(call.func, ast.Name) :][:1] if isinstance(node, ast.Constant)
+        ]
+        if function in ("read_text", "write_text") or (function == "open" and mode in (["r"], ["w"], ["a"])):
             assert any(keyword.arg == "encoding" for keyword in call.keywords), (name, call.lineno)
 
 

@@ -20,6 +20,7 @@ from tfgan_app.data.files import open_array, open_folder
 from tfgan_app.data.image_set import ImageSet
 from tfgan_app.data.named import open_named, open_prepared, peek_named
 from tfgan_app.data.records import Indexed
+from tfgan_app.data.trees import sentence
 from tfgan_app.modalities.image_files import ENDINGS
 from tfgan_app.modalities.images import to_float, to_uint8
 
@@ -172,7 +173,7 @@ def _with_doubts(images: ImageSet) -> ImageSet:
             looked_at, _ = next(iter(images.records.in_order(num)))
     except tf.errors.OpError:  # of damaged files, which have a message of their own when their turn comes
         return images
-    return dataclasses.replace(images, notes=(*images.notes, *doubts(np.asarray(looked_at))))
+    return dataclasses.replace(images, notes=(*images.notes, *map(sentence, doubts(np.asarray(looked_at)))))
 
 
 def _open(name: str, data_dir: str | None, manual_dir: str | None, form: dict) -> ImageSet:
