@@ -1227,7 +1227,7 @@ def test_deep_values_are_scaled_by_one_range_for_the_set(source, memory_limit, t
     prints = {data.open_images(path, value_range=limits).fingerprint for limits in (None, (0, 4000), (0, 65535))}
     assert len(prints) == 3
     dark = data.open_images(path, value_range=(0, 65535))
-    assert dark.notes[1].startswith("the images use the levels 0 to 16 of 0 to 255 only")
+    assert dark.notes[1].startswith("The images use the levels 0 to 16 of 0 to 255 only")
 
 
 @pytest.mark.parametrize("memory_limit", [records.MEMORY_LIMIT, 0], ids=["held", "read"])
@@ -1291,7 +1291,7 @@ def test_sets_of_mixed_depths(tmp_path):
     mixed = deep(tmp_path / "mixed", [np.full((8, 8), 257 * 40, np.uint16), grey(40)])
     images = data.open_images(mixed)
     assert images.value_range is None and set(only(images).ravel()) == {40}
-    assert images.notes[0] == "1 of the images have 16 bits and the others 8: 65535 and 255 are white in them"
+    assert images.notes[0] == "1 of the images have 16 bits and the others 8: 65535 and 255 are white in them."
     Image.fromarray(np.float32(grey(1))).save(tmp_path / "mixed" / "2.tif")
     with pytest.raises(data.DataError, match=r"1 images of .* have 8 bits, and 1 have 32, .*give the `value_range`"):
         data.open_images(mixed)

@@ -303,7 +303,6 @@ def test_a_full_disk_is_waited_for(disk):
         assert f"step_0000000{step} cannot be written: " in error
     assert "Trying again after the next epoch." in error and "step_00000008 cannot" not in error
     assert f"{disk / 'run' / 'samples' / 'step_00000006.png'} cannot be written: [Errno 28]" in error
-    assert "metrics.csv cannot be written: [Errno 28]" in error
     assert checkpoints(disk / "run") == ["step_00000008", "step_00000010", "step_00000012"]
     # What was not written in time is made up for where that is possible.
     assert [row["step"] for row in read_csv(disk / "run" / "metrics.csv")] == ["2", "4", "6", "8", "10", "12"]

@@ -26,6 +26,7 @@ graph = [w.numpy() for w in gan.weights]
 for variable, value in zip(gan.variables, before, strict=True):
     variable.assign(value)
 gan.train_step(tf.constant(images))
+gan.calibrate()  # as `fit` does at its end
 np.savez(sys.argv[1], *graph, **{f"eager_{i}": w.numpy() for i, w in enumerate(gan.weights)})
 """
 

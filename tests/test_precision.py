@@ -16,7 +16,7 @@ def machine(monkeypatch, capability=None, flags=""):
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: gpus)
     monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: details)
     text = f"processor : 0\nmodel name : x\nflags\t\t: fpu sse {flags}\nbugs : amx_bf16\n"
-    monkeypatch.setattr(pathlib.Path, "read_text", lambda self: text)
+    monkeypatch.setattr(pathlib.Path, "read_text", lambda self, **_: text)
     monkeypatch.setattr(pathlib.Path, "exists", lambda self: True)
 
 

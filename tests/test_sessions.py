@@ -157,7 +157,7 @@ def opened(folder, images, **settings):
         Image.new("L" if len(size) == 1 else "RGB", (size[0], size[-1])).save(folder / "mine" / path)
     said = []
     base = {"dataset": str(folder / "mine"), "batch_size": 2, "extractor": "none", "run_dir": str(folder / "run")}
-    session = runs.Session(runs.Settings(**base, **settings), said.append)
+    session = runs.Session(runs.Settings(**{**base, **settings}), said.append)
     session.open()
     return session, said
 
@@ -176,7 +176,8 @@ def opened(folder, images, **settings):
 )
 def test_what_a_run_does_not_need_does_not_stop_it(test, scored, text, tmp_path):
     images = {"train/a/1.png": [28], "train/b/2.png": [28], **test}
-    session, said = opened(tmp_path, images, model="CGAN", model_arg=["base_channels=2"])
+    more = {"model_arg": ["base_channels=2"], "extractor": "mnist_cnn"}
+    session, said = opened(tmp_path, images, model="CGAN", **more)
     assert session.test.split == scored and session.test.num_classes == 2
     assert any(line.startswith(text) for line in said)
     session, said = opened(tmp_path, images, model="DCGAN", model_arg=["base_channels=2"])
