@@ -33,6 +33,7 @@ from tfgan_app.checkpoints import Checkpoints
 from tfgan_app.cli import flagfile
 from tfgan_app.data import ImageSet
 from tfgan_app.data.steps import share_batches
+from tfgan_app.data.trees import counted
 from tfgan_app.export import check_format, exported_step
 from tfgan_app.export.formats import ENDINGS
 from tfgan_app.gan import GAN
@@ -268,7 +269,7 @@ class Session:
             settings = self.settings = dataclasses.replace(settings, score_every=every)
             often = "epoch" if every == 1 else f"{every} epochs"
             scored = f"; scores on {self.test.split} every {often} and at the end"
-        self.say(f"{images.num_images} images of {images.name} ({images.split}), {images.image_shape}{scored}.")
+        self.say(f"{counted(images.num_images)} of {images.name} ({images.split}), {images.image_shape}{scored}.")
         folder = self.run.directory / "checkpoints"
         self.checkpoints = Checkpoints(self.gan, folder, settings.keep_checkpoints, writes=self.chief)
         restored = self.checkpoints.restore()

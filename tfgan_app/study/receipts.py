@@ -267,7 +267,7 @@ def _reasons(left_out):
 
 
 def summary(receipt: Receipt) -> dict[str, Any]:
-    """Returns what a model card says of a receipt with a Frechet distance; see `tfgan_app.export.write_card`."""
+    """Returns what a model card says of a receipt with a Frechet distance; see `tfgan_app.export.model_card`."""
     return {
         "dataset": receipt["real"]["name"],
         "metric": f"Frechet distance ({receipt['extractor']['name']})",
