@@ -40,7 +40,8 @@ import tensorflow as tf
 
 results = {}
 for folder in sys.argv[2:]:
-    signatures = tf.saved_model.load(folder).signatures
+    module = tf.saved_model.load(folder)
+    signatures = module.signatures
     names = {name: sorted(signature.structured_input_signature[1]) for name, signature in signatures.items()}
     results[folder + "/names"] = np.array(repr(names))
     labels = {"labels": tf.constant([2, 0, 1, 1, 2])} if "labels" in names["generate"] else {}
@@ -57,6 +58,8 @@ for folder in sys.argv[2:]:
     for name, arguments in calls.items():
         for key, value in signatures[name](**arguments).items():
             results[f"{folder}/{name}/{key}"] = value.numpy()
+    # As Keras's TFSMLayer calls it.
+    results[folder + "/called"] = module.generate(latents, **labels)["images"].numpy()
     results[folder + "/one"] = signatures["generate"](latents=latents[:1], **one)["images"].numpy()
 assert "tfgan_app" not in sys.modules
 np.savez(sys.argv[1], **results)
@@ -118,6 +121,7 @@ def test_generates_the_images_of_the_average(case):
     assert results["generate_uint8/images"].dtype == np.uint8
     np.testing.assert_array_equal(results["generate_uint8/images"], np.round(results["generate/images"] * 255))
     np.testing.assert_allclose(results["one"], expected[:1], atol=1e-6)
+    np.testing.assert_allclose(results["called"], expected, atol=1e-6)
     np.testing.assert_allclose(results["sample/images"], gan.sample(5, 2**40 + 7, labels), atol=1e-6)
 
 

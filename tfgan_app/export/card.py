@@ -94,7 +94,8 @@ def model_card(
         f"| Fingerprint of the {name} | `{data.get('fingerprint')}` |",
         *([_values_row(data["value_range"])] if data.get("value_range") else []),
         f"| {name.capitalize()} seen | {seen} |",
-        *([f"| Classes | {_classes(names)} |"] if names else []),
+        # Names that are but their numbers say nothing.
+        *([f"| Classes | {_classes(names)} |"] if names and list(names) != [str(n) for n in range(classes)] else []),
         f"| Seed | {facts['seed']} |",
         f"| Loss | {facts['loss']} |",
         *([f"| Terms | {', '.join(facts['terms'])} |"] if facts["terms"] else []),

@@ -1,5 +1,6 @@
 """A trained model as a SavedModel that needs TensorFlow alone."""
 
+import inspect
 import json
 import pathlib
 from collections.abc import Callable, Mapping
@@ -38,7 +39,7 @@ def export_model(
     # keras.export.ExportArchive would write every weight twice.
     module, concrete = tf.Module(), {}
     for name, (function, specs) in signatures.items():
-        compiled = tf.function(function, input_signature=specs)
+        compiled = tf.function(_named(function, specs), input_signature=specs)
         setattr(module, name, compiled)
         concrete[name] = compiled.get_concrete_function()
     # A SavedModel holds the variables that its module does.
@@ -52,6 +53,18 @@ def export_model(
         if card is not None:
             (partial / "README.md").write_text(card, encoding="utf-8", errors="backslashreplace")
     return folder
+
+
+def _named(function, specs):
+    """Returns a function whose arguments have the names of their specs, as `module.generate(latents=...)` needs."""
+    parameters = [inspect.Parameter(spec.name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for spec in specs]
+    signature = inspect.Signature(parameters)
+
+    def named(*args, **kwargs):
+        return function(*signature.bind(*args, **kwargs).args)
+
+    vars(named)["__signature__"] = signature  # what TensorFlow takes the names from
+    return named
 
 
 def exported_step(folder: PathLike) -> int | None:
