@@ -103,10 +103,10 @@ def trained(name, strategy, steps, **arguments):
     return [w.numpy() for w in gan.weights], {name: values[-1] for name, values in logs.items()}
 
 
-def assert_trains_alike(name, strategy, steps, **arguments):
+def assert_trains_alike(name, strategy, steps, tolerance=1e-5, **arguments):
     weights, logs = trained(name, tf.distribute.get_strategy(), steps, **arguments)
     shared_weights, shared_logs = trained(name, strategy, steps, **arguments)
-    assert_all_close(shared_weights, weights, 1e-5)
+    assert_all_close(shared_weights, weights, tolerance)
     assert shared_logs == pytest.approx(logs, rel=1e-3, abs=1e-5)
 
 
@@ -122,7 +122,8 @@ def test_two_devices_take_the_steps_of_lazy_terms_together(two):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", tg.models.__all__)
 def test_two_devices_learn_what_one_learns_with_every_model(two, name):
-    assert_trains_alike(name, two, 20)
+    # On one device, too, weights of BigGAN's that differ by 3e-7 of themselves at first are 2e-5 apart at the end.
+    assert_trains_alike(name, two, 20, tolerance=3e-5)
 
 
 @pytest.mark.slow
