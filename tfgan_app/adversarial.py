@@ -405,15 +405,11 @@ class AdversarialModel(keras.Model):
             constant = _detached(play)
             with tf.GradientTape() as d_tape:
                 d_loss = d_player.scaled(self.discriminator_loss(constant))
-            apart = d_player.gradients_apart(constant, self.iterations, update, self._seed, self._track)
-            d_player.update(d_tape, d_loss, apart)
-            d_player.update_lazily(constant, self.iterations, update, self._seed, self._track)
+            d_player.update(d_tape, d_loss, constant, self.iterations, update, self._seed, self._track)
 
         with g_tape:
             g_loss = g_player.scaled(self.generator_loss(play) + sum(self.generator.losses))
-        apart = g_player.gradients_apart(play, self.iterations, self.iterations, self._seed, self._track)
-        g_player.update(g_tape, g_loss, apart)
-        g_player.update_lazily(play, self.iterations, self.iterations, self._seed, self._track)
+        g_player.update(g_tape, g_loss, play, self.iterations, self.iterations, self._seed, self._track)
 
         call_hooks(self.generator, "end_update")
         self.iterations.assign_add(1)

@@ -1,6 +1,7 @@
 """The two players of the step: a network with its optimizer and terms, and the judge that the discriminator is."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -13,8 +14,6 @@ from tfgan_app.schedules import value_at
 from tfgan_app.terms import Play, Term
 
 __all__ = ["Judge", "Optimizers", "Player"]
-
-Gradients = list[tf.Tensor]
 
 
 class Player:
@@ -48,54 +47,44 @@ class Player:
                 loss += value
         return loss
 
-    def gradients_apart(
+    def update(
         self,
-        play: Play,
-        step: tf.Tensor,
-        update: tf.Tensor,
-        seed: Callable[[str, tf.Tensor], tf.Tensor],
-        track: Callable[..., None],
-    ) -> list[Gradients]:
-        """Tracks the terms of every update that have a tape of their own; returns the gradients of each, scaled.
-
-        Args:
-            play: The record of the step.
-            step: The generator's updates made so far, by which weights go.
-            update: This player's, by which seeds and intervals go.
-            seed: Returns a term's seed for its name and the update.
-            track: Called with a term's value by its name.
-        """
-        found = []
-        for term in self.terms:
-            if term.own_tape and term.interval == 1:
-                value, gradients = self._evaluated(term, play, step, seed(term.name, update))
-                track(**{term.name: value})
-                found.append(gradients)
-        return found
-
-    def update(self, tape: tf.GradientTape, scaled_loss: tf.Tensor, apart: list[Gradients]) -> None:
-        """Updates the network by the gradients of a loss on a tape, and those of `gradients_apart`."""
-        self._apply(_sum([tape.gradient(scaled_loss, self.network.trainable_variables), *apart]))
-
-    def update_lazily(
-        self,
+        tape: tf.GradientTape,
+        scaled_loss: tf.Tensor,
         play: Play,
         step: tf.Tensor,
         update: tf.Tensor,
         seed: Callable[[str, tf.Tensor], tf.Tensor],
         track: Callable[..., None],
     ) -> None:
-        """Takes a step of the optimizer for the terms with an interval, where they are due, and tracks them.
+        """Updates the network by the gradients of a loss on a tape, and by the terms with tapes of their own.
 
-        It comes after `update`, so from the weights that it led to. Terms of the same interval share a step. Arguments
-        are those of `gradients_apart`.
+        Those of every update join the loss's step of the optimizer. Lazy ones, those with an interval, take steps of
+        their own after it, where they are due, so from the weights that it led to; those of one interval share a step.
+
+        Args:
+            tape: Has recorded the loss.
+            scaled_loss: What `scaled` made of it.
+            play: The record of the step.
+            step: The generator's updates made so far, by which weights go.
+            update: This player's, by which seeds and intervals go.
+            seed: Returns a term's seed for its name and the update.
+            track: Called with a term's value by its name.
         """
+        evaluate = functools.partial(self._evaluated, play, step)
+        parts = []
+        for term in self.terms:
+            if term.own_tape and term.interval == 1:
+                value, gradients = evaluate(term, seed(term.name, update))
+                track(**{term.name: value})
+                parts.append(gradients)
+        self._apply(_sum([tape.gradient(scaled_loss, self.network.trainable_variables), *parts]))
         for interval, terms in self._lazy_terms().items():
             # `seed` makes tensors, which must not be made in a branch and used outside of it.
             seeds = [seed(term.name, update) for term in terms]
 
-            def evaluate(terms=terms, seeds=seeds):
-                pairs = [self._evaluated(term, play, step, own) for term, own in zip(terms, seeds, strict=True)]
+            def due_now(terms=terms, seeds=seeds):
+                pairs = [evaluate(term, own) for term, own in zip(terms, seeds, strict=True)]
                 return [value for value, _ in pairs], _sum([gradients for _, gradients in pairs])
 
             def rest(terms=terms):
@@ -104,7 +93,7 @@ class Player:
             # The branch takes the gradients too: what a tape records across one, XLA compiles anew at each step, or not
             # at all.
             due = update % interval == 0
-            values, gradients = tf.cond(due, evaluate, rest)
+            values, gradients = tf.cond(due, due_now, rest)
             call_where(due, self._apply, gradients)
             for term, value in zip(terms, values, strict=True):
                 track(**{term.name: value})
@@ -120,7 +109,7 @@ class Player:
                 found.setdefault(term.interval, []).append(term)
         return found
 
-    def _evaluated(self, term, play, step, seed):
+    def _evaluated(self, play, step, term, seed):
         """Returns a term's value, weighted, and the gradients of what `scaled` makes of it."""
         # `replace` drops outputs that are computed already, so that the term computes its own on its own tape.
         play = dataclasses.replace(play, seed=seed)
