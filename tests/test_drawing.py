@@ -35,7 +35,7 @@ class Flat(Sampler):
 
 
 def draw(monkeypatch, sampler, out, **arguments):
-    monkeypatch.setattr(generation, "_open", lambda asked: sampler)
+    monkeypatch.setattr(generation, "open_trained", lambda *asked: sampler)
     return runs.generate(saved_model="any", out=out, **arguments)
 
 

@@ -20,7 +20,7 @@ def main(argv: list[str]) -> int:
 
     asked = cli.given(Exporting.rows())
     path = export(**asked)
-    print(f"{asked['signature']} in {path}." if path.is_file() else f"SavedModel in {path}.")
+    cli.say(f"{asked['signature']} in {path}." if path.is_file() else f"SavedModel in {path}.")
     return 0
 
 

@@ -3,14 +3,11 @@
 import pathlib
 from typing import Any
 
-from absl import logging
-
 from tfgan_app.base.errors import UsageError
-from tfgan_app.base.files import PROGRAM
 from tfgan_app.base.table import takes
 from tfgan_app.export import SavedGAN, check_format
 from tfgan_app.export.formats import ENDINGS, SAVED_MODEL
-from tfgan_app.runs.record import Run
+from tfgan_app.runs.record import Run, open_trained
 from tfgan_app.runs.settings import Exporting
 
 __all__ = ["export"]
@@ -36,17 +33,12 @@ def export(**settings: Any) -> pathlib.Path:
     asked = Exporting(**settings)
     out = pathlib.Path(asked.out or asked.signature + ENDINGS.get(asked.format, ""))
     check_format(asked.format, out)
-    if (asked.run is None) == (asked.saved_model is None):
-        raise UsageError(f"give either `run` or `saved_model`. Received: {'both' if asked.run else 'neither'}")
-    if asked.saved_model is not None:
-        logging.warning(PROGRAM, f"`saved_model={asked.saved_model}`")
-        return SavedGAN(asked.saved_model).export(out, asked.format, signature=asked.signature)
-    run = Run.existing(str(asked.run))
-    gan = run.restored_gan(asked.checkpoint)
-    if asked.format != SAVED_MODEL:
+    gan = open_trained(asked.run, asked.saved_model, asked.checkpoint)
+    if isinstance(gan, SavedGAN) or asked.format != SAVED_MODEL:
         return gan.export(out, asked.format, signature=asked.signature)
     if asked.out is None:
         raise UsageError(f"`format={SAVED_MODEL}` needs `out`, the folder to write.")
+    run = Run.existing(str(asked.run))
     settings_, command = run.settings, run.record["sessions"][-1]["command"]
     images = settings_.batch_size * gan.n_critic
     return gan.export(out, data=run.record["data"], command=command, batch_size=images)

@@ -10,16 +10,14 @@ from collections.abc import Callable, Iterator
 from typing import IO, Any
 
 import numpy as np
-from absl import logging
 
 from tfgan_app.base import pictures
 from tfgan_app.base.errors import UsageError
-from tfgan_app.base.files import PARTIAL, PROGRAM, require_writable, written_whole
+from tfgan_app.base.files import PARTIAL, require_writable, written_whole
 from tfgan_app.base.latents import closed_walk
 from tfgan_app.base.table import takes
-from tfgan_app.export import SavedGAN
 from tfgan_app.modalities import Modality
-from tfgan_app.runs.record import Run
+from tfgan_app.runs.record import open_trained
 from tfgan_app.runs.settings import Drawing
 from tfgan_app.sampler import Sampler, check_labels
 
@@ -75,7 +73,7 @@ def generate(*, progress: Callable[[str], object] | None = None, **settings: Any
     else:
         require_writable("out", out / "0")
     num = asked.num_images or rows * columns
-    sampler = _open(asked)
+    sampler = open_trained(asked.run, asked.saved_model, asked.checkpoint)
     labels = _labels(asked.labels, sampler, num)
     try:
         _write(sampler, asked, out, num, columns, labels, progress or (lambda line: None))
@@ -89,16 +87,6 @@ def _grid(text: str) -> tuple[int, int]:
     if not match:
         raise UsageError(f"`grid={text}` must be ROWSxCOLUMNS, for example 8x8.")
     return int(match[1]), int(match[2])
-
-
-def _open(asked: Drawing) -> Sampler:
-    """Returns what draws: the one GAN that was asked for."""
-    if asked.run is not None and asked.saved_model is None:
-        return Run.existing(asked.run).restored_gan(asked.checkpoint)
-    if asked.saved_model is not None and asked.run is None:
-        logging.warning(PROGRAM, f"`saved_model={asked.saved_model}`")
-        return SavedGAN(asked.saved_model)
-    raise UsageError(f"give either `run` or `saved_model`. Received: {'both' if asked.run else 'neither'}")
 
 
 def _labels(names: tuple[str | int, ...] | None, sampler: Sampler, num: int) -> np.ndarray | None:

@@ -11,16 +11,17 @@ import filelock
 from absl import logging
 
 from tfgan_app.base.errors import CheckpointError, Failure, UnknownDataset, UsageError
-from tfgan_app.base.files import check_object, local_path, read_object, written_whole
+from tfgan_app.base.files import PROGRAM, check_object, local_path, read_object, written_whole
 from tfgan_app.base.versions import versions
 from tfgan_app.checkpoints import Checkpoints
 from tfgan_app.cli import flagfile
 from tfgan_app.data import ImageSet
+from tfgan_app.export import SavedGAN
 from tfgan_app.gan import GAN
 from tfgan_app.runs.build import build_gan, open_split_like
 from tfgan_app.runs.settings import SOURCE, Settings
 
-__all__ = ["BEST", "Run"]
+__all__ = ["BEST", "Run", "open_trained"]
 
 # The folder of a run's best checkpoint.
 BEST = "best"
@@ -241,6 +242,21 @@ class Run:
         if Checkpoints(gan, folder).restore(step) is None:
             raise CheckpointError(f"{folder} holds no checkpoint yet. Train the run first.")
         return gan
+
+
+def open_trained(run: str | None, saved_model: str | None, checkpoint: str | int) -> GAN | SavedGAN:
+    """Returns the one trained GAN that is asked for, of a run folder or of a SavedModel's.
+
+    Raises:
+        UsageError: If not one of both is given, or there is none.
+        CheckpointError: If the run has no such checkpoint.
+    """
+    if run is not None and saved_model is None:
+        return Run.existing(run).restored_gan(checkpoint)
+    if saved_model is not None and run is None:
+        logging.warning(PROGRAM, f"`saved_model={saved_model}`")
+        return SavedGAN(saved_model)
+    raise UsageError(f"give either `run` or `saved_model`. Received: {'both' if run else 'neither'}")
 
 
 def _text(path: pathlib.Path) -> str | None:
