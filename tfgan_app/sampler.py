@@ -14,7 +14,7 @@ from tfgan_app.base.latents import draw_latents
 from tfgan_app.modalities import Modality
 from tfgan_app.modalities.modality import Array
 
-__all__ = ["Sampler", "Signatures", "check_class_names", "check_labels", "check_truncation"]
+__all__ = ["Sampler", "Signatures", "are_numbers", "check_class_names", "check_labels", "check_truncation"]
 
 _BATCH = 256
 
@@ -134,7 +134,7 @@ class Sampler:
     def _titles(self, num, columns, labels):
         if self.num_classes is None or self.class_names is None or num < columns:
             return None
-        if self.class_names == tuple(map(str, range(self.num_classes))):
+        if are_numbers(self.class_names):
             return None
         found = check_labels(labels, num, self.num_classes, self.class_names)
         if np.any(found != np.resize(found[:columns], num)):
@@ -210,6 +210,11 @@ def check_class_names(names: Sequence[str] | None, num_classes: int | None) -> t
             f"`class_names` must be texts, one for each class of num_classes={num_classes}. Received: {names}"
         )
     return tuple(names)
+
+
+def are_numbers(names: Sequence[str]) -> bool:
+    """Whether names of classes are but their numbers, and so say nothing."""
+    return list(names) == [str(number) for number in range(len(names))]
 
 
 def check_labels(

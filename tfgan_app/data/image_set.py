@@ -1,7 +1,7 @@
 """ImageSet: images of one split, whatever they were read from, and how a run draws batches of them."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -158,9 +158,10 @@ class ImageSet:
             )
         return len(self.class_names)
 
-    def remarks(self) -> str:
-        """Returns the notes as a line, empty where there are none."""
-        return f"{self.name} ({self.split}): {' '.join(self.notes)}" if self.notes else ""
+    def remarks(self, known: Collection[str] = ()) -> str:
+        """Returns the notes but for those `known` already as a line, empty where there are none."""
+        notes = [note for note in self.notes if note not in known]
+        return f"{self.name} ({self.split}): {' '.join(notes)}" if notes else ""
 
     def describe(self) -> dict[str, Any]:
         """Returns the facts about the set as JSON takes them."""

@@ -8,6 +8,7 @@ from typing import Any
 from tfgan_app.base.files import PathLike, local_path
 from tfgan_app.base.versions import versions
 from tfgan_app.export.formats import ENDINGS, inputs
+from tfgan_app.sampler import are_numbers
 
 __all__ = ["card_path", "model_card"]
 
@@ -94,8 +95,7 @@ def model_card(
         f"| Fingerprint of the {name} | `{data.get('fingerprint')}` |",
         *([_values_row(data["value_range"])] if data.get("value_range") else []),
         f"| {name.capitalize()} seen | {seen} |",
-        # Names that are but their numbers say nothing.
-        *([f"| Classes | {_classes(names)} |"] if names and list(names) != [str(n) for n in range(classes)] else []),
+        *([f"| Classes | {_classes(names)} |"] if names and not are_numbers(names) else []),
         f"| Seed | {facts['seed']} |",
         f"| Loss | {facts['loss']} |",
         *([f"| Terms | {', '.join(facts['terms'])} |"] if facts["terms"] else []),

@@ -285,7 +285,7 @@ class Session:
         return build_gan(self.settings, image_shape, num_classes, **compile_arguments)
 
     def _say_notes(self, images: ImageSet, known: tuple[str, ...] = ()) -> None:
-        if remarks := dataclasses.replace(images, notes=tuple(n for n in images.notes if n not in known)).remarks():
+        if remarks := images.remarks(known):
             self.say(remarks)
 
     def _open_test(self) -> ImageSet:

@@ -167,7 +167,7 @@ def score(
             for line in _lines({**receipt, "scores": found}):
                 say(line)
     if not scores:
-        raise ValueError(f"No score can be computed. {'; '.join(_reasons(without))}.")
+        raise ValueError(f"No score can be computed. {'; '.join(reasons(without))}.")
     if without:
         receipt["left_out"] = without
     for line in _notes(receipt):
@@ -259,10 +259,11 @@ def _notes(receipt):
         lines.append(warning)
     if missing := receipt["scores"].get("intra_fd_left_out"):
         lines.append(f"The intra-class distance leaves out {missing:.0f} classes with fewer than 2 images.")
-    return lines + [f"Left out: {line}." for line in _reasons(receipt.get("left_out") or {})]
+    return lines + [f"Left out: {line}." for line in reasons(receipt.get("left_out") or {})]
 
 
-def _reasons(left_out):
+def reasons(left_out):
+    """Returns what was left out and why, a clause for each."""
     return [f"{name}, as {text}" if text.startswith("it ") else f"{name}: {text}" for name, text in left_out.items()]
 
 

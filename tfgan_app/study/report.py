@@ -16,7 +16,7 @@ from tfgan_app.modalities import Images, Modality
 from tfgan_app.modalities.modality import Array
 from tfgan_app.sampler import Sampler
 from tfgan_app.study.memorisation import Memorisation
-from tfgan_app.study.receipts import FAILURES, Receipt, describe_protocol, titles, why
+from tfgan_app.study.receipts import FAILURES, Receipt, describe_protocol, reasons, titles, why
 
 __all__ = ["PAGE", "power_spectrum", "write_report"]
 
@@ -96,8 +96,7 @@ def write_report(
 
 
 def _scores_note(receipt):
-    left_out = receipt.get("left_out") or {}
-    missing = "".join(f" Left out: {name}: {text}." for name, text in left_out.items())
+    missing = "".join(f" Left out: {line}." for line in reasons(receipt.get("left_out") or {}))
     return f"With {describe_protocol(receipt)}.{missing}"
 
 
