@@ -7,6 +7,7 @@ from tfgan_app.layers.convolution import Conv2D, Conv2DTranspose
 from tfgan_app.layers.equalized import EqualizedConv2D, EqualizedDense
 from tfgan_app.layers.fir import FIRDownsample, FIRFilter, FIRUpsample
 from tfgan_app.layers.grouped import GroupedConv2D
+from tfgan_app.layers.instance_norm import InstanceNormalization
 from tfgan_app.layers.minibatch_stddev import MinibatchStdDev
 from tfgan_app.layers.packing import Pack
 from tfgan_app.layers.pixel_norm import PixelNorm
@@ -34,6 +35,7 @@ __all__ = [
     "FIRFilter",
     "FIRUpsample",
     "GroupedConv2D",
+    "InstanceNormalization",
     "LearnedConstant",
     "MinibatchStdDev",
     "ModulatedConv2D",

@@ -1,0 +1,114 @@
+"""tfgan_app.layers for pictures from pictures: instance norm, padding, shuffling, dropout by a seed, colour."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import random_images
+
+import tfgan_app as tg
+
+
+def normal_images(shape, seed=0):
+    return np.random.default_rng(seed).normal(1, 2, shape).astype(np.float32)
+
+
+def saved(layer, tmp_path, *shapes):
+    """Returns what a model of one layer gives, and what it gives when saved and loaded."""
+    inputs = [keras.Input(shape) for shape in shapes]
+    model = keras.Model(inputs, layer(inputs if len(inputs) > 1 else inputs[0]))
+    model.save(tmp_path / "model.keras")
+    batch = [random_images(2, tuple(side or 5 for side in shape)) for shape in shapes]
+    return model(batch), keras.models.load_model(tmp_path / "model.keras")(batch)
+
+
+# Instance normalisation.
+
+
+def normalised(x, epsilon=1e-5):
+    x = np.asarray(x, np.float64)
+    return (x - x.mean((1, 2), keepdims=True)) / np.sqrt(x.var((1, 2), keepdims=True) + epsilon)
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 6, 3), (5, 7, 3, 2), (2, 1, 1, 3), (3, 1, 2, 1)])
+@pytest.mark.parametrize("training", [True, False])
+def test_instance_normalisation_takes_the_statistics_of_each_channel_of_each_image(shape, training):
+    x = normal_images(shape)
+    np.testing.assert_allclose(tg.layers.InstanceNormalization()(x, training=training), normalised(x), atol=1e-5)
+    layer = tg.layers.InstanceNormalization(affine=True, epsilon=0.1)
+    layer.build((None, None, None, shape[-1]))
+    scale, offset = (normal_images(shape[-1:], seed) for seed in (1, 2))
+    layer.set_weights([scale, offset])
+    np.testing.assert_allclose(layer(x), normalised(x, 0.1) * scale + offset, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16"])
+def test_statistics_of_images_are_float32_under_mixed_precision(dtype):
+    x = tf.constant(100 + normal_images((3, 16, 16, 4)), dtype.removeprefix("mixed_"))
+    layer = tg.layers.InstanceNormalization(affine=True, dtype=dtype)
+    y = layer(x)
+    assert y.dtype == x.dtype and {weight.dtype for weight in layer.weights} == {"float32"}
+    # Far from 0 a mean of 8 bits would be off by as much as the images differ.
+    np.testing.assert_allclose(tf.cast(y, tf.float32), normalised(tf.cast(x, tf.float32)), atol=0.02)
+
+
+def test_instance_normalisation_has_no_weights_unless_affine_and_takes_any_size(tmp_path):
+    assert not tg.layers.InstanceNormalization().weights
+    layer = tg.layers.InstanceNormalization(affine=True)
+    model = keras.Model(inputs := keras.Input((None, None, 3)), layer(inputs))
+    assert model.output.shape == (None, None, None, 3) and [w.name for w in layer.weights] == ["gamma", "beta"]
+    x = random_images(2, (5, 9, 3))
+    whole = tf.function(model, input_signature=[tf.TensorSpec((None, None, None, 3))])
+    np.testing.assert_allclose(whole(x), normalised(x), atol=1e-5)
+    np.testing.assert_allclose(whole(x[:1]), whole(x)[:1], atol=1e-6)
+    one, other = saved(tg.layers.InstanceNormalization(affine=True, epsilon=0.5), tmp_path, (None, None, 3))
+    np.testing.assert_array_equal(one, other)
+
+
+def penalised_discriminator(layer):
+    """A discriminator of tanh, which has second derivatives everywhere, around a layer."""
+    images = keras.Input((6, 6, 2))
+    x = keras.layers.Conv2D(4, 3, activation="tanh")(layer(images))
+    return keras.Model(images, keras.layers.Dense(1)(keras.layers.Flatten()(x)))
+
+
+@pytest.mark.parametrize("term", [tg.terms.R1(1.0), tg.terms.GradientPenalty(1.0)])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: tg.layers.InstanceNormalization(),
+        lambda: tg.layers.InstanceNormalization(affine=True),
+    ],
+)
+def test_penalties_differentiate_twice(make, term):
+    model = penalised_discriminator(make())
+    real, fake = (tf.constant(normal_images((3, 6, 6, 2), seed)) for seed in (1, 2))
+
+    @tf.function
+    def value():
+        play = tg.terms.Play(
+            real,
+            fake,
+            (),
+            [],
+            fake,
+            None,
+            lambda samples, _: {"logits": model(samples, training=True)},
+            seed=tf.constant([1, 2], tf.int64),
+        )
+        with tf.GradientTape() as tape:
+            penalty = term(play)
+        return penalty, [tf.convert_to_tensor(x) for x in tape.gradient(penalty, kernels)]
+
+    kernels = [weight.value for weight in model.trainable_variables if len(weight.shape) > 1]
+    directions = [normal_images(kernel.shape, 5 + index) for index, kernel in enumerate(kernels)]
+    slope = sum(float(tf.reduce_sum(x * y)) for x, y in zip(value()[1], directions, strict=True))
+    ends = []
+    for sign in (1, -1):
+        for kernel, direction in zip(kernels, directions, strict=True):
+            kernel.assign_add(sign * 3e-4 * direction)
+        ends.append(float(value()[0]))
+        for kernel, direction in zip(kernels, directions, strict=True):
+            kernel.assign_sub(sign * 3e-4 * direction)
+    assert abs(slope) > 0.1
+    np.testing.assert_allclose(slope, (ends[0] - ends[1]) / 6e-4, rtol=2e-2)
