@@ -112,3 +112,26 @@ def test_penalties_differentiate_twice(make, term):
             kernel.assign_sub(sign * 3e-4 * direction)
     assert abs(slope) > 0.1
     np.testing.assert_allclose(slope, (ends[0] - ends[1]) / 6e-4, rtol=2e-2)
+
+
+# Pixel shuffle.
+
+
+def test_pixel_shuffle_has_tensorflows_order(tmp_path):
+    x = np.arange(2 * 2 * 3 * 8, dtype=np.float32).reshape(2, 2, 3, 8)
+    y = tg.layers.PixelShuffle(2)(x)
+    assert y.shape == (2, 4, 6, 2)
+    for row, column, channel in np.ndindex(4, 6, 2):
+        source = x[:, row // 2, column // 2, (row % 2 * 2 + column % 2) * 2 + channel]
+        np.testing.assert_array_equal(y[:, row, column, channel], source)
+    assert tg.layers.PixelShuffle(3)(keras.Input((None, 4, 18))).shape == (None, None, 12, 2)
+    np.testing.assert_array_equal(tg.layers.PixelShuffle(1)(x), x)
+    np.testing.assert_array_equal(*saved(tg.layers.PixelShuffle(2), tmp_path, (None, None, 4)))
+
+
+def test_pixel_shuffle_refuses_other_factors_and_channels():
+    for factor in (0, 1.5):
+        with pytest.raises(ValueError, match=f"`factor` must be an integer of at least 1. Received: factor={factor}"):
+            tg.layers.PixelShuffle(factor)
+    with pytest.raises(ValueError, match=r"multiple of 4, the square of `factor`. Received: factor=2 for .* 4, 6\)"):
+        tg.layers.PixelShuffle(2)(np.zeros((1, 4, 4, 6)))

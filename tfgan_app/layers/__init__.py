@@ -11,6 +11,7 @@ from tfgan_app.layers.instance_norm import InstanceNormalization
 from tfgan_app.layers.minibatch_stddev import MinibatchStdDev
 from tfgan_app.layers.packing import Pack
 from tfgan_app.layers.pixel_norm import PixelNorm
+from tfgan_app.layers.pixel_shuffle import PixelShuffle
 from tfgan_app.layers.spectral import SpectralConv2D, SpectralDense, SpectralEmbedding
 from tfgan_app.layers.stacked import StackedBatchNormalization, StackedDense
 from tfgan_app.layers.style import (
@@ -42,6 +43,7 @@ __all__ = [
     "Noise",
     "Pack",
     "PixelNorm",
+    "PixelShuffle",
     "Redraw",
     "SelfAttention",
     "SpectralConv2D",
