@@ -78,6 +78,8 @@ def penalised_discriminator(layer):
     [
         lambda: tg.layers.InstanceNormalization(),
         lambda: tg.layers.InstanceNormalization(affine=True),
+        lambda: tg.layers.ReflectionPadding2D(2),
+        lambda: tg.layers.ReflectionPadding2D(7),
     ],
 )
 def test_penalties_differentiate_twice(make, term):
@@ -135,3 +137,31 @@ def test_pixel_shuffle_refuses_other_factors_and_channels():
             tg.layers.PixelShuffle(factor)
     with pytest.raises(ValueError, match=r"multiple of 4, the square of `factor`. Received: factor=2 for .* 4, 6\)"):
         tg.layers.PixelShuffle(2)(np.zeros((1, 4, 4, 6)))
+
+
+# Reflection.
+
+
+@pytest.mark.parametrize("sides", [(5, 7), (1, 1), (2, 1), (3, 4), (1, 9)])
+@pytest.mark.parametrize("padding", [1, 3, (4, 0), ((1, 0), (2, 7))])
+def test_reflection_is_numpys_whatever_the_side(sides, padding):
+    x = random_images(2, (*sides, 3))
+    pairs = [(p, p) if isinstance(p, int) else p for p in (padding if isinstance(padding, tuple) else (padding,) * 2)]
+    expected = np.pad(x, [(0, 0), *pairs, (0, 0)], "reflect")
+    layer = tg.layers.ReflectionPadding2D(padding)
+    unknown = tf.function(layer, input_signature=[tf.TensorSpec((None, None, None, 3))])
+    for call in (layer, unknown):
+        np.testing.assert_array_equal(call(x), expected)
+
+
+def test_reflection_knows_its_shape_and_is_saved(tmp_path):
+    layer = tg.layers.ReflectionPadding2D((2, 1))
+    assert layer(keras.Input((None, 5, 3))).shape == (None, None, 7, 3)
+    assert layer(tf.cast(random_images(1, (3, 3, 1)), tf.bfloat16)).dtype == layer.compute_dtype
+    np.testing.assert_array_equal(*saved(tg.layers.ReflectionPadding2D(((2, 0), (1, 3))), tmp_path, (None, 5, 3)))
+
+
+@pytest.mark.parametrize("padding", [-1, (1, -2), (1, 2, 3), 1.5, ((1, 2, 3), 1)])
+def test_reflection_refuses_what_is_no_padding(padding):
+    with pytest.raises(ValueError, match=r"`padding` must be pixels of at least 0: .* Received: padding="):
+        tg.layers.ReflectionPadding2D(padding)

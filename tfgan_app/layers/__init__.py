@@ -12,6 +12,7 @@ from tfgan_app.layers.minibatch_stddev import MinibatchStdDev
 from tfgan_app.layers.packing import Pack
 from tfgan_app.layers.pixel_norm import PixelNorm
 from tfgan_app.layers.pixel_shuffle import PixelShuffle
+from tfgan_app.layers.reflection import ReflectionPadding2D
 from tfgan_app.layers.spectral import SpectralConv2D, SpectralDense, SpectralEmbedding
 from tfgan_app.layers.stacked import StackedBatchNormalization, StackedDense
 from tfgan_app.layers.style import (
@@ -45,6 +46,7 @@ __all__ = [
     "PixelNorm",
     "PixelShuffle",
     "Redraw",
+    "ReflectionPadding2D",
     "SelfAttention",
     "SpectralConv2D",
     "SpectralDense",
