@@ -7,6 +7,8 @@ import tensorflow as tf
 from conftest import random_images
 
 import tfgan_app as tg
+from tfgan_app.base.networks import float32_copy
+from tfgan_app.base.randomness import stream, uniform
 
 
 def normal_images(shape, seed=0):
@@ -165,3 +167,56 @@ def test_reflection_knows_its_shape_and_is_saved(tmp_path):
 def test_reflection_refuses_what_is_no_padding(padding):
     with pytest.raises(ValueError, match=r"`padding` must be pixels of at least 0: .* Received: padding="):
         tg.layers.ReflectionPadding2D(padding)
+
+
+# Dropout that stays.
+
+SEED = tf.constant([3, 4], tf.int64)
+
+
+def test_in_training_each_sample_has_a_mask_of_its_own():
+    x = np.ones((4, 8, 8, 16), np.float32)
+    layer = tg.layers.SeededDropout(0.25, number=2)
+    y = np.array(layer([x, SEED], training=True))
+    expected = (np.array(uniform(x.shape, stream(SEED, "dropout 2"))) >= 0.25) / 0.75
+    np.testing.assert_allclose(y, expected, rtol=1e-6)
+    assert abs(np.mean(y == 0) - 0.25) < 0.02 and (y[0] != y[1]).any()
+    for other in (layer([x, SEED + 1], training=True), tg.layers.SeededDropout(0.25, 3)([x, SEED], training=True)):
+        assert abs(np.mean((np.array(other) == 0) == (y == 0)) - (0.25**2 + 0.75**2)) < 0.03
+
+
+def test_after_training_a_picture_does_not_depend_on_its_neighbours():
+    x = random_images(4, (8, 8, 3))
+    layer = tg.layers.SeededDropout(0.5)
+    y = np.array(layer([x, SEED]))
+    for index in range(4):
+        np.testing.assert_array_equal(layer([x[index : index + 1], SEED])[0], y[index])
+    np.testing.assert_array_equal(y[0] == 0, y[1] == 0)
+    assert (y != np.array(layer([x, SEED + 1]))).any()
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_negative_seed_or_no_rate_drops_nothing(training):
+    x = random_images(2, (4, 4, 3))
+    np.testing.assert_array_equal(
+        tg.layers.SeededDropout(0.5)([x, tf.constant([-1, 0], tf.int64)], training=training), x
+    )
+    np.testing.assert_array_equal(tg.layers.SeededDropout(0.0)([x, SEED], training=training), x)
+
+
+def test_the_seed_is_an_input_of_a_network(tmp_path):
+    source, seed = keras.Input((None, None, 3)), keras.Input(batch_shape=(2,), dtype="int64", name="seed")
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    model = keras.Model([source, seed], tg.layers.SeededDropout(0.5, 7)([source, seed]))
+    x = tf.constant(random_images(3, (5, 6, 3)))
+    y = model([x, SEED])
+    assert y.dtype == tf.bfloat16
+    model.save(tmp_path / "model.keras")
+    for copy in (float32_copy(model), keras.models.load_model(tmp_path / "model.keras")):
+        np.testing.assert_allclose(np.array(copy([x, SEED]), np.float32), np.array(y, np.float32), rtol=1e-2)
+
+
+def test_dropout_refuses_other_rates():
+    for rate in (-0.1, 1.0):
+        with pytest.raises(ValueError, match=rf"`rate` must lie in \[0, 1\). Received: rate={rate}"):
+            tg.layers.SeededDropout(rate)

@@ -4,6 +4,7 @@ from tfgan_app.layers.attention import SelfAttention
 from tfgan_app.layers.batch_norm import BatchNormalization, ConditionalBatchNormalization
 from tfgan_app.layers.clipping import ClipWeights
 from tfgan_app.layers.convolution import Conv2D, Conv2DTranspose
+from tfgan_app.layers.dropout import SeededDropout
 from tfgan_app.layers.equalized import EqualizedConv2D, EqualizedDense
 from tfgan_app.layers.fir import FIRDownsample, FIRFilter, FIRUpsample
 from tfgan_app.layers.grouped import GroupedConv2D
@@ -47,6 +48,7 @@ __all__ = [
     "PixelShuffle",
     "Redraw",
     "ReflectionPadding2D",
+    "SeededDropout",
     "SelfAttention",
     "SpectralConv2D",
     "SpectralDense",
