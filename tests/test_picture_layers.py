@@ -7,6 +7,7 @@ import tensorflow as tf
 from conftest import random_images
 
 import tfgan_app as tg
+from tfgan_app.base.colour import luminance_grey
 from tfgan_app.base.networks import float32_copy
 from tfgan_app.base.randomness import stream, uniform
 
@@ -220,3 +221,102 @@ def test_dropout_refuses_other_rates():
     for rate in (-0.1, 1.0):
         with pytest.raises(ValueError, match=rf"`rate` must lie in \[0, 1\). Received: rate={rate}"):
             tg.layers.SeededDropout(rate)
+
+
+# Colour.
+
+COLOURS = np.uint8(
+    [[255, 0, 0], [0, 0, 255], [12, 200, 100], [250, 240, 10], [3, 2, 1], [90, 120, 200], [128, 128, 128]]
+)
+# By scikit-image 0.26's rgb2lab.
+LAB = np.array(
+    [
+        [53.24059, 80.09231, 67.20275],
+        [32.29567, 79.18559, -107.8573],
+        [71.0801, -63.29844, 38.37419],
+        [92.8695, -16.35436, 90.44394],
+        [0.58687, 0.12242, 0.47063],
+        [51.58177, 12.65948, -44.96926],
+        [53.58501, -0.00147, 0.00279],
+    ]
+)
+LINEAR_TO_LUMINANCE = np.array([0.212671, 0.715160, 0.072169])
+
+
+def luminance(stored):
+    """Returns the relative luminance of sRGB in [0, 1]."""
+    stored = np.asarray(stored, np.float64)
+    return np.where(stored <= 0.04045, stored / 12.92, ((stored + 0.055) / 1.055) ** 2.4) @ LINEAR_TO_LUMINANCE
+
+
+def lightness(stored):
+    light = luminance(stored)
+    return np.where(light > (6 / 29) ** 3, 116 * np.cbrt(light) - 16, (29 / 3) ** 3 * light)
+
+
+def test_greys_are_as_light_as_the_colours():
+    np.testing.assert_allclose(lightness(COLOURS / 255), LAB[:, 0], atol=1e-4)
+    greys = luminance_grey(COLOURS)
+    assert greys.dtype == np.uint8 and greys.shape == (7, 1)
+    assert greys[:, 0].tolist() == [127, 76, 174, 234, 2, 123, 128]
+    ramp = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
+    np.testing.assert_array_equal(luminance_grey(ramp)[:, 0], ramp[:, 0])
+    # No other level is nearer.
+    colours = np.random.default_rng(0).integers(0, 256, (500, 3), dtype=np.uint8)
+    levels = np.repeat(np.arange(256)[:, None] / 255, 3, axis=1)
+    light = luminance(colours / 255)
+    stored = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+    assert np.abs(levels[luminance_grey(colours)[:, 0], 0] - stored).max() < 0.5001 / 255
+
+
+def grey_of(lightness):
+    """Returns the sRGB value in [0, 1] of a grey."""
+    light = np.where(lightness > 8, ((lightness + 16) / 116) ** 3, lightness * (3 / 29) ** 3)
+    return np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+
+
+def coloured(grey, ab, **arguments):
+    """Returns sRGB in [0, 1] for greys in [0, 1] and a*, b*."""
+    layer = tg.layers.LabColour(**arguments)
+    grey = tf.constant(2 * np.reshape(grey, (1, -1, 1, 1)) - 1, tf.float32)
+    return (np.array(layer([grey, tf.constant(np.reshape(ab, (1, -1, 1, 2)) / 110, tf.float32)]))[0, :, 0] + 1) / 2
+
+
+def test_lab_colours_are_scikit_images():
+    np.testing.assert_allclose(coloured(grey_of(LAB[:, 0]), LAB[:, 1:]), COLOURS / 255, atol=1.5e-3)
+
+
+def test_the_lightness_stays_where_the_colour_leaves_the_gamut():
+    rng = np.random.default_rng(0)
+    grey = np.concatenate([rng.uniform(0, 1, 2000), np.linspace(0, 1e-3, 200), 1 - np.linspace(0, 1e-3, 200)])
+    ab = rng.uniform(-200, 200, (len(grey), 2))
+    colours = coloured(grey, ab)
+    assert colours.min() >= 0 and colours.max() <= 1
+    np.testing.assert_allclose(lightness(colours), lightness(np.repeat(grey[:, None], 3, 1)), atol=1e-3)
+    # At the edge of the gamut, not short of it.
+    edge = np.minimum(colours.min(axis=1), 1 - colours.max(axis=1))
+    assert np.median(edge) < 1e-3 and np.ptp(colours[:2000], axis=1).mean() > 0.2
+    # Without chroma there is the grey.
+    np.testing.assert_allclose(coloured(grey, 0 * ab), np.repeat(grey[:, None], 3, 1), atol=1e-5)
+
+
+@pytest.mark.parametrize("grey", [-1.5, -1.0, -1 + 1e-6, -0.99, 0.0, 1 - 1e-6, 1.0, 1.2])
+def test_colour_has_finite_gradients_at_black_and_white(grey):
+    source = tf.fill((1, 5, 5, 1), grey)
+    ab = np.stack(np.meshgrid(*[np.linspace(-1, 1, 5)] * 2), axis=-1)[np.newaxis].astype(np.float32)
+    inputs = [source, tf.constant(ab)]
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        images = tg.layers.LabColour()(inputs)
+    assert np.isfinite(images).all()
+    for gradient in tape.gradient(images, inputs):
+        assert np.isfinite(gradient).all() and np.abs(gradient).max() < 1e3
+
+
+def test_colour_is_float32_under_mixed_precision_and_saved(tmp_path):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    layer = tg.layers.LabColour(chroma=80.0)
+    grey, ab = random_images(1, (4, 4, 1)), random_images(1, (4, 4, 2))
+    assert layer([grey, tf.cast(ab, tf.bfloat16)]).dtype == tf.float32
+    keras.config.set_dtype_policy("float32")
+    np.testing.assert_array_equal(*saved(layer, tmp_path, (None, None, 1), (None, None, 2)))

@@ -3,6 +3,7 @@
 from tfgan_app.layers.attention import SelfAttention
 from tfgan_app.layers.batch_norm import BatchNormalization, ConditionalBatchNormalization
 from tfgan_app.layers.clipping import ClipWeights
+from tfgan_app.layers.colour import LabColour
 from tfgan_app.layers.convolution import Conv2D, Conv2DTranspose
 from tfgan_app.layers.dropout import SeededDropout
 from tfgan_app.layers.equalized import EqualizedConv2D, EqualizedDense
@@ -39,6 +40,7 @@ __all__ = [
     "FIRUpsample",
     "GroupedConv2D",
     "InstanceNormalization",
+    "LabColour",
     "LearnedConstant",
     "MinibatchStdDev",
     "ModulatedConv2D",
