@@ -320,3 +320,84 @@ def test_colour_is_float32_under_mixed_precision_and_saved(tmp_path):
     assert layer([grey, tf.cast(ab, tf.bfloat16)]).dtype == tf.float32
     keras.config.set_dtype_policy("float32")
     np.testing.assert_array_equal(*saved(layer, tmp_path, (None, None, 1), (None, None, 2)))
+
+
+# The pool.
+
+
+def pooled_by_turns(images, size, seeds):
+    """What the program of CycleGAN does, image by image, on the draws of `ImagePool`."""
+    pool, shown = [], []
+    for batch, seed in zip(images, seeds, strict=True):
+        swap, place = (np.array(uniform((len(batch),), stream(seed, name))) for name in ("swap", "place"))
+        shown.append([])
+        for image, p, where in zip(batch, swap, place, strict=True):
+            if len(pool) < size:
+                pool.append(image)
+                shown[-1].append(image)
+            elif p > 0.5:
+                shown[-1].append(pool[int(where * size)])
+                pool[int(where * size)] = image
+            else:
+                shown[-1].append(image)
+    return np.array(shown), np.array(pool)
+
+
+def seeds(num):
+    return [tf.constant([5, number], tf.int64) for number in range(num)]
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize(("size", "batch_size"), [(4, 1), (5, 3), (2, 8), (1, 4)])
+def test_the_pool_takes_images_in_turn(size, batch_size, jit_compile):
+    batches = np.arange(40 * batch_size, dtype=np.float32).reshape(40, batch_size, 1, 1, 1)
+    pool = tg.layers.ImagePool(size)
+    pool.build(batches.shape[1:])
+    step = tf.function(pool, jit_compile=jit_compile)
+    shown = [np.array(step(batch, seed)) for batch, seed in zip(batches, seeds(40), strict=True)]
+    expected, kept = pooled_by_turns(batches, size, seeds(40))
+    np.testing.assert_array_equal(shown, expected)
+    np.testing.assert_array_equal(pool.images, kept)
+    assert 0.25 < np.mean(expected != batches) < 0.65
+
+
+def test_the_pool_passes_no_gradient_and_draws_by_the_seed_alone():
+    images = tf.constant(random_images(6))
+    pools = [tg.layers.ImagePool(3) for _ in range(3)]
+    firsts = [np.array(pool(images, seed)) for pool, seed in zip(pools, (SEED, SEED, SEED + 1), strict=True)]
+    np.testing.assert_array_equal(firsts[0], firsts[1])
+    assert (firsts[0] != firsts[2]).any()
+    with tf.GradientTape() as tape:
+        tape.watch(images)
+        shown = pools[0](images, SEED + 2) * 1.0
+    assert tape.gradient(shown, images) is None
+    assert not pools[0].trainable_variables
+
+
+def test_an_empty_pool_returns_the_images():
+    pool = tg.layers.ImagePool(0)
+    images = random_images(3)
+    np.testing.assert_array_equal(pool(images, SEED), images)
+    assert not pool.weights
+    for size in (-1, 2.5):
+        with pytest.raises(ValueError, match=f"`size` must be an integer of at least 0. Received: size={size}"):
+            tg.layers.ImagePool(size)
+
+
+def test_the_pool_goes_on_from_a_checkpoint(tmp_path):
+    class Holder(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.pool = tg.layers.ImagePool(3)
+            self.pool.build((None, 8, 8, 1))
+
+    whole, resumed = Holder(), Holder()
+    images = random_images(20).reshape(10, 2, 8, 8, 1)
+    for batch, seed in zip(images[:5], seeds(5), strict=True):
+        whole.pool(batch, seed)
+    tf.train.Checkpoint(whole).write(tmp_path / "state")
+    tf.train.Checkpoint(resumed).read(tmp_path / "state").assert_consumed()
+    for number in range(5, 10):
+        args = images[number], seeds(10)[number]
+        np.testing.assert_array_equal(whole.pool(*args), resumed.pool(*args))
+    assert len(whole.weights) == 2 and int(whole.pool.count) == 3

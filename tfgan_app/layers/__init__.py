@@ -14,6 +14,7 @@ from tfgan_app.layers.minibatch_stddev import MinibatchStdDev
 from tfgan_app.layers.packing import Pack
 from tfgan_app.layers.pixel_norm import PixelNorm
 from tfgan_app.layers.pixel_shuffle import PixelShuffle
+from tfgan_app.layers.pool import ImagePool
 from tfgan_app.layers.reflection import ReflectionPadding2D
 from tfgan_app.layers.spectral import SpectralConv2D, SpectralDense, SpectralEmbedding
 from tfgan_app.layers.stacked import StackedBatchNormalization, StackedDense
@@ -39,6 +40,7 @@ __all__ = [
     "FIRFilter",
     "FIRUpsample",
     "GroupedConv2D",
+    "ImagePool",
     "InstanceNormalization",
     "LabColour",
     "LearnedConstant",
