@@ -247,9 +247,7 @@ class AdversarialModel(keras.Model):
         self.n_critic = int(chosen["n_critic"])
         self.adversarial_weight: Number = weight
         if not self.n_critic and not any(term.player == "generator" for term in self.terms):
-            raise UsageError(
-                "With `n_critic=0` the generator minimises its terms alone, and there are none: give some."
-            )
+            raise UsageError("With `n_critic=0` the generator minimises its terms alone, and it has none: give some.")
         self.ema_decay: Number = chosen["ema_decay"]
         self.ema_half_life: Number | None = chosen["ema_half_life"]
         if self.augment is not None and not self.augment.built:
