@@ -1,6 +1,7 @@
 """Named datasets, and images of one's own, as batches in [-1, 1] for a GAN.
 
-`load` is for notebooks; `open_images` gives a run an `ImageSet`, with the facts to record about it.
+`load` is for notebooks; `open_images` gives a run an `ImageSet`, with the facts to record about it. `load_pairs` and
+`open_pairs` are their like for sources and targets.
 """
 
 import dataclasses
@@ -19,6 +20,7 @@ from tfgan_app.data.files import open_array, open_folder
 from tfgan_app.data.image_set import ImageSet
 from tfgan_app.data.locating import Kind, located
 from tfgan_app.data.named import open_named, open_prepared, peek_named
+from tfgan_app.data.pairs import PairSet, load_pairs, open_pairs
 from tfgan_app.data.records import Indexed
 from tfgan_app.data.trees import sentence
 from tfgan_app.modalities.images import to_float, to_uint8
@@ -27,10 +29,13 @@ __all__ = [
     "DataError",
     "ImageSet",
     "NotDownloadable",
+    "PairSet",
     "UnknownDataset",
     "UnknownSplit",
     "load",
+    "load_pairs",
     "open_images",
+    "open_pairs",
     "peek",
     "to_float",
     "to_uint8",
