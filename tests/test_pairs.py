@@ -614,6 +614,15 @@ def test_records_are_found_by_number(prepared, streamed):
     np.testing.assert_array_equal(later[0], found[0][6:])
 
 
+def test_peek_pairs(noise):
+    assert data.peek_pairs(noise, crop=16) == ((16, 16, 3), (16, 16, 3))
+    assert data.peek_pairs("fashion_mnist", degrade=Halve()) == ((14, 14, 1), (28, 28, 1))
+    assert data.peek_pairs("cycle_gan/horse2zebra", sides=True, crop=128) == ((128, 128, 3),) * 2
+    assert data.peek_pairs("cycle_gan/horse2zebra", sides=True, crop=64, targets="mnist")[1] == (64, 64, 1)
+    with pytest.raises(data.DataError, match="sizes of the images of 'div2k' are known only once it is prepared"):
+        data.peek_pairs("div2k", crop=96)
+
+
 def test_fallback(monkeypatch):
     def down(name, *args):
         raise data.NotDownloadable("no", f"{name} cannot be downloaded")
