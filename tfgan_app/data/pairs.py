@@ -35,7 +35,7 @@ from tfgan_app.data.named import (
     origin_of,
 )
 from tfgan_app.data.pair_set import PairSet, Reader
-from tfgan_app.data.partners import Arranged, Place, by_names, in_sides, matched, places_of, side_of
+from tfgan_app.data.partners import Place, by_names, in_sides, in_two, matched, places_of, side_of
 from tfgan_app.data.records import Indexed, Shape
 from tfgan_app.data.splits import split_indices, split_name
 from tfgan_app.data.trees import Tree, counted, listed, paths, scan_folder, scan_zip, sentence
@@ -513,9 +513,11 @@ def _pairs_of_tree(path: Path, request: _Request, paired: str) -> _Found:
     if paired == "side_by_side":
         return _images(request, 0)._replace(halves=True)
     places, notes = places_of(images)
-    arranged = in_sides(places, pairs=True) if paired in ("auto", "folders") else None
+    arranged = in_sides(places) if paired in ("auto", "folders") else None
     if arranged is None and paired in ("auto", "names"):
         arranged = by_names(places)
+    if arranged is None and paired in ("auto", "folders"):
+        arranged = in_two(places, pairs=True)
     if arranged is None:
         raise _no_pairs(tree, images, request)
     available = {place.split or "" for place in (*arranged.source, *arranged.target)}
@@ -582,7 +584,7 @@ def _matched(
 def _sides_of_tree(path: Path, request: _Request) -> tuple[_Found, _Found]:
     tree = _tree(path)
     places, notes = places_of(list(paths(tree.root)))
-    arranged: Arranged | None = in_sides(places, pairs=False) or by_names(places)
+    arranged = in_sides(places) or by_names(places) or in_two(places, pairs=False)
     if arranged is None:
         raise DataError(
             f"No two sides are found in {request.where}. Expected trainA/ and trainB/, or two sub-folders, such as A/ "
