@@ -235,8 +235,9 @@ class AdversarialModel(keras.Model):
         self.g_optimizer: keras.optimizers.Optimizer = self._g_player.optimizer
         self.d_optimizer: keras.optimizers.Optimizer = self._d_player.optimizer
         names = ["d_loss", "g_loss", "d_real", "d_fake", *(term.name for term in self.terms)]
-        if len(set(names)) < len(names):
-            raise ValueError(f"Each term must have a `name` of its own. Received: {names[4:]}")
+        logged = names + [metric.name for metric in metrics or ()]
+        if len(set(logged)) < len(logged):
+            raise ValueError(f"Each term and metric must have a `name` of its own. Received: {logged[4:]}")
         for term in self.terms:
             if term.player not in ("generator", "discriminator"):
                 raise ValueError(f"`player` of {term.name} must be generator or discriminator. Received: {term.player}")
