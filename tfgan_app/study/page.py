@@ -122,7 +122,7 @@ def chart(panels: int = 1) -> tuple[Chart, Sequence[Any]]:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7.0, 3.2 if panels == 1 else 2.0 * panels), layout="constrained")
-    return figure, figure.subplots(panels, squeeze=False)[:, 0]
+    return figure, list(figure.subplots(panels, squeeze=False)[:, 0])
 
 
 def finished(figure: Chart, axes: Sequence[Any], label: str) -> Chart:

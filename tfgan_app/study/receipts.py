@@ -280,8 +280,16 @@ def _nearby(fakes, start, stop, labels):
     return lambda epsilon: [tf.constant(samples) for samples in fakes.nearby(start, stop, labels, epsilon)]
 
 
-# What scores are called where they are printed.
+# What scores are called where they are printed, in that order.
 _TITLES = {
+    "psnr": "PSNR",
+    "ssim": "SSIM",
+    "psnr_y": "PSNR of Y",
+    "ssim_y": "SSIM of Y",
+    "mae": "Mean absolute error",
+    "psnr_hole": "PSNR in holes",
+    "mae_hole": "Mean absolute error in holes",
+    "perceptual_distance": "Perceptual distance",
     "fd": "Frechet distance",
     "kd": "Kernel distance",
     "precision": "Precision",
@@ -293,19 +301,10 @@ _TITLES = {
     "ppl": "Perceptual path length",
     "intra_fd": "Intra-class Frechet distance",
     "cas": "Classification accuracy score",
-    "perceptual_distance": "Perceptual distance",
-}
-# Of those that look at pixels.
-_PIXEL_TITLES = {
-    "psnr": "PSNR",
-    "ssim": "SSIM",
-    "psnr_y": "PSNR of Y",
-    "ssim_y": "SSIM of Y",
-    "mae": "Mean absolute error",
-    "psnr_hole": "PSNR in holes",
-    "mae_hole": "Mean absolute error in holes",
     "cycle_mae": "Cycle error",
 }
+# Those of pixels, whatever the extractor.
+_OF_PIXELS = ("psnr", "ssim", "psnr_y", "ssim_y", "mae", "psnr_hole", "mae_hole", "cycle_mae")
 # What they are measured in.
 _UNITS = {"psnr": " dB", "psnr_y": " dB", "psnr_hole": " dB"}
 # What they are called with the features for which those names were made.
@@ -330,7 +329,7 @@ def titles(receipt: Receipt) -> list[tuple[str, str]]:
 
 def _titles(receipt):
     """Returns what scores are called, with their units, by name; those of the other direction at the end."""
-    known = {**_PIXEL_TITLES, **_TITLES, **(_CANONICAL_TITLES if _canonical(receipt) else {})}
+    known = {**_TITLES, **(_CANONICAL_TITLES if _canonical(receipt) else {})}
     there = {name: (title, _UNITS.get(name, "")) for name, title in known.items()}
     return there | {f"{name}_back": (f"{title}, back", unit) for name, (title, unit) in there.items()}
 
@@ -364,12 +363,13 @@ def reasons(left_out):
 
 def summary(receipt: Receipt) -> dict[str, Any]:
     """Returns what a model card says of a receipt, by its first score; see `tfgan_app.export.model_card`."""
-    name = next(name for name in receipt["scores"] if name in {**_TITLES, **_PIXEL_TITLES})
-    title = {**_TITLES, **_PIXEL_TITLES}[name]
+    known = _titles({})
+    name = next(name for name in receipt["scores"] if name in known)
+    title, _ = known[name]
     return {
         "dataset": receipt["real"]["name"],
-        "metric": title if name in _PIXEL_TITLES else f"{title} ({receipt['extractor']['name']})",
-        "type": title.lower().replace(" ", "_"),
+        "metric": title if name.removesuffix("_back") in _OF_PIXELS else f"{title} ({receipt['extractor']['name']})",
+        "type": title.lower().replace(",", "").replace(" ", "_"),
         "value": receipt["scores"][name],
         "text": " ".join(describe_score(receipt).splitlines()),
     }
