@@ -87,6 +87,19 @@ LAYOUTS = {
     "masks below": ("{n}.png", "masks/{n}.png"),
     "masks and more": ("images/{n}.png", "masks/{n}.png", "", "notes/{n}.png"),
     "DIV2K": ("DIV2K_train_LR_bicubic/X4/{n:04}x4.png", "DIV2K_train_HR/{n:04}.png", "valid"),
+    "GoPro": (
+        "train/GOPR01_{n}/blur/000{n}.png",
+        "train/GOPR01_{n}/sharp/000{n}.png",
+        "test",
+        "train/a/blur_gamma/{n}.png",
+    ),
+    "LOL": ("our485/low/{n}.png", "our485/high/{n}.png"),
+    "SIDD": ("Data/{n}/NOISY_SRGB_{n}.PNG", "Data/{n}/GT_SRGB_{n}.PNG"),
+    "Carvana": ("train/c{n}_01.jpg", "train_masks/c{n}_01_mask.png"),
+    "ISIC": (
+        "ISIC2018_Task1-2_Training_Input/ISIC_{n:07}.jpg",
+        "ISIC2018_Task1_Training_GroundTruth/ISIC_{n:07}_segmentation.png",
+    ),
     "suffixes": ("{n}_A.png", "{n}_B.png"),
     "a suffix": ("{n}.png", "{n}_mask.png"),
     "prefixes": ("train/input_{n}.png", "train/target_{n}.png", "test"),
@@ -612,6 +625,15 @@ def test_records_are_found_by_number(prepared, streamed):
     found = every(opened.batches(2, seed=1), 5)
     later = every(opened.batches(2, seed=1, start_step=3), 2)
     np.testing.assert_array_equal(later[0], found[0][6:])
+
+
+def test_peek_pairs(noise):
+    assert data.peek_pairs(noise, crop=16) == ((16, 16, 3), (16, 16, 3))
+    assert data.peek_pairs("fashion_mnist", degrade=Halve()) == ((14, 14, 1), (28, 28, 1))
+    assert data.peek_pairs("cycle_gan/horse2zebra", sides=True, crop=128) == ((128, 128, 3),) * 2
+    assert data.peek_pairs("cycle_gan/horse2zebra", sides=True, crop=64, targets="mnist")[1] == (64, 64, 1)
+    with pytest.raises(data.DataError, match="sizes of the images of 'div2k' are known only once it is prepared"):
+        data.peek_pairs("div2k", crop=96)
 
 
 def test_fallback(monkeypatch):

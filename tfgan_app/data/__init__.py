@@ -20,7 +20,7 @@ from tfgan_app.data.files import open_array, open_folder
 from tfgan_app.data.image_set import ImageSet
 from tfgan_app.data.locating import Kind, located
 from tfgan_app.data.named import open_named, open_prepared, peek_named
-from tfgan_app.data.pairs import PairSet, load_pairs, open_pairs
+from tfgan_app.data.pairs import PairSet, load_pairs, open_pairs, peek_pairs
 from tfgan_app.data.records import Indexed
 from tfgan_app.data.trees import sentence
 from tfgan_app.modalities.images import to_float, to_uint8
@@ -37,6 +37,7 @@ __all__ = [
     "open_images",
     "open_pairs",
     "peek",
+    "peek_pairs",
     "to_float",
     "to_uint8",
 ]

@@ -78,7 +78,7 @@ def builder_named(name: str, data_dir: str | None, manual_dir: str | None) -> An
     Raises:
         DataError: If it is unknown, or cannot be prepared.
     """
-    builder = _find_builder(name, data_dir)
+    builder = find_builder(name, data_dir)
     # is_prepared() says the same, with a warning.
     if not Path(builder.data_dir, "dataset_info.json").exists():
         _prepare(name, builder, manual_dir)
@@ -136,7 +136,7 @@ def list_images(builder: Any, split: str, where: str, key: str | None = None) ->
             f"{where} is stored as {info.file_format.value}, whose records are not found by number here. Have TFDS "
             "prepare it as tfrecord."
         )
-    key = key or _image_key(info.features, where)
+    key = key or image_key(info.features, where)
     feature = info.features[key]
     places: list[tuple[str, int, int]] = []
     for part in split_info.file_instructions:
@@ -165,8 +165,8 @@ def peek_named(
     name: str, *, data_dir: str | None, image_size: int | None, channels: int | None
 ) -> tuple[tuple[int, int, int], int | None]:
     """Returns a TFDS dataset's `(image_shape, num_classes)` as declared, without preparing it; see `peek`."""
-    features = _find_builder(name, data_dir).info.features
-    height, width, depth = features[_image_key(features, f"'{name}'")].shape
+    features = find_builder(name, data_dir).info.features
+    height, width, depth = features[image_key(features, f"'{name}'")].shape
     if image_size is None and None in (height, width):
         raise DataError(f"The images of '{name}' differ in size. Give one, for example `image_size=64`.")
     class_names = _class_names(features)
@@ -185,7 +185,7 @@ def _open_builder(
     info, where = builder.info, f"'{name}'"
     split_info = _split_info(info, split, where)
     count = split_info.num_examples
-    key = _image_key(info.features, where)
+    key = image_key(info.features, where)
     class_names = _class_names(info.features)
     serialized = _serialized(info, split_info, where)
     height, width, depth = info.features[key].shape
@@ -388,7 +388,12 @@ def _class_names(features: Any) -> tuple[str, ...] | None:
     return tuple(label.names) if isinstance(label, tfds.features.ClassLabel) else None
 
 
-def _image_key(features: Any, where: str) -> str:
+def image_key(features: Any, where: str) -> str:
+    """Returns the name of the feature that is the image of an example.
+
+    Raises:
+        DataError: If none is called so, nor is the only one.
+    """
     import tensorflow_datasets as tfds
 
     images = [key for key, feature in features.items() if isinstance(feature, tfds.features.Image)]
@@ -399,7 +404,12 @@ def _image_key(features: Any, where: str) -> str:
     return key
 
 
-def _find_builder(name: str, data_dir: str | None) -> Any:
+def find_builder(name: str, data_dir: str | None) -> Any:
+    """Returns the builder of a TFDS dataset, prepared or not.
+
+    Raises:
+        DataError: If it is unknown, or cannot be opened.
+    """
     import tensorflow_datasets as tfds
 
     base, _, config = name.split(":")[0].partition("/")

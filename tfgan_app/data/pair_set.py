@@ -1,7 +1,7 @@
 """PairSet: sources and targets of one split, and how a run draws batches of them."""
 
 import dataclasses
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -61,9 +61,9 @@ class Reader:
         for number, *row in zip(numbers.tolist(), *(part.tolist() for part in indices), strict=True):
             cut = []
             for side, (gallery, index) in enumerate(zip(self.galleries, row, strict=True)):
-                place = _generator(seed, number, _PLACES + side)
-                cut.append(_cut(gallery[index], gallery.window, place, anywhere, mirror))
-            found.append(self._pair(cut, _generator(seed, number, 0)))
+                drawn = _generator(seed, number, _PLACES + side).random(3).tolist() if anywhere or mirror else ()
+                cut.append(_cut(gallery[index], gallery.window, drawn, anywhere, mirror))
+            found.append(self._pair(cut, seed, number))
         sources, targets = zip(*found, strict=True)
         return np.stack(sources), np.stack(targets)
 
@@ -75,13 +75,13 @@ class Reader:
         if self.degradation is None:
             return pictures[0], pictures[1] if len(pictures) > 1 else None
         height, width = (side // self.degradation.scale * self.degradation.scale for side in pictures[0].shape[:2])
-        source, target = self._pair([(pictures[0][:height, :width],)], _generator(0, index, 0))
+        source, target = self._pair([(pictures[0][:height, :width],)], 0, index)
         return source, None if len(self.galleries) > 1 else target
 
-    def _pair(self, cut: list[tuple[np.ndarray, ...]], generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def _pair(self, cut: list[tuple[np.ndarray, ...]], seed: int, number: int) -> tuple[np.ndarray, np.ndarray]:
         source, target = cut[0][0], cut[-1][-1]
         if self.degradation is not None:
-            source = self.degradation(np.ascontiguousarray(source), generator)
+            source = self.degradation(np.ascontiguousarray(source), _generator(seed, number, 0))
         return source, target
 
 
@@ -314,14 +314,17 @@ def _generator(seed: int, number: int, stream: int) -> np.random.Generator:
 
 
 def _cut(
-    pictures: tuple[np.ndarray, ...], window: Size, generator: np.random.Generator, anywhere: bool, mirror: bool
+    pictures: tuple[np.ndarray, ...], window: Size, drawn: Sequence[float], anywhere: bool, mirror: bool
 ) -> tuple[np.ndarray, ...]:
-    """Cuts equal parts out of partners, a `window` of the first and as much more of larger ones."""
+    """Cuts equal parts out of partners, a `window` of the first and as much more of larger ones.
+
+    `drawn` are three numbers in [0, 1): of the height, of the width, and of the mirror.
+    """
     height, width = pictures[0].shape[:2]
     free = height - window[0], width - window[1]
-    drawn = generator.random(3)
-    top, left = (int(side * share) for side, share in zip((free[0] + 1, free[1] + 1), drawn, strict=False))
-    if not anywhere:
+    if anywhere:
+        top, left = int((free[0] + 1) * drawn[0]), int((free[1] + 1) * drawn[1])
+    else:
         top, left = free[0] // 2, free[1] // 2
     found = []
     for picture in pictures:

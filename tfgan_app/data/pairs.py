@@ -24,16 +24,25 @@ from tfgan_app.data.files import OWN_LICENCE, array_scaling, common_folder, no_i
 from tfgan_app.data.galleries import Listing, Look, open_gallery
 from tfgan_app.data.layouts import classes_of, splits_of, words_of
 from tfgan_app.data.locating import Kind, located
-from tfgan_app.data.named import builder_in, builder_named, image_keys, licence_of, list_images, origin_of
+from tfgan_app.data.named import (
+    builder_in,
+    builder_named,
+    find_builder,
+    image_key,
+    image_keys,
+    licence_of,
+    list_images,
+    origin_of,
+)
 from tfgan_app.data.pair_set import PairSet, Reader
-from tfgan_app.data.partners import Arranged, Place, by_names, in_sides, matched, places_of, side_of
-from tfgan_app.data.records import Indexed
+from tfgan_app.data.partners import Place, by_names, in_sides, in_two, matched, places_of, side_of
+from tfgan_app.data.records import Indexed, Shape
 from tfgan_app.data.splits import split_indices, split_name
 from tfgan_app.data.trees import Tree, counted, listed, paths, scan_folder, scan_zip, sentence
 from tfgan_app.modalities.image_files import Header, fit_image, read_header
 from tfgan_app.modalities.values import Range, scaled
 
-__all__ = ["PAIRED", "PairSet", "load_pairs", "open_pairs"]
+__all__ = ["PAIRED", "PairSet", "load_pairs", "open_pairs", "peek_pairs"]
 
 PAIRED = ("auto", "folders", "names", "side_by_side")
 
@@ -153,6 +162,47 @@ def open_pairs(
         pairs = opened(fallback_dataset)
         logging.warning("%s; taking %s.", error.brief, fallback_dataset)
         return dataclasses.replace(pairs, fallback_for=dataset)
+
+
+def peek_pairs(dataset: str, **source_options: Any) -> tuple[Shape, Shape]:
+    """Returns `(source_shape, target_shape)` of a dataset, without downloading or preparing it.
+
+    Args:
+        dataset: See `open_pairs`.
+        **source_options: The other arguments of `open_pairs`.
+
+    Raises:
+        DataError: As `open_pairs`, or if sizes are known only once the dataset is prepared.
+    """
+    if located(dataset).kind is not Kind.NAMED:
+        pairs = open_pairs(dataset, **source_options)
+        return pairs.source_shape, pairs.target_shape
+    options = {name: source_options.get(name) for name in ("crop", "image_size", "channels", "degrade", "targets")}
+    degradation = _degradation(options["degrade"])
+    builder = find_builder(dataset, source_options.get("data_dir"))
+    where = f"'{dataset}'"
+    if degradation is not None or source_options.get("sides"):
+        keys = (image_key(builder.info.features, where),) * 2
+    else:
+        keys = _pair_keys(builder, where)
+    declared = [builder.info.features[key].shape for key in keys]
+    sizes = [(height, width) for height, width, _ in declared]
+    side = options["crop"] or options["image_size"]
+    if (None in sizes[0] or None in sizes[1]) and (side is None or keys[0] != keys[1]):
+        raise DataError(f"The sizes of the images of {where} are known only once it is prepared.")
+    scale = 1 if keys[0] == keys[1] else sizes[1][0] // sizes[0][0]
+    target = (side, side) if side else sizes[1]
+    if degradation is not None:
+        scale = degradation.scale
+        target = target[0] // scale * scale, target[1] // scale * scale
+    depths = [options["channels"] or (1 if depth == 1 else 3) for _, _, depth in declared]
+    if degradation is not None:
+        depths[0] = degradation.channels(depths[0])
+    shapes = (target[0] // scale, target[1] // scale, depths[0]), (*target, depths[1])
+    if options["targets"] is not None and source_options.get("sides"):
+        rest = {name: value for name, value in source_options.items() if name not in ("targets", "degrade", "sides")}
+        return shapes[0], peek_pairs(options["targets"], **rest, sides=True)[1]
+    return tuple(reversed(shapes)) if source_options.get("reverse") else shapes
 
 
 class _Found(NamedTuple):
@@ -359,20 +409,9 @@ def _pairs(request: _Request, targets: str | None, paired: str) -> _Found:
     if kind is Kind.FOLDER:
         return _pairs_of_tree(path, request, paired)
     builder = _builder(request, kind, path)
-    features = builder.info.features
-    keys = image_keys(features)
     if paired == "side_by_side":
         return _named(builder, request, (list_images(builder, request.split, request.where),))._replace(halves=True)
-    supervised = builder.info.supervised_keys or ()
-    if len(supervised) == 2 and all(key in keys for key in supervised):
-        keys = list(supervised)
-    elif len(keys) == 2:
-        keys.sort(key=lambda key: side_of(words_of(key)) == "target")
-    else:
-        raise DataError(
-            f"{request.where} has {len(keys)} images an example ({listed(keys)}), and pairs are two. Have the sources "
-            "made of them, for example by `degrade=shrink(4)`."
-        )
+    keys = _pair_keys(builder, request.where)
     listings = tuple(list_images(builder, request.split, request.where, key) for key in keys)
     note = f"sources are its images '{keys[0]}', targets '{keys[1]}'"
     return _named(builder, request, listings, [note])
@@ -392,8 +431,8 @@ def _two_sides(request: _Request, targets: str | None) -> tuple[_Found, _Found]:
     names = [re.sub(r"^\w+", lambda match: match[0] + side, request.split) for side in "AB"]  # noqa: B023
     if all(re.match(r"\w+", name)[0] in builder.info.splits for name in names):  # type: ignore[index]
         listings = tuple(list_images(builder, name, request.where) for name in names)
-    elif len(keys := image_keys(builder.info.features)) == 2:
-        keys.sort(key=lambda key: side_of(words_of(key)) == "target")
+    elif len(image_keys(builder.info.features)) == 2:
+        keys = _pair_keys(builder, request.where)
         listings = tuple(list_images(builder, request.split, request.where, key) for key in keys)
     else:
         raise DataError(
@@ -419,6 +458,21 @@ def _halved(found: _Found) -> tuple[_Found, _Found]:
 
 def _exchanged(found: _Found) -> _Found:
     return found._replace(listings=tuple(reversed(found.listings)))
+
+
+def _pair_keys(builder: Any, where: str) -> tuple[str, str]:
+    """Returns which images of an example are the source and the target."""
+    keys = image_keys(builder.info.features)
+    supervised = builder.info.supervised_keys or ()
+    if len(supervised) == 2 and all(key in keys for key in supervised):
+        keys = list(supervised)
+    if len(keys) != 2:
+        raise DataError(
+            f"{where} has {len(keys)} images an example ({listed(keys)}), and pairs are two. Have the sources made of "
+            "them, for example by `degrade=shrink(4)`."
+        )
+    first, second = sorted(keys, key=lambda key: side_of(words_of(key)) == "target")
+    return first, second
 
 
 def _builder(request: _Request, kind: Kind, path: Path) -> Any:
@@ -459,9 +513,11 @@ def _pairs_of_tree(path: Path, request: _Request, paired: str) -> _Found:
     if paired == "side_by_side":
         return _images(request, 0)._replace(halves=True)
     places, notes = places_of(images)
-    arranged = in_sides(places, pairs=True) if paired in ("auto", "folders") else None
+    arranged = in_sides(places) if paired in ("auto", "folders") else None
     if arranged is None and paired in ("auto", "names"):
         arranged = by_names(places)
+    if arranged is None and paired in ("auto", "folders"):
+        arranged = in_two(places, pairs=True)
     if arranged is None:
         raise _no_pairs(tree, images, request)
     available = {place.split or "" for place in (*arranged.source, *arranged.target)}
@@ -528,7 +584,7 @@ def _matched(
 def _sides_of_tree(path: Path, request: _Request) -> tuple[_Found, _Found]:
     tree = _tree(path)
     places, notes = places_of(list(paths(tree.root)))
-    arranged: Arranged | None = in_sides(places, pairs=False) or by_names(places)
+    arranged = in_sides(places) or by_names(places) or in_two(places, pairs=False)
     if arranged is None:
         raise DataError(
             f"No two sides are found in {request.where}. Expected trainA/ and trainB/, or two sub-folders, such as A/ "

@@ -4,17 +4,16 @@ What is given is the source, what it should become the target. The table of layo
 """
 
 import collections
-import functools
 import itertools
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from tfgan_app.data.layouts import TRAIN, role_of_word, says_nothing, words_of
 from tfgan_app.data.trees import among, counted, listed
 
-__all__ = ["Arranged", "Match", "Place", "by_names", "in_sides", "matched", "places_of", "side_of"]
+__all__ = ["Arranged", "Match", "Place", "by_names", "in_sides", "in_two", "matched", "places_of", "side_of"]
 
 SOURCE, TARGET = "source", "target"
 
@@ -89,8 +88,11 @@ def places_of(images: Iterable[str]) -> tuple[list[Place], list[str]]:
         parts = tuple(" ".join(_without_roles(folder)) for folder in folders[common:])
         places.append(Place(path, roles[0] if roles else None, parts))
     splits = collections.Counter(place.split for place in places)
-    if set(splits) == {None}:
-        return [place._replace(split=TRAIN) for place in places], []
+    if TRAIN not in splits:  # what is no other split
+        places = [place._replace(split=place.split or TRAIN) for place in places]
+        splits = collections.Counter(place.split for place in places)
+        if set(splits) == {TRAIN}:
+            return places, []
     notes = []
     if beside := [place for place in places if place.split is None]:
         notes.append(f"left out {counted(len(beside))} beside the splits ({beside[0].path})")
@@ -99,33 +101,28 @@ def places_of(images: Iterable[str]) -> tuple[list[Place], list[str]]:
     return places, [f"splits (pictures): {', '.join(counts)}", *notes]
 
 
-def in_sides(places: list[Place], pairs: bool) -> Arranged | None:
-    """Returns the sides that folders name, or None where they do not.
+def in_sides(places: list[Place]) -> Arranged | None:
+    """Returns the sides that folders name, or None: those of opposite names, or one such name and one other."""
+    for depth in _depths(places):
+        sides = _opposites({_name_at(depth, place) for place in places})
+        if sides is not None:
+            return _arranged_at(depth, places, sides)
+    return None
 
-    Folders of opposite names are sides; one such name with one other; and otherwise two folders, in the order of their
-    names, of equal names of files if they are to be `pairs`.
+
+def in_two(places: list[Place], pairs: bool) -> Arranged | None:
+    """Returns two folders as sides, in the order of their names, or None where there are no two.
+
+    If they are to be `pairs`, names of files must be equal in both.
     """
-    for depth in range(max((len(place.parts) for place in places), default=0)):
+    for depth in _depths(places):
         names = {_name_at(depth, place) for place in places}
-        sides = _opposites(names)
-        guessed = sides is None and len(names) == 2 and "" not in names
-        if guessed:
-            sides = dict(zip(sorted(names), (SOURCE, TARGET), strict=True))
-        if sides is None:
+        if len(names) != 2 or "" in names:
             continue
-
-        side_at = functools.partial(_side_at, depth, sides)
-        arranged = _arranged(places, side_at)
-        source, target = ([_trimmed(place, depth, guessed) for place in side] for side in arranged[:2])
-        trimmed = Arranged(source, target, [])
-        if not pairs or not guessed or _pair_up(trimmed):
-            shown = [_folders(found, depth) for found in (arranged.source, arranged.target)]
-            notes = [f"sources are those of {shown[0]}, targets those of {shown[1]}"]
-            if guessed:
-                notes[0] += ", in the order of their names (`reverse=True` exchanges them)"
-            if others := [name or "no folder" for name in sorted(names) if sides[name] is None]:
-                notes.append(f"left out pictures that are of neither side: {listed(others)}")
-            return trimmed._replace(notes=notes)
+        arranged = _arranged_at(depth, places, dict(zip(sorted(names), (SOURCE, TARGET), strict=True)), guessed=True)
+        if not pairs or _pair_up(arranged):
+            said = f"{arranged.notes[0]}, in the order of their names (`reverse=True` exchanges them)"
+            return arranged._replace(notes=[said])
     return None
 
 
@@ -189,10 +186,29 @@ def _arranged(places: list[Place], side: Callable[[Place], str | None]) -> Arran
     return Arranged(source, target, [])
 
 
+def _depths(places: list[Place]) -> range:
+    return range(max((len(place.parts) for place in places), default=0))
+
+
+def _arranged_at(depth: int, places: list[Place], sides: Mapping[str, str | None], guessed: bool = False) -> Arranged:
+    """Returns the sides that the folders of one depth say, by their names."""
+    source, target, _ = _arranged(places, lambda place: sides[_name_at(depth, place)])
+    notes = [f"sources are those of {_folders(source, depth)}, targets those of {_folders(target, depth)}"]
+    if others := [name or "no folder" for name, side in sorted(sides.items()) if side is None]:
+        notes.append(f"left out pictures that are of neither side: {listed(others)}")
+    trimmed = ([_trimmed(place, depth, guessed) for place in side] for side in (source, target))
+    first, second = trimmed
+    return Arranged(first, second, notes)
+
+
 def _opposites(names: set[str]) -> dict[str, str | None] | None:
     """Returns which side each name is of, where some are of one and the others of the other."""
     sides = {name: side_of(name.split()) for name in names}
     found = set(sides.values()) - {None}
+    for side in found:  # of blur/ and blur_gamma/ the first alone
+        own = [name for name in names if sides[name] == side]
+        if pure := [name for name in own if all(_of_side(word.lower()) for word in name.split())]:
+            sides |= {name: None for name in own if name not in pure}
     if len(found) == 2:
         return sides
     others = [name for name, side in sides.items() if side is None]
@@ -220,10 +236,6 @@ def _mark(path: str) -> str | None:
 
 def _name_at(depth: int, place: Place) -> str:
     return place.parts[depth] if depth < len(place.parts) else ""
-
-
-def _side_at(depth: int, sides: dict[str, str | None], place: Place) -> str | None:
-    return sides[_name_at(depth, place)]
 
 
 def _folders(places: list[Place], depth: int) -> str:
