@@ -263,8 +263,9 @@ class AdversarialModel(keras.Model):
         self.d_optimizer: keras.optimizers.Optimizer = self._d_player.optimizer
         played = ["d_loss", "g_loss", "d_real", "d_fake"] if self.n_critic else []
         names = [*played, *(term.name for term in self.terms if self.n_critic or term.player == "generator")]
-        if len(set(names)) < len(names):
-            raise ValueError(f"Each term must have a `name` of its own. Received: {names[len(played) :]}")
+        logged = [*names, *(metric.name for metric in metrics or ())]
+        if len(set(logged)) < len(logged):
+            raise ValueError(f"Each term and metric must have a `name` of its own. Received: {logged[len(played) :]}")
         for term in self.terms:
             if term.player not in ("generator", "discriminator"):
                 raise ValueError(f"`player` of {term.name} must be generator or discriminator. Received: {term.player}")
