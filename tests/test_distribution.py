@@ -91,6 +91,25 @@ def test_synchronised_batch_normalisation_takes_the_statistics_of_all(two):
     assert np.abs(np.concatenate(apart) - expected).max() > 1e-2
 
 
+def test_replicas_keep_one_pool_and_drop_their_parts(two):
+    images, seed = random_images(12).reshape(3, 4, 8, 8, 1), tf.constant([1, 2], tf.int64)
+    alone = tg.layers.ImagePool(3)
+    dropout = tg.layers.SeededDropout(0.5)
+    expected = [alone(batch, seed + step) for step, batch in enumerate(images)]
+    with two.scope():
+        pool = tg.layers.ImagePool(3)
+        pool.build(images.shape[1:])
+    for step, batch in enumerate(images):
+        parts = on_each(two, lambda x=batch, k=step: pool(tf.gather(x, 2 * place() + tf.range(2)), seed + k))
+        np.testing.assert_array_equal(np.concatenate(parts), expected[step])
+        for copy in two.experimental_local_results(pool.images.value):
+            assert (copy.numpy() != 0).any()
+    for copy in two.experimental_local_results(pool.images.value):
+        np.testing.assert_array_equal(copy, alone.images)
+    parts = on_each(two, lambda: dropout([tf.gather(images[0], 2 * place() + tf.range(2)), seed], training=True))
+    np.testing.assert_array_equal(np.concatenate(parts), dropout([images[0], seed], training=True))
+
+
 # Training.
 
 
