@@ -171,8 +171,8 @@ class RelativisticAverage(AdversarialLoss):
     """Is a real image more realistic than fakes are on average, and a fake less so than real images?
 
     RaSGAN, Jolicoeur-Martineau 2018, https://arxiv.org/abs/1807.00734, section 4.2, which ESRGAN
-    (https://arxiv.org/abs/1809.00219, equations 1 to 3) builds on. The mean of the two questions' losses, as in ESRGAN's
-    program; the papers have their sum. Averages are over the whole batch, that of all replicas.
+    (https://arxiv.org/abs/1809.00219, equations 1 to 3) builds on. The mean of the two questions' losses, as in
+    ESRGAN's program; the papers have their sum. Averages are over the whole batch, that of all replicas.
     """
 
     needs_real_logits = True
