@@ -2,6 +2,7 @@
 
 from tfgan_app.layers.attention import SelfAttention
 from tfgan_app.layers.batch_norm import BatchNormalization, ConditionalBatchNormalization
+from tfgan_app.layers.bilinear import BilinearUpsample
 from tfgan_app.layers.clipping import ClipWeights
 from tfgan_app.layers.colour import LabColour
 from tfgan_app.layers.convolution import Conv2D, Conv2DTranspose
@@ -14,7 +15,9 @@ from tfgan_app.layers.minibatch_stddev import MinibatchStdDev
 from tfgan_app.layers.packing import Pack
 from tfgan_app.layers.pixel_norm import PixelNorm
 from tfgan_app.layers.pixel_shuffle import PixelShuffle
+from tfgan_app.layers.pixel_unshuffle import PixelUnshuffle
 from tfgan_app.layers.pool import ImagePool
+from tfgan_app.layers.prelu import PReLU
 from tfgan_app.layers.reflection import ReflectionPadding2D
 from tfgan_app.layers.spectral import SpectralConv2D, SpectralDense, SpectralEmbedding
 from tfgan_app.layers.stacked import StackedBatchNormalization, StackedDense
@@ -30,6 +33,7 @@ from tfgan_app.layers.style import (
 
 __all__ = [
     "BatchNormalization",
+    "BilinearUpsample",
     "ClipWeights",
     "ConditionalBatchNormalization",
     "Conv2D",
@@ -47,9 +51,11 @@ __all__ = [
     "MinibatchStdDev",
     "ModulatedConv2D",
     "Noise",
+    "PReLU",
     "Pack",
     "PixelNorm",
     "PixelShuffle",
+    "PixelUnshuffle",
     "Redraw",
     "ReflectionPadding2D",
     "SeededDropout",
