@@ -18,7 +18,18 @@ __all__ = ["SOURCE", "Drawing", "Exporting", "Scoring", "Settings"]
 
 # The rows of `Settings` that say which images, and how they are read. None is `fixed`: a run goes on with the same
 # images, whatever they are called and wherever they lie.
-SOURCE = ("dataset", "split", "data_dir", "manual_dir", "image_size", "channels", "value_range", "fallback_dataset")
+SOURCE = (
+    "dataset",
+    "split",
+    "data_dir",
+    "manual_dir",
+    "targets",
+    "paired",
+    "image_size",
+    "channels",
+    "value_range",
+    "fallback_dataset",
+)
 
 
 def _losses() -> tuple[str, ...]:
@@ -59,6 +70,16 @@ class Settings(Table):
         fixed=True,
     )
     n_critic: int | None = row(None, "Updates of D before each of G, all on fresh batches.", at_least=1, fixed=True)
+    adversarial_weight: float | None = row(
+        None, "The factor of the adversarial loss in G's, beside its terms.", at_least=0, fixed=True
+    )
+    pretrain_steps: int = row(
+        0,
+        "Of translators: steps in the beginning in which G minimises its terms alone and D rests, as SRResNet before "
+        "its GAN.",
+        at_least=0,
+        fixed=True,
+    )
     conditional: bool | None = row(None, "Give the labels to a model that can do without them.", fixed=True)
     ema_decay: float | None = row(None, "Decay of the generator's moving average.", at_least=0, at_most=1, fixed=True)
     g_learning_rate: float | None = row(None, "The generator's learning rate.", at_least=0)
@@ -75,6 +96,28 @@ class Settings(Table):
     )
     data_dir: str | None = row(None, "Where TFDS keeps prepared data sets. Default: ~/tensorflow_datasets.", path=True)
     manual_dir: str | None = row(None, "Archives downloaded by hand. Default: DATA_DIR/downloads/manual.", path=True)
+    targets: str | None = row(
+        None, "Of translators: where the targets lie, if `dataset` holds the sources alone.", path=True
+    )
+    paired: str = row(
+        "auto",
+        "Of translators: where a source's target is: in a folder beside with the same name, in a file whose name ends in "
+        "another word (1_A.png, 1_B.png), or at its right in one picture.",
+        one_of=("auto", "folders", "names", "side_by_side"),
+    )
+    reverse: bool = row(False, "Of translators: exchange sources and targets.", fixed=True)
+    degrade: str | None = row(
+        None,
+        "Of translators: what makes sources of the images of `dataset`, which are the targets: shrink(4), grey, edges, "
+        "mask(strokes), noise(25), jpeg(30), one after the other where there are commas.",
+        fixed=True,
+    )
+    crop: int | None = row(
+        None,
+        "Of translators: the side of what is cut out of each target, anywhere in training, and of its source alike.",
+        at_least=1,
+        fixed=True,
+    )
     split: str = row("train", "Split to read, with TFDS's slices: train, train[:80%].")
     image_size: int | None = row(None, "Crop to a square and resize to this side.", at_least=1)
     channels: int | None = row(
