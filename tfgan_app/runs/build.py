@@ -115,7 +115,7 @@ def peek(settings: Settings) -> dict[str, Any]:
 
 def shapes_of(facts: dict[str, Any]) -> dict[str, Any]:
     """Returns what `build_gan` is told of a dataset, by what its `describe` returns."""
-    shapes = {name: tuple(facts[name]) for name in ("image_shape", "source_shape") if name in facts}
+    shapes: dict[str, Any] = {name: tuple(facts[name]) for name in ("image_shape", "source_shape") if name in facts}
     names = {"class_names": facts["class_names"]} if facts.get("class_names") else {}
     return {"num_classes": facts["num_classes"], **shapes, **names}
 
@@ -128,7 +128,9 @@ def _source(settings: Settings) -> dict[str, Any]:
         return {**source, "sides": kind == "sides"}
     for name in (*_PAIRED, "pretrain_steps"):
         if (value := getattr(settings, name)) != next(row.default for row in settings.rows() if row.name == name):
-            raise UsageError(f"`{name}={value}` has no meaning for `model={settings.model}`, which translates no pairs.")
+            raise UsageError(
+                f"`{name}={value}` has no meaning for `model={settings.model}`, which translates no pairs."
+            )
     return {name: getattr(settings, name) for name in names}
 
 
@@ -190,7 +192,7 @@ def build_gan(
     """
     gan = build_model(settings, image_shape, num_classes, source_shape)
     if gan.num_classes is not None and getattr(gan, "supervised", True):
-        gan.class_names = class_names  # type: ignore[assignment]
+        gan.class_names = class_names
     compile_gan(gan, settings, **compile_arguments)
     return gan
 
@@ -218,7 +220,7 @@ def compile_gan(gan: Trainable, settings: Settings, *, pretraining: bool = False
         "jit_compile": {"auto": None, "true": True, "false": False}[settings.jit_compile],
     }
     if pretraining:
-        chosen |= gan.pretrain_arguments()  # type: ignore[union-attr]
+        chosen |= gan.pretrain_arguments()
     try:
         gan.compile(**{**chosen, **compile_arguments})
     except ValueError as error:

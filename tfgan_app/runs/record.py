@@ -15,7 +15,6 @@ from tfgan_app.base.files import PROGRAM, check_object, local_path, read_object,
 from tfgan_app.base.versions import versions
 from tfgan_app.checkpoints import Checkpoints
 from tfgan_app.cli import flagfile
-from tfgan_app.data import ImageSet
 from tfgan_app.export import SavedGAN
 from tfgan_app.gan import GAN
 from tfgan_app.runs.build import Dataset, Trainable, build_gan, open_split_like, shapes_of

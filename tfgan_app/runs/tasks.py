@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -13,8 +12,7 @@ from tfgan_app.gan import GAN
 from tfgan_app.metrics import L1, PSNR, FrechetDistance
 from tfgan_app.metrics.base import ImageMetric
 from tfgan_app.metrics.extractors import FeatureExtractor
-from tfgan_app.modalities import Images
-from tfgan_app.runs.build import Dataset, Trainable
+from tfgan_app.runs.build import Dataset
 from tfgan_app.study import receipts
 from tfgan_app.study.collapse import shrunk
 from tfgan_app.study.fakes import SampledFakes
@@ -99,6 +97,7 @@ class Drawing(Task):
         return gan.picture(8 * columns, columns)
 
     def score(self, gan: GAN, num: int, facts: dict[str, Any], say: Callable[[str], object]) -> receipts.Receipt:
+        assert self.extractor is not None
         fakes = SampledFakes(gan, num)
         metrics = receipts.build_metrics(["fd"], self.extractor, self.test, fakes, num)
         return receipts.score(fakes, self.test, metrics, num_images=num, facts={**facts, "seed": 0}, say=say)
@@ -153,9 +152,7 @@ class Translating(Task):
     def score(
         self, gan: TranslationGAN, num: int, facts: dict[str, Any], say: Callable[[str], object]
     ) -> receipts.Receipt:
-        names = [
-            name for name in applicable_translation(gan, self.test, self._seen) if not name.startswith("kd")
-        ]
+        names = [name for name in applicable_translation(gan, self.test, self._seen) if not name.startswith("kd")]
         metrics = build_translation_metrics(names, gan, self.test, self._seen, num)
         return score_translation(gan, self.test, metrics, num_images=num, facts=facts, say=say)
 
