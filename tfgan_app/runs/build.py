@@ -25,6 +25,7 @@ __all__ = [
     "compile_gan",
     "data_of",
     "needs_labels",
+    "open_images",
     "open_extractor",
     "open_split",
     "open_split_like",
@@ -61,14 +62,27 @@ def data_of(settings: Settings) -> str:
     return "images" if kind == "labelled" else kind
 
 
-def open_split(settings: Settings, split: str) -> Dataset:
-    """Opens a split of the images that settings name, or of the pairs or sides that its model learns from.
+def open_split(settings: Settings, split: str, kind: str | None = None) -> Dataset:
+    """Opens a split of what settings name.
+
+    Args:
+        settings: The settings.
+        split: The split.
+        kind: `images`, `pairs` or `sides`; by default what their model learns from.
 
     Raises:
-        UsageError: For settings that mean nothing for such a model.
+        UsageError: For settings that mean nothing for that kind.
     """
-    source = {"split": split, "fallback_dataset": settings.fallback_dataset, **_source(settings)}
-    return data.open_images(**source) if data_of(settings) == "images" else data.open_pairs(**source)
+    kind = kind or data_of(settings)
+    if kind == "images":
+        return open_images(settings, split)
+    return data.open_pairs(split=split, fallback_dataset=settings.fallback_dataset, **_source(settings, kind))
+
+
+def open_images(settings: Settings, split: str) -> data.ImageSet:
+    """Opens a split of the images that settings name, whatever their model learns from."""
+    source = _source(settings, "images")
+    return data.open_images(split=split, fallback_dataset=settings.fallback_dataset, **source)
 
 
 def open_split_like(facts: dict[str, Any], settings: Settings, split: str) -> Dataset:
@@ -105,8 +119,9 @@ def open_split_like(facts: dict[str, Any], settings: Settings, split: str) -> Da
 
 def peek(settings: Settings) -> dict[str, Any]:
     """Returns what `build_gan` is told of the images that settings name, without preparing them."""
-    source = {"split": settings.split, **_source(settings)}
-    if data_of(settings) == "images":
+    kind = data_of(settings)
+    source = {"split": settings.split, **_source(settings, kind)}
+    if kind == "images":
         image_shape, num_classes = data.peek(**source)
         return {"image_shape": image_shape, "num_classes": num_classes}
     source_shape, target_shape = data.peek_pairs(**source)
@@ -120,9 +135,8 @@ def shapes_of(facts: dict[str, Any]) -> dict[str, Any]:
     return {"num_classes": facts["num_classes"], **shapes, **names}
 
 
-def _source(settings: Settings) -> dict[str, Any]:
+def _source(settings: Settings, kind: str) -> dict[str, Any]:
     names = ["dataset", "data_dir", "manual_dir", "image_size", "channels", "value_range"]
-    kind = data_of(settings)
     if kind != "images":
         source = {name: getattr(settings, name) for name in [*names, *_PAIRED]}
         return {**source, "sides": kind == "sides"}

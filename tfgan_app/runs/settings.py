@@ -16,8 +16,8 @@ from tfgan_app.export.formats import ENDINGS, FORMATS, SIGNATURES
 
 __all__ = ["SOURCE", "Drawing", "Exporting", "Scoring", "Settings"]
 
-# The rows of `Settings` that say which images, and how they are read. None is `fixed`: a run goes on with the same
-# images, whatever they are called and wherever they lie.
+# The rows of `Settings` that say which images, and how they are read. A run goes on with the same images, whatever they
+# are called and wherever they lie.
 SOURCE = (
     "dataset",
     "split",
@@ -25,6 +25,9 @@ SOURCE = (
     "manual_dir",
     "targets",
     "paired",
+    "reverse",
+    "degrade",
+    "crop",
     "image_size",
     "channels",
     "value_range",
@@ -101,8 +104,8 @@ class Settings(Table):
     )
     paired: str = row(
         "auto",
-        "Of translators: where a source's target is: in a folder beside with the same name, in a file whose name ends in "
-        "another word (1_A.png, 1_B.png), or at its right in one picture.",
+        "Of translators: where a source's target is: in a folder beside under the same name, in a file whose name ends "
+        "in another word (1_A.png, 1_B.png), or at its right in one picture.",
         one_of=("auto", "folders", "names", "side_by_side"),
     )
     reverse: bool = row(False, "Of translators: exchange sources and targets.", fixed=True)
@@ -236,6 +239,11 @@ class Scoring(Table):
     images: str | None = row(None, "An .npz or .npy of uint8 images from any generator.", path=True)
     dataset: str | None = _optional("dataset")
     split: str | None = _optional("split")
+    targets: str | None = _optional("targets")
+    paired: str | None = _optional("paired")
+    reverse: bool | None = _optional("reverse")
+    degrade: str | None = _optional("degrade")
+    crop: int | None = _optional("crop")
     data_dir: str | None = _optional("data_dir")
     manual_dir: str | None = _optional("manual_dir")
     image_size: int | None = _optional("image_size")
@@ -248,7 +256,10 @@ class Scoring(Table):
         must=("be last, best or a step", lambda text: text in ("last", "best") or str(text).isdigit()),
     )
     raw: bool = row(False, "Score the run's generator itself rather than its moving average.")
-    metrics: tuple[str, ...] = row(("fd", "kd", "precision", "density"), "What to measure; all for all that apply.")
+    metrics: tuple[str, ...] | None = row(
+        None,
+        "What to measure; all for all that apply. Default: of a GAN fd, kd, precision and density; of a translator all.",
+    )
     extractor: str = again(Settings, "extractor")
     trust_extractor: bool = again(Settings, "trust_extractor")
     num_images: int | None = row(
