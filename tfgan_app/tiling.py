@@ -4,12 +4,13 @@ What a pixel of the output sees decides how tiles meet.
 
 - Where it sees a bounded part of the source, each tile has that much of the picture around it, and nothing of what its
   own borders did is kept: the result is that of the whole picture.
-- Where it sees all (instance normalisation, a bottleneck), no tile can know what lies outside of it. All tiles then have
-  one size, those beside each other share a broad strip, the part of it that their own borders have marred is dropped,
-  and over the rest one gives way to the other smoothly: what differs between tiles becomes a slow change instead of an
-  edge.
+- Where it sees all (instance normalisation, a bottleneck), no tile can know what lies outside of it. All tiles then
+  have one size, those beside each other share a broad strip, the part of it that their own borders have marred is
+  dropped, and over the rest one gives way to the other smoothly: what differs between tiles becomes a slow change
+  instead of an edge.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -106,7 +107,7 @@ def _spans(side: int, tile: int, scale: int, multiple: int, radius: int | None) 
     # As far from each other as evenly goes; no two share less than the overlap.
     starts = [multiple * (index * ((side - size) // multiple) // max(count - 1, 1)) for index in range(count)]
     # In the middle of what two tiles share one gives way to the other.
-    meets = [scale * (after + before + size) / 2 for before, after in zip(starts, starts[1:], strict=False)]
+    meets = [scale * (after + before + size) / 2 for before, after in itertools.pairwise(starts)]
     pixels = np.arange(scale * side) + 0.5
     rises = [np.ones(scale * side), *(_rise(pixels - meet, ramp) for meet in meets), np.zeros(scale * side)]
     spans = []
