@@ -34,6 +34,8 @@ RECORD = "translated.json"
 _OPAQUE = 250
 # From this level on a mask is white.
 _WHITE = 128
+# Rows on each side that bicubic interpolation looks at, at least.
+_BESIDE = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,7 +106,7 @@ def translate_files(
     single = not _is_many(str(asked.input))
     masks = _masks(asked.mask)
     out = pathlib.Path(asked.out)
-    jobs, left_out = _named(items, out, single)
+    jobs, left_out = _named(items, out, single), dict[str, str]()
     _check_out(out, single, [(path, items[0]) for path in jobs] if single else [])
     kept = 0
     if not single:
@@ -206,24 +208,20 @@ def _stem(name: str) -> str:
     return os.path.splitext(name)[0].casefold()
 
 
-def _named(items: list[Item], out: pathlib.Path, single: bool) -> tuple[dict[pathlib.Path, Item], dict[str, str]]:
-    """Returns where each picture goes, and why some go nowhere."""
+def _named(items: list[Item], out: pathlib.Path, single: bool) -> dict[pathlib.Path, Item]:
+    """Returns where each picture goes."""
     if single and out.suffix.lower() == ".png":
-        return {out: items[0]}, {}
+        return {out: items[0]}
     alike = collections.Counter(_stem(item.name) for item in items)
     jobs: dict[pathlib.Path, Item] = {}
-    left_out, taken = {}, set[str]()
+    taken = set[str]()
     for item in items:
-        parts = pathlib.PurePosixPath(item.name).parts
-        if ".." in parts:  # of a .zip
-            left_out[item.name] = "its name leads out of the folder"
-            continue
         name = item.name if alike[_stem(item.name)] > 1 else os.path.splitext(item.name)[0]
         while name.casefold() in taken:  # `a.png` and `a.jpg` beside `a.jpg.png`
             name += ".png"
         taken.add(name.casefold())
         jobs[out.joinpath(*pathlib.PurePosixPath(f"{name}.png").parts)] = item
-    return jobs, left_out
+    return jobs
 
 
 def _check_out(out: pathlib.Path, single: bool, files: list[tuple[pathlib.Path, Item]]) -> None:
@@ -405,10 +403,11 @@ def _enlarged(opacity: np.ndarray, scale: int, top: int, rows: int) -> np.ndarra
     """Returns rows from `top` on of opacity that is enlarged, bicubic."""
     if scale == 1:
         return opacity[top : top + rows]
-    _, width, _ = opacity.shape
-    box = (0, top / scale, width, (top + rows) / scale)
-    image = Image.fromarray(opacity[..., 0]).resize((scale * width, rows), Image.Resampling.BICUBIC, box)
-    return np.asarray(image)[..., None]
+    # With the rows beside, which bicubic looks at.
+    first, last = max(top // scale - _BESIDE, 0), -(-(top + rows) // scale) + _BESIDE
+    part = opacity[first:last, :, 0]
+    image = Image.fromarray(part).resize((scale * part.shape[1], scale * part.shape[0]), Image.Resampling.BICUBIC)
+    return np.asarray(image)[top - scale * first :][:rows, :, None]
 
 
 class _Watch:
