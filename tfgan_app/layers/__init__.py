@@ -3,9 +3,11 @@
 from tfgan_app.layers.attention import SelfAttention
 from tfgan_app.layers.batch_norm import BatchNormalization, ConditionalBatchNormalization
 from tfgan_app.layers.clipping import ClipWeights
+from tfgan_app.layers.contextual_attention import ContextualAttention
 from tfgan_app.layers.convolution import Conv2D, Conv2DTranspose
 from tfgan_app.layers.equalized import EqualizedConv2D, EqualizedDense
 from tfgan_app.layers.fir import FIRDownsample, FIRFilter, FIRUpsample
+from tfgan_app.layers.gated import GatedConv2D
 from tfgan_app.layers.grouped import GroupedConv2D
 from tfgan_app.layers.minibatch_stddev import MinibatchStdDev
 from tfgan_app.layers.packing import Pack
@@ -26,6 +28,7 @@ __all__ = [
     "BatchNormalization",
     "ClipWeights",
     "ConditionalBatchNormalization",
+    "ContextualAttention",
     "Conv2D",
     "Conv2DTranspose",
     "EqualizedConv2D",
@@ -33,6 +36,7 @@ __all__ = [
     "FIRDownsample",
     "FIRFilter",
     "FIRUpsample",
+    "GatedConv2D",
     "GroupedConv2D",
     "LearnedConstant",
     "MinibatchStdDev",
