@@ -8,11 +8,117 @@ from keras import layers
 
 from tfgan_app.base.networks import BatchShape
 from tfgan_app.layers import BatchNormalization, Conv2D, Conv2DTranspose
-from tfgan_app.models.inpainting import Compose, SplitHoles
+from tfgan_app.losses import NonSaturating
+from tfgan_app.models.inpainting import Compose, InpaintingGAN, SplitHoles
+from tfgan_app.optimizers import Adam
+from tfgan_app.schedules import Number
+from tfgan_app.terms import Play, Term
 
-__all__ = ["Shrink", "Stretch", "build_discriminator", "build_generator"]
+__all__ = ["ContextEncoder", "PaintedL2", "Shrink", "Stretch", "build_discriminator", "build_generator"]
 
 _ALPHA = 0.2
+
+
+@keras.saving.register_keras_serializable("tfgan_app")
+class ContextEncoder(InpaintingGAN):
+    """Fills holes from a code of the whole picture: an encoder, a bottleneck and a decoder without skips.
+
+    Strided 4x4 convolutions with batch normalisation throughout, and a discriminator of the same kind that judges what
+    the decoder painted, not knowing what surrounds it. Squared distance and adversarial loss are weighed .999 to .001.
+
+    By default holes may be anywhere: the decoder paints the whole picture, as in the authors' `train_random.lua`. If
+    `central`, it paints the half of the sides in the middle, as in their `train.lua`, and holes must lie there: those
+    elsewhere are refused. That program leaves a margin of 4 pixels inside that half known, and weighs the distance there
+    tenfold, so that what is painted joins what surrounds it: `mask(centre)` with a hole so much smaller has it so.
+
+    The network works at the sides it is trained at. Larger and smaller pictures are brought to these, and what was
+    painted back, so holes in large pictures are filled as softly as it was enlarged.
+
+    Args:
+        source_shape: `(height, width, channels + 1)` of the pictures trained on; the last channel tells holes. Halving
+            brings the sides to 3 to 8 pixels: 28, 64, 96 or 128, for example.
+        target_shape: `(height, width, channels)`.
+        central: Whether the middle alone is painted.
+        base_channels: Channels beside the image.
+        bottleneck: Channels between encoder and decoder.
+        l2_weight: Weight of the mean squared distance.
+        known_weight: Factor of the distance where the picture is known, beside 1 in holes. By default 10 if `central`,
+            else 1, as in the programs.
+        **kwargs: `seed` and `name`, as in `TranslationGAN`.
+
+    Raises:
+        UsageError: For sources that have no such channel.
+        ValueError: For other sides.
+    """
+
+    def __init__(
+        self,
+        source_shape: tuple[int, int, int],
+        target_shape: tuple[int, int, int],
+        *,
+        central: bool = False,
+        base_channels: int = 64,
+        bottleneck: int = 4000,
+        l2_weight: Number = 0.999,
+        known_weight: float | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(
+            build_generator(target_shape, base_channels, bottleneck, central),
+            build_discriminator(target_shape, base_channels, central),
+            source_shape=source_shape,
+            target_shape=target_shape,
+            **kwargs,
+        )
+        self.central = central
+        self.l2_weight = l2_weight
+        self.known_weight = (10.0 if central else 1.0) if known_weight is None else known_weight
+
+    def compile_defaults(self) -> dict[str, Any]:
+        # The program's generator learns ten times as fast as its discriminator.
+        return {
+            "g_optimizer": Adam(2e-3, beta_1=0.5),
+            "loss": NonSaturating(real_label=1.0),
+            "adversarial_weight": 0.001,
+            "terms": [PaintedL2(weight=self.l2_weight, known_weight=self.known_weight)],
+        }
+
+    def judged(self, real: Any, inputs: list[tf.Tensor], outputs: Any) -> tuple[Any, Any]:
+        _, target = real
+        return _middle(target, outputs["painted"]), outputs["painted"]
+
+
+@keras.saving.register_keras_serializable("tfgan_app")
+class PaintedL2(Term):
+    """E[w (painted - target)^2] over what the generator painted; w is 1 in holes.
+
+    Args:
+        weight: As in `tfgan_app.terms.Term`.
+        interval: Likewise.
+        known_weight: w where the source is known.
+    """
+
+    name, player = "l2", "generator"
+
+    def __init__(self, weight: Number = 1.0, interval: int = 1, known_weight: float = 1.0):
+        super().__init__(weight, interval)
+        self.known_weight = known_weight
+
+    def __call__(self, play: Play) -> tf.Tensor:
+        painted = play.outputs["painted"]
+        _, holes = SplitHoles()(play.inputs[0])
+        weights = tf.where(_middle(holes, painted) > 0.0, 1.0, self.known_weight)
+        return tf.reduce_mean(weights * tf.square(painted - _middle(play.target, painted)))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "known_weight": self.known_weight}
+
+
+def _middle(x, like):
+    """Returns the middle of images, as high and wide as others are."""
+    sides, new = tf.shape(x)[1:3], tf.shape(like)[1:3]
+    top, left = tf.unstack((sides - new) // 2)
+    return x[:, top : top + new[0], left : left + new[1]]
 
 
 def build_generator(shape: tuple[int, int, int], base_channels: int, bottleneck: int, central: bool) -> keras.Model:

@@ -1,16 +1,113 @@
 """DeepFill v2. Yu et al. 2019, Free-Form Image Inpainting with Gated Convolution, https://arxiv.org/abs/1806.03589."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
+import tensorflow as tf
 from keras import layers, ops
 
 from tfgan_app.layers import ContextualAttention, GatedConv2D, SpectralConv2D
-from tfgan_app.models.inpainting import Compose, SplitHoles
+from tfgan_app.losses import Hinge
+from tfgan_app.models.inpainting import Compose, InpaintingGAN, SplitHoles
+from tfgan_app.optimizers import Adam
+from tfgan_app.schedules import Number
+from tfgan_app.terms import Play, Term
 
-__all__ = ["build_discriminator", "build_generator"]
+__all__ = ["DeepFillV2", "PaintedL1", "build_discriminator", "build_generator"]
 
 _D_WIDTHS = (1, 2, 4, 4, 4, 4)
+
+
+@keras.saving.register_keras_serializable("tfgan_app")
+class DeepFillV2(InpaintingGAN):
+    """Fills holes of any shape by gated convolutions, in two stages.
+
+    The first stage paints the whole picture coarsely. The second refines it in two branches, one of dilated
+    convolutions, one that copies patches of what is known (`tfgan_app.layers.ContextualAttention`). A
+    spectrally normalised discriminator judges the filled picture patch by patch, knowing where holes were, by the hinge
+    loss. What both stages paint is held to the truth by L1, in holes and elsewhere.
+
+    Pictures may have any size. Attention takes memory by the square of their area: see the layer.
+
+    Args:
+        source_shape: `(height, width, channels + 1)` of the pictures trained on; the last channel tells holes.
+        target_shape: `(height, width, channels)`.
+        g_channels: Channels that the generator's first convolution computes, half of them gates; a multiple of 4.
+        d_channels: Channels of the discriminator's first layer.
+        dilations: Of the convolutions in the middle of each stage. The paper's are for pictures of 256x256.
+        l1_weight: Weight of the L1 distance, of either stage.
+        **kwargs: `seed` and `name`, as in `TranslationGAN`.
+
+    Raises:
+        UsageError: For sources that have no such channel.
+        ValueError: For `g_channels` that cannot be split.
+    """
+
+    joint_pass = True
+    multiple = 4
+
+    def __init__(
+        self,
+        source_shape: tuple[int, int, int],
+        target_shape: tuple[int, int, int],
+        *,
+        g_channels: int = 48,
+        d_channels: int = 64,
+        dilations: Sequence[int] = (2, 4, 8, 16),
+        l1_weight: Number = 1.0,
+        **kwargs: Any,
+    ):
+        if g_channels < 4 or g_channels % 4:
+            raise ValueError(
+                "`g_channels` must be a multiple of 4: half of an eighth of the widest layer's are gates. Received: "
+                f"g_channels={g_channels}"
+            )
+        super().__init__(
+            build_generator(target_shape[-1], g_channels, dilations),
+            build_discriminator(target_shape[-1], d_channels),
+            source_shape=source_shape,
+            target_shape=target_shape,
+            **kwargs,
+        )
+        self.l1_weight = l1_weight
+
+    def compile_defaults(self) -> dict[str, Any]:
+        return {
+            "g_optimizer": Adam(1e-4, beta_1=0.5, beta_2=0.999),
+            "d_optimizer": Adam(1e-4, beta_1=0.5, beta_2=0.999),
+            "loss": Hinge(),
+            "terms": [PaintedL1("coarse", weight=self.l1_weight), PaintedL1("refined", weight=self.l1_weight)],
+        }
+
+    def judged(self, real: Any, inputs: list[tf.Tensor], outputs: Any) -> tuple[Any, Any]:
+        source, target = real
+        _, holes = SplitHoles()(source)
+        return (target, holes), (outputs["images"], holes)
+
+
+@keras.saving.register_keras_serializable("tfgan_app")
+class PaintedL1(Term):
+    """E[|painted - target|] of one of the generator's outputs, in holes and elsewhere.
+
+    Args:
+        output: The output's name.
+        weight: As in `tfgan_app.terms.Term`.
+        interval: Likewise.
+    """
+
+    player = "generator"
+
+    def __init__(self, output: str, weight: Number = 1.0, interval: int = 1):
+        super().__init__(weight, interval)
+        self.output = output
+        self.name = f"l1_{output}"
+
+    def __call__(self, play: Play) -> tf.Tensor:
+        return tf.reduce_mean(tf.abs(play.outputs[self.output] - play.target))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "output": self.output}
 
 
 def build_generator(channels: int, g_channels: int, dilations: Sequence[int]) -> keras.Model:

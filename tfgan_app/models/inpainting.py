@@ -6,9 +6,11 @@ import keras
 import tensorflow as tf
 from keras import layers
 
+from tfgan_app.base.errors import UsageError
 from tfgan_app.base.networks import BatchShape
+from tfgan_app.translation import TranslationGAN
 
-__all__ = ["Compose", "SplitHoles"]
+__all__ = ["Compose", "InpaintingGAN", "SplitHoles"]
 
 
 class _Exact(layers.Layer):
@@ -53,3 +55,35 @@ class Compose(_Exact):
 
     def compute_output_shape(self, input_shape: list[BatchShape]) -> BatchShape:
         return input_shape[0]
+
+
+class InpaintingGAN(TranslationGAN):
+    """A GAN that fills holes: in its sources, images with one channel more, transparent pixels are holes.
+
+    Args:
+        generator: Maps such sources to a dict of `images`, which are the sources' wherever those are known.
+        discriminator: As in `TranslationGAN`.
+        **kwargs: As in `TranslationGAN`.
+
+    Raises:
+        UsageError: For sources of another shape than that of the targets with one channel more.
+    """
+
+    def __init__(
+        self,
+        generator: keras.Model,
+        discriminator: keras.Model,
+        *,
+        source_shape: tuple[int, int, int],
+        target_shape: tuple[int, int, int],
+        **kwargs: Any,
+    ):
+        height, width, channels = target_shape
+        if tuple(source_shape) != (height, width, channels + 1):
+            raise UsageError(
+                f"{type(self).__name__} fills holes, which a source's last channel tells: grey or RGB with alpha, where "
+                "transparent is a hole. `degrade=\"mask(strokes)\"` makes such of whole images. Expected: "
+                f"source_shape={(height, width, channels + 1)} beside target_shape={tuple(target_shape)}. Received: "
+                f"source_shape={tuple(source_shape)}"
+            )
+        super().__init__(generator, discriminator, source_shape=source_shape, target_shape=target_shape, **kwargs)
