@@ -562,10 +562,47 @@ def test_n_critic_equals_the_steps_taken_apart():
     assert_all_close(values(whole.discriminator), values(apart.discriminator), 1e-6)
 
 
-@pytest.mark.parametrize("n_critic", [0, 1.5])
+@pytest.mark.parametrize("n_critic", [-1, 1.5])
 def test_n_critic_out_of_range(n_critic):
-    with pytest.raises(ValueError, match=f"`n_critic` must be an integer of at least 1. Received: n_critic={n_critic}"):
+    with pytest.raises(ValueError, match=f"`n_critic` must be an integer of at least 0. Received: n_critic={n_critic}"):
         tiny_gan(n_critic=n_critic)
+
+
+class Distance(tg.terms.Term):
+    name, player = "distance", "generator"
+
+    def __call__(self, play):
+        return tf.reduce_mean(tf.square(play.outputs - play.target))
+
+
+def test_without_critic_updates_the_generator_minimises_its_terms_alone():
+    with pytest.raises(ValueError, match="With `n_critic=0` the generator minimises its terms alone, and it has none"):
+        tiny_gan(n_critic=0)
+    gan = tiny_gan(n_critic=0, terms=[Distance()])
+    d_before, g_before = values(gan.discriminator), values(gan.generator)
+    images = random_images(16, gan.image_shape)
+    history = gan.fit(images, batch_size=8, verbose=0, epochs=2, validation_data=images).history
+    assert sorted(history) == ["distance", "val_distance"]
+    assert history["distance"][1] < history["distance"][0]
+    assert_all_close(values(gan.discriminator), d_before, 0)
+    assert any(np.any(a != b) for a, b in zip(values(gan.generator), g_before, strict=True))
+    assert gan.step == 4
+
+
+def test_adversarial_weight_is_a_factor_of_the_generators_loss_alone():
+    with pytest.raises(ValueError, match="`adversarial_weight` must be at least 0. Received: adversarial_weight=-1"):
+        tiny_gan(adversarial_weight=-1)
+    moved = []
+    for weight in (1.0, 0.0):
+        keras.utils.set_random_seed(1)
+        gan = tiny_gan(adversarial_weight=weight, terms=[Distance(0.0)])
+        before = values(gan.generator)
+        gan.train_on_batch(random_images(8, gan.image_shape))
+        moved.append(
+            (values(gan.discriminator), [np.max(np.abs(a - b)) for a, b in zip(values(gan.generator), before)])
+        )
+    assert_all_close(moved[0][0], moved[1][0], 0)
+    assert max(moved[0][1]) > 0 and max(moved[1][1]) == 0
 
 
 def test_n_critic_needs_enough_images_of_a_kind_that_can_be_grouped():

@@ -33,9 +33,9 @@ _MODULES = (
     "study",
     "terms",
 )
-_CLASSES = {"AdversarialModel": "adversarial", "GAN": "gan"}
+_CLASSES = {"AdversarialModel": "adversarial", "GAN": "gan", "TranslationGAN": "translation"}
 
-__all__ = ["GAN", "AdversarialModel", "__version__", *_MODULES]
+__all__ = ["GAN", "AdversarialModel", "TranslationGAN", "__version__", *_MODULES]
 __getattr__, __dir__ = lazily(__name__, _CLASSES, _MODULES)
 
 

@@ -113,6 +113,22 @@ class AdversarialModel(keras.Model):
         """
         return real, outputs
 
+    def target_of(self, real: Any) -> Any:
+        """Returns what the generator's outputs should be, which terms such as L1 compare them with; here what is real.
+
+        Args:
+            real: What `unpack` returned as such.
+        """
+        return real
+
+    def shown(self, play: Play) -> Play:
+        """Returns the record that the discriminator learns from: that of the generator's, whose gradients end here.
+
+        A model that shows it other fakes, such as those of earlier steps, changes it here. Called once an update.
+        """
+        real, fake = keras.tree.map_structure(tf.stop_gradient, (play.real, play.fake))
+        return dataclasses.replace(play, real=real, fake=fake)
+
     def calibrate(self) -> None:
         """Gives the EMA generator what its layers must know of its weights; called before it is scored, and by `fit`.
 
@@ -155,6 +171,7 @@ class AdversarialModel(keras.Model):
         terms: Sequence[Term] | None = None,
         augment: Augment | Literal[False] | None = None,
         n_critic: int | None = None,
+        adversarial_weight: Number | None = None,
         ema_decay: Number | None = None,
         ema_half_life: Number | None = None,
         metrics: Sequence[ImageMetric] = (),
@@ -171,7 +188,10 @@ class AdversarialModel(keras.Model):
                 default none. Those that the networks make no sense without, as ACGAN's, need not be given.
             augment: A layer `images -> images` between images and discriminator, `tfgan_app.augment.DiffAugment()` or
                 `AdaptiveAugment()` for example, or False for none. By default none.
-            n_critic: Updates of the discriminator before each of the generator, all on fresh batches. By default 1.
+            n_critic: Updates of the discriminator before each of the generator, all on fresh batches. By default 1;
+                with 0 the discriminator rests, and the generator minimises its terms alone.
+            adversarial_weight: The factor of the adversarial loss in the generator's, beside its terms: a number, or a
+                schedule of the step. By default 1.
             ema_decay: Weight of the old average in the EMA generator, in [0, 1), or a schedule of the step; 0 makes it
                 a copy. The first steps use min(ema_decay, (1 + step) / (10 + step)), or the average would keep its
                 random start. By default 0.999.
@@ -193,6 +213,7 @@ class AdversarialModel(keras.Model):
             "terms": terms,
             "augment": augment,
             "n_critic": n_critic,
+            "adversarial_weight": adversarial_weight,
             "ema_decay": ema_decay,
             "ema_half_life": ema_half_life,
             **kwargs,
@@ -206,8 +227,11 @@ class AdversarialModel(keras.Model):
             own = {name: value for name, value in own.items() if name != "jit_compile"}
         defaults = _defaults()
         chosen = {**defaults, **own, **given}
-        if chosen["n_critic"] != int(chosen["n_critic"]) or chosen["n_critic"] < 1:
-            raise UsageError(f"`n_critic` must be an integer of at least 1. Received: n_critic={chosen['n_critic']}")
+        if chosen["n_critic"] != int(chosen["n_critic"]) or chosen["n_critic"] < 0:
+            raise UsageError(f"`n_critic` must be an integer of at least 0. Received: n_critic={chosen['n_critic']}")
+        weight = chosen["adversarial_weight"]
+        if not callable(weight) and not weight >= 0:
+            raise UsageError(f"`adversarial_weight` must be at least 0. Received: adversarial_weight={weight}")
         if not callable(chosen["ema_decay"]) and not 0 <= chosen["ema_decay"] < 1:
             raise UsageError(f"`ema_decay` must lie in [0, 1). Received: ema_decay={chosen['ema_decay']}")
         if g_optimizer is d_optimizer and isinstance(g_optimizer, keras.optimizers.Optimizer):
@@ -221,6 +245,11 @@ class AdversarialModel(keras.Model):
         self.terms: list[Term] = [*self.inherent_terms(), *chosen["terms"]]
         self.augment: Augment | None = chosen["augment"] or None
         self.n_critic = int(chosen["n_critic"])
+        self.adversarial_weight: Number = weight
+        if not self.n_critic and not any(term.player == "generator" for term in self.terms):
+            raise UsageError(
+                "With `n_critic=0` the generator minimises its terms alone, and there are none: give some."
+            )
         self.ema_decay: Number = chosen["ema_decay"]
         self.ema_half_life: Number | None = chosen["ema_half_life"]
         if self.augment is not None and not self.augment.built:
@@ -234,9 +263,10 @@ class AdversarialModel(keras.Model):
         # Keras finds optimizers among the model's attributes.
         self.g_optimizer: keras.optimizers.Optimizer = self._g_player.optimizer
         self.d_optimizer: keras.optimizers.Optimizer = self._d_player.optimizer
-        names = ["d_loss", "g_loss", "d_real", "d_fake", *(term.name for term in self.terms)]
+        played = ["d_loss", "g_loss", "d_real", "d_fake"] if self.n_critic else []
+        names = [*played, *(term.name for term in self.terms if self.n_critic or term.player == "generator")]
         if len(set(names)) < len(names):
-            raise ValueError(f"Each term must have a `name` of its own. Received: {names[4:]}")
+            raise ValueError(f"Each term must have a `name` of its own. Received: {names[len(played) :]}")
         for term in self.terms:
             if term.player not in ("generator", "discriminator"):
                 raise ValueError(f"`player` of {term.name} must be generator or discriminator. Received: {term.player}")
@@ -255,6 +285,11 @@ class AdversarialModel(keras.Model):
     def step(self) -> int:
         """The generator updates made so far, an integer."""
         return int(self.iterations.numpy())
+
+    @property
+    def batches_a_step(self) -> int:
+        """The fresh batches that a step takes: one for each update of the discriminator, or one where it rests."""
+        return max(self.n_critic, 1)
 
     def optimizer_steps(self, steps: int) -> tuple[int, int]:
         """Returns how many steps the generator's and the discriminator's optimizer take in the first training steps.
@@ -372,7 +407,7 @@ class AdversarialModel(keras.Model):
         refuse_weights(sample_weight=sample_weight, class_weight=class_weight)
         Inspection(self.check)(x, y, None, "")
         num = len(keras.tree.flatten(x)[0])
-        if num % self.n_critic:
+        if num % self.batches_a_step:
             raise UsageError(f"A step takes n_critic={self.n_critic} batches of equal size. Received: {num} samples")
         return super().train_on_batch(x, y, return_dict=return_dict)
 
@@ -395,14 +430,16 @@ class AdversarialModel(keras.Model):
         """Updates the discriminator `n_critic` times, then the generator, then the EMA generator."""
         g_player, d_player = self._g_player, self._d_player
         call_hooks(self.generator, "begin_update")
-        for index in range(self.n_critic):
-            update = self.iterations * self.n_critic + index
-            real, condition = self.unpack(steps.minibatch(data, index, self.n_critic))
+        for index in range(self.batches_a_step):
+            update = self.iterations * self.batches_a_step + index
+            real, condition = self.unpack(steps.minibatch(data, index, self.batches_a_step))
             with tf.GradientTape() as g_tape:
                 play = self.play(real, condition, self._seed("latents", update))
+            if not self.n_critic:
+                break
 
             call_hooks(self.discriminator, "begin_update")
-            constant = _detached(play)
+            constant = self.shown(play)
             with tf.GradientTape() as d_tape:
                 d_loss = d_player.scaled(self.discriminator_loss(constant))
             d_player.update(d_tape, d_loss, constant, self.iterations, update, self._seed, self._track)
@@ -428,9 +465,10 @@ class AdversarialModel(keras.Model):
         generator = self.generator if training else self.ema_generator
         inputs = self.draw(real, condition, seed)
         outputs = apply(generator, inputs, training=training)
+        target = self.target_of(real)
         real, fake = self.judged(real, inputs, outputs)
         discriminate = functools.partial(self.discriminate, training=training)
-        return Play(real, fake, condition, inputs, outputs, generator, discriminate, training)
+        return Play(real, fake, condition, inputs, outputs, generator, discriminate, training, target=target)
 
     def discriminator_loss(self, play: Play) -> tf.Tensor:
         """Returns the discriminator's loss but for terms with a tape of their own; tracks it with D(x) and D(G(z))."""
@@ -450,9 +488,12 @@ class AdversarialModel(keras.Model):
 
     def generator_loss(self, play: Play) -> tf.Tensor:
         """Returns the generator's loss but for terms with a tape of their own, and tracks it."""
-        real_logits = [play.real_outputs["logits"]] if self.loss.needs_real_logits else []
-        loss = _added(self.loss.generator, play.fake_outputs["logits"], *real_logits)
-        self._track(g_loss=loss)
+        loss = tf.constant(0.0)
+        if self.n_critic:
+            real_logits = [play.real_outputs["logits"]] if self.loss.needs_real_logits else []
+            loss = _added(self.loss.generator, play.fake_outputs["logits"], *real_logits)
+            self._track(g_loss=loss)
+            loss *= value_at(self.adversarial_weight, self.iterations)
         return self._g_player.with_terms(loss, play, self.iterations, self._track)
 
     def discriminate(self, samples: Any, condition: tuple[tf.Tensor, ...], training: bool = True) -> dict[str, Any]:
@@ -467,7 +508,8 @@ class AdversarialModel(keras.Model):
         """Updates losses and metrics with a batch of real samples and as many fakes from the EMA generator."""
         real, condition = self.unpack(data)
         play = self.play(real, condition, self._seed("test latents", self._test_batches), training=False)
-        self.discriminator_loss(play)
+        if self.n_critic:
+            self.discriminator_loss(play)
         self.generator_loss(play)
         seed = self._seed("test", self._test_batches)
         observation = self.observation(real, play.fake, condition, play.inputs, seed)
@@ -565,6 +607,7 @@ def _defaults():
         "terms": (),
         "augment": None,
         "n_critic": 1,
+        "adversarial_weight": 1.0,
         "ema_decay": 0.999,
         "ema_half_life": None,
     }
@@ -624,12 +667,6 @@ def _first_error(inspection):
         if inspection.error is None:
             raise
         raise inspection.error from None
-
-
-def _detached(play):
-    """Returns a record of the same samples, through which no gradient reaches the generator."""
-    real, fake = keras.tree.map_structure(tf.stop_gradient, (play.real, play.fake))
-    return dataclasses.replace(play, real=real, fake=fake)
 
 
 def _added(loss, *logits):

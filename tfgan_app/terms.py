@@ -48,6 +48,7 @@ class Play:
             the step.
         training: Whether this is a step rather than an evaluation.
         seed: An int64 tensor of two elements, the term's own source of randomness.
+        target: What the outputs should be: the target of a translation, or what is real.
     """
 
     real: Any
@@ -59,6 +60,7 @@ class Play:
     discriminate: Callable[[Any, tuple], dict[str, Any]]
     training: bool = True
     seed: Any = None
+    target: Any = None
     # The discriminator's outputs so far, by side. No `cached_property`: Python before 3.12 computes one under a lock,
     # at which replicas that wait for each other meet.
     _known: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict, init=False, repr=False)

@@ -40,5 +40,5 @@ def export(**settings: Any) -> pathlib.Path:
         raise UsageError(f"`format={SAVED_MODEL}` needs `out`, the folder to write.")
     run = Run.existing(str(asked.run))
     settings_, command = run.settings, run.record["sessions"][-1]["command"]
-    images = settings_.batch_size * gan.n_critic
+    images = settings_.batch_size * gan.batches_a_step
     return gan.export(out, data=run.record["data"], command=command, batch_size=images)

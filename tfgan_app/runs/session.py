@@ -323,7 +323,7 @@ class Session:
 
     def _epochs_to_a_score(self) -> int:
         """Returns after how many epochs to score by default: a share of the run that is small and known before."""
-        images = self.settings.steps_per_epoch * self.settings.batch_size * self.gan.n_critic
+        images = self.settings.steps_per_epoch * self.settings.batch_size * self.gan.batches_a_step
         return math.ceil(50 * min(self.test.num_images, self.settings.eval_images) / images)
 
     def _why_compiled(self) -> str:
@@ -386,7 +386,7 @@ class Session:
             try:
                 for first_epoch, last_epoch, steps in self._segments():
                     gan.fit(
-                        share_batches(self._batches(), gan.n_critic, self.strategy),
+                        share_batches(self._batches(), gan.batches_a_step, self.strategy),
                         initial_epoch=first_epoch,
                         epochs=last_epoch,
                         steps_per_epoch=steps,
@@ -416,7 +416,7 @@ class Session:
 
     def _batches(self) -> Callable[[int, int], tf.data.Dataset]:
         """Returns the batches from this step on, as `share_batches` takes them; `fit` groups those of a step."""
-        size, seed, start = self.settings.batch_size, self.settings.seed, self.gan.step * self.gan.n_critic
+        size, seed, start = self.settings.batch_size, self.settings.seed, self.gan.step * self.gan.batches_a_step
         mirror = self.settings.mirror
         return lambda index, parts: self.images.batches(
             size, seed=seed, start_step=start, part=(index, parts), mirror=mirror
@@ -431,7 +431,7 @@ class Session:
     def _writers(self) -> list[keras.callbacks.Callback]:
         folder, settings = self.run.directory, self.settings
         columns = pictures.columns(self.gan.num_classes)
-        images_a_step = settings.batch_size * self.gan.n_critic
+        images_a_step = settings.batch_size * self.gan.batches_a_step
         return [
             callbacks.SampleGrid(folder / "samples", columns=columns, seed=settings.seed),
             callbacks.MetricsCSV(folder / "metrics.csv"),
@@ -585,7 +585,7 @@ class Session:
             self._saved_model,
             data=self.images.describe(),
             command=self.command,
-            batch_size=self.settings.batch_size * gan.n_critic,
+            batch_size=self.settings.batch_size * gan.batches_a_step,
             scores=[receipts.summary(receipt) for receipt in found],
             picture=picture,
             files=[path.name for path in map(self._file, ENDINGS) if path.is_file()],
@@ -606,7 +606,7 @@ class Session:
         for network in (gan.generator, gan.discriminator):
             network.summary(print_fn=lambda text: self.say(text.rstrip("\n")))
         noise = np.random.default_rng(settings.seed)
-        num = settings.batch_size * gan.n_critic
+        num = settings.batch_size * gan.batches_a_step
         images = noise.uniform(-1, 1, (num, *image_shape)).astype("float32")
         labels = noise.integers(0, num_classes or 1, num)
         history = gan.fit(images, labels, batch_size=settings.batch_size, verbose=0).history

@@ -1,0 +1,203 @@
+"""What a trained translator can do, whatever it is: a GAN that makes pictures of pictures, or a SavedModel of one."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from tfgan_app.modalities import Modality
+from tfgan_app.modalities.modality import Array
+from tfgan_app.sampler import Signatures, check_labels
+
+__all__ = ["Translator", "pad_to_multiple"]
+
+
+class Translator:
+    """Base of what makes pictures of pictures of any size.
+
+    Subclasses set the attributes and define `forward`. Pictures come in two forms: in the network's range, to compute
+    with (`forward`), and decoded, in [0, 1], for people (`translate`).
+
+    Attributes:
+        source: What it is given, with the shape that it was trained on.
+        target: What it makes of that.
+        scale: Pixels of the target's side for each of the source's.
+        multiple: What the sides of a source must be multiples of. Others are continued by their mirror image at the
+            bottom and on the right, and the result is cropped.
+        radius: How far in pixels of the source an output sees; None where it sees the whole picture, as networks with
+            normalisation over it or a bottleneck do.
+        ways: What it can be asked by name, as exported signatures are called. The first is what is meant by default.
+        draws: Whether results go by a seed.
+        num_classes: The number of domains of one that is told which to translate to, else None.
+        class_names: What they are called.
+    """
+
+    source: Modality
+    target: Modality
+    scale: int = 1
+    multiple: int = 1
+    radius: int | None = None
+    ways: tuple[str, ...] = ("translate",)
+    draws: bool = False
+    num_classes: int | None = None
+    class_names: tuple[str, ...] | None = None
+
+    def forward(
+        self, sources: tf.Tensor, way: str = "translate", seed: tf.Tensor | None = None, labels: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """Returns the translations of a batch, both in the network's range.
+
+        Args:
+            sources: `(batch, height, width, channels)`, the sides multiples of `multiple`.
+            way: One of `ways`.
+            seed: An int64 tensor of two elements, for one that draws.
+            labels: int32 `(batch,)`, for one that is told the domain.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define `forward`.")
+
+    def modality_of(self, way: str, side: str) -> Modality:
+        """Returns what a way takes (`side="source"`) or makes (`"target"`); here the same for all ways.
+
+        `translate_back` goes from the target to the source.
+        """
+        back = way == "translate_back"
+        return self.target if (side == "target") != back else self.source
+
+    def translate(
+        self,
+        images: npt.ArrayLike,
+        *,
+        seed: int | None = 0,
+        labels: npt.ArrayLike | None = None,
+        way: str = "translate",
+    ) -> np.ndarray:
+        """Translates pictures.
+
+        Args:
+            images: `(num, height, width, channels)` of any height and width, float in [0, 1] or uint8.
+            seed: Equal seeds give equal results, whatever else is in the batch; None for a translator's mean, without
+                what it draws. It matters for those that draw, such as Pix2Pix with its dropout.
+            labels: Domains `(num,)` to translate to, as integers or by name, of one that is told them.
+            way: One of `ways`: `translate`, or `translate_back`.
+
+        Returns:
+            A float32 array `(num, scale * height, scale * width, channels)` in [0, 1].
+
+        Raises:
+            ValueError: For images of another shape, labels that do not fit, or a way that there is not.
+        """
+        if way not in self.ways:
+            raise ValueError(f"`way` must be one of {', '.join(self.ways)}. Received: way={way}")
+        modality = self.modality_of(way, "source")
+        images = np.asarray(images)
+        if images.ndim != 4 or images.shape[-1] != modality.shape[-1] or 0 in images.shape[1:3]:
+            raise ValueError(
+                f"`images` must have the shape (num, height, width, {modality.shape[-1]}). Received: {images.shape}"
+            )
+        if images.dtype != np.uint8 and images.dtype.kind != "f":
+            raise ValueError(f"`images` must be uint8, or float in [0, 1]. Received: {images.dtype}")
+        extra: dict[str, Any] = {}
+        if self.draws:
+            extra["seed"] = tf.constant([-1 if seed is None else seed, 0], tf.int64)
+        if self.num_classes is not None:
+            extra["labels"] = tf.constant(check_labels(labels, len(images), self.num_classes, self.class_names))
+        elif labels is not None:
+            raise ValueError(f"{type(self).__name__} takes no labels. Received: labels={labels}")
+        results = [
+            self._translated(images[index : index + 1], way, {**extra, **_row(extra, index)})
+            for index in range(len(images))
+        ]
+        if not results:
+            height, width = images.shape[1:3]
+            shape = (0, self.scale * height, self.scale * width, self.modality_of(way, "target").shape[-1])
+            return np.zeros(shape, np.float32)
+        return np.concatenate(results)
+
+    def _translated(self, images, way, extra):
+        sources = self.modality_of(way, "source").encode(images)
+        modality = self.modality_of(way, "target")
+        return np.asarray(modality.decode(self._any_size(sources, way, extra)))
+
+    def _any_size(self, sources, way, extra):
+        """Returns `forward` for sources of any size."""
+        height, width = tf.shape(sources)[1], tf.shape(sources)[2]
+        outputs = self._forward(pad_to_multiple(sources, self.multiple), way, extra)
+        return outputs[:, : self.scale * height, : self.scale * width]
+
+    def _forward(self, sources, way, extra):
+        """Returns `forward`, compiled where a subclass gains by it."""
+        return self.forward(sources, way, **extra)
+
+    def signatures(self) -> Signatures:
+        """Returns what the exported model can be asked, for pictures of any number, height and width.
+
+        For each way, `translate` first, of which the following hold for all:
+
+        - `translate(images[, labels]) -> {"images"}`, float32 in [0, 1]
+        - `translate_uint8(images[, labels]) -> {"images"}`, uint8
+        - `translate_seeded(images, seed[, labels]) -> {"images"}`, of one that draws; else its seed is 0
+        """
+        found: Signatures = {}
+        labels = [] if self.num_classes is None else [tf.TensorSpec((None,), tf.int32, "labels")]
+        seed = tf.TensorSpec((), tf.int64, "seed")
+
+        def call(way, finish, seeded=False):
+            takes, makes = (self.modality_of(way, side) for side in ("source", "target"))
+
+            def translate(images, *others):
+                extra = {}
+                if self.draws:
+                    extra["seed"] = tf.stack([others[0] if seeded else tf.constant(0, tf.int64), 0])
+                if self.num_classes is not None:
+                    extra["labels"] = others[-1]
+                return {"images": getattr(makes, finish)(self._any_size(takes.encode(images), way, extra))}
+
+            return translate
+
+        for way in self.ways:
+            shape = (None, None, None, self.modality_of(way, "source").shape[-1])
+            images = tf.TensorSpec(shape, tf.float32, "images")
+            found[way] = (call(way, "decode"), [images, *labels])
+            found[f"{way}_uint8"] = (call(way, "store"), [tf.TensorSpec(shape, tf.uint8, "images"), *labels])
+            if self.draws:
+                found[f"{way}_seeded"] = (call(way, "decode", seeded=True), [images, seed, *labels])
+        return found
+
+    def describe(self) -> dict[str, Any]:
+        """Returns what a loaded model must know of itself, as JSON takes it."""
+        return {
+            "model": type(self).__name__,
+            "modality": self.target.name,
+            "source_shape": list(self.source.shape),
+            "shape": list(self.target.shape),
+            "scale": self.scale,
+            "multiple": self.multiple,
+            "radius": self.radius,
+            "ways": list(self.ways),
+            "draws": self.draws,
+            "num_classes": self.num_classes,
+            "class_names": None if self.class_names is None else list(self.class_names),
+        }
+
+
+def pad_to_multiple(images: Array, multiple: int) -> tf.Tensor:
+    """Returns images `(batch, height, width, channels)` continued to sides that are multiples, at the bottom and right.
+
+    They go on as their mirror image does, to and fro where that is too short.
+    """
+    images = tf.convert_to_tensor(images)
+    if multiple == 1:
+        return images
+    for axis in (1, 2):
+        side = tf.shape(images)[axis]
+        whole = -(-side // multiple) * multiple
+        # 0 1 2 1 0 1 2 ...
+        period = tf.maximum(2 * side - 2, 1)
+        position = tf.range(whole) % period
+        images = tf.gather(images, tf.minimum(position, period - position), axis=axis)
+    return images
+
+
+def _row(extra: dict[str, Any], index: int) -> dict[str, Any]:
+    return {"labels": extra["labels"][index : index + 1]} if "labels" in extra else {}
