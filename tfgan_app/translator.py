@@ -101,7 +101,7 @@ class Translator:
         if self.draws:
             extra["seed"] = tf.constant([-1 if seed is None else seed, 0], tf.int64)
         if self.num_classes is not None:
-            extra["labels"] = tf.constant(check_labels(labels, len(images), self.num_classes, self.class_names))
+            extra["labels"] = tf.constant(self.checked_labels(labels, len(images)))
         elif labels is not None:
             raise ValueError(f"{type(self).__name__} takes no labels. Received: labels={labels}")
         results = [
@@ -113,6 +113,19 @@ class Translator:
             shape = (0, self.scale * height, self.scale * width, self.modality_of(way, "target").shape[-1])
             return np.zeros(shape, np.float32)
         return np.concatenate(results)
+
+    def checked_labels(self, labels: npt.ArrayLike | None, num: int) -> np.ndarray:
+        """Returns the labels that `translate` was given for `num` pictures as `forward` takes them.
+
+        Raises:
+            ValueError: If they do not fit.
+        """
+        return check_labels(labels, num, self.num_classes or 0, self.class_names)
+
+    @property
+    def label_spec(self) -> tf.TensorSpec:
+        """What `forward` takes as labels."""
+        return tf.TensorSpec((None,), tf.int32, "labels")
 
     def _translated(self, images, way, extra):
         sources = self.modality_of(way, "source").encode(images)
@@ -139,7 +152,7 @@ class Translator:
         - `translate_seeded(images, seed[, labels]) -> {"images"}`, of one that draws; else its seed is 0
         """
         found: Signatures = {}
-        labels = [] if self.num_classes is None else [tf.TensorSpec((None,), tf.int32, "labels")]
+        labels = [] if self.num_classes is None else [self.label_spec]
         seed = tf.TensorSpec((), tf.int64, "seed")
 
         def call(way, finish, seeded=False):
