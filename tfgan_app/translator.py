@@ -183,7 +183,20 @@ class Translator:
     def _checked_labels(self, labels, num):
         if self.num_classes is None:
             raise ValueError(f"{type(self).__name__} takes no labels. Received: labels={labels}")
-        return check_labels(labels, num, self.num_classes, self.class_names)
+        return self.checked_labels(labels, num)
+
+    def checked_labels(self, labels: npt.ArrayLike | None, num: int) -> np.ndarray:
+        """Returns the labels that `translate` was given for `num` pictures as `forward` takes them.
+
+        Raises:
+            ValueError: If they do not fit.
+        """
+        return check_labels(labels, num, self.num_classes or 0, self.class_names)
+
+    @property
+    def label_spec(self) -> tf.TensorSpec:
+        """What `forward` takes as labels."""
+        return tf.TensorSpec((None,), tf.int32, "labels")
 
     def _any_size(self, sources, way, extra):
         """Returns `forward` for sources of any size."""
@@ -205,7 +218,7 @@ class Translator:
         - `translate_seeded(images, seed[, labels]) -> {"images"}`, of one that draws; else its seed is 0
         """
         found: Signatures = {}
-        labels = [] if self.num_classes is None else [tf.TensorSpec((None,), tf.int32, "labels")]
+        labels = [] if self.num_classes is None else [self.label_spec]
         seed = tf.TensorSpec((), tf.int64, "seed")
 
         def call(way, finish, seeded=False):

@@ -1,11 +1,11 @@
 """Named datasets, and images of one's own, as batches in [-1, 1] for a GAN.
 
-`load` is for notebooks; `open_images` gives a run an `ImageSet`, with the facts to record about it.
+`load` is for notebooks; `open_images` gives a run an `ImageSet`, with the facts to record about it. `load_pairs` and
+`open_pairs` are their like for sources and targets.
 """
 
 import dataclasses
 import math
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -18,31 +18,32 @@ from tfgan_app.base.table import is_range
 from tfgan_app.data.decoding import doubts
 from tfgan_app.data.files import open_array, open_folder
 from tfgan_app.data.image_set import ImageSet
+from tfgan_app.data.locating import Kind, located
 from tfgan_app.data.named import open_named, open_prepared, peek_named
+from tfgan_app.data.pairs import PairSet, load_pairs, open_pairs, peek_pairs
 from tfgan_app.data.records import Indexed
 from tfgan_app.data.trees import sentence
-from tfgan_app.modalities.image_files import ENDINGS
 from tfgan_app.modalities.images import to_float, to_uint8
 
 __all__ = [
     "DataError",
     "ImageSet",
     "NotDownloadable",
+    "PairSet",
     "UnknownDataset",
     "UnknownSplit",
     "load",
+    "load_pairs",
     "open_images",
+    "open_pairs",
     "peek",
+    "peek_pairs",
     "to_float",
     "to_uint8",
 ]
 
-_ARRAYS = (".npz", ".npy")
-_PACKED = (".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
 _LOOKED_AT = 256  # images, to see whether a set is what it was meant to be
 _LOOKED_AT_BYTES = 2**25
-
-_BUNDLED = Path(__file__).parent.parent / "datasets" / "mnist_5k" / "1.0.0"
 
 
 def load(
@@ -177,21 +178,7 @@ def _with_doubts(images: ImageSet) -> ImageSet:
 
 
 def _open(name: str, data_dir: str | None, manual_dir: str | None, form: dict) -> ImageSet:
-    if name == "mnist_5k":
-        return open_prepared(_BUNDLED, **form)
-    path = Path(name).expanduser().absolute()
-    if path.is_dir():
-        prepared = [folder for folder in (path, *sorted(path.iterdir())) if (folder / "dataset_info.json").exists()]
-        return open_prepared(prepared[-1], **form) if prepared else open_folder(path, **form)
-    ending = path.suffix.lower()
-    if path.exists():
-        if ending in _ARRAYS:
-            return open_array(path, **form)
-        if ending == ".zip" or zipfile.is_zipfile(path):
-            return open_folder(path, **form)
-        packed = "Unpack it, or pack it as a .zip" if ending in _PACKED else f"Give the folder, '{path.parent}'"
-        advice = f" {packed}." if ending in _PACKED or ending in ENDINGS else ""
-        raise DataError(f"'{name}' is neither a folder nor a .zip of images, nor an .npz or .npy file.{advice}")
-    if name.startswith((".", "/", "~")) or ending in (*_ARRAYS, ".zip"):
-        raise UnknownDataset(f"There is no file or folder '{name}'.")
-    return open_named(name, data_dir=data_dir, manual_dir=manual_dir, **form)
+    kind, path = located(name)
+    if kind is Kind.NAMED:
+        return open_named(name, data_dir=data_dir, manual_dir=manual_dir, **form)
+    return {Kind.FOLDER: open_folder, Kind.ARRAY: open_array, Kind.PREPARED: open_prepared}[kind](path, **form)

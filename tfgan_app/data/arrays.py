@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfgan_app.base.errors import DataError
-from tfgan_app.data.layouts import TRAIN, role_of, words_of
+from tfgan_app.data.layouts import TRAIN, role_of, role_of_word, words_of
+from tfgan_app.data.partners import side_of
 from tfgan_app.data.splits import split_name
 from tfgan_app.data.trees import among, listed
 
@@ -70,6 +71,46 @@ def read_arrays(path: Path, split: str) -> Arrays:
     if others := [name for name in shapes if name not in used]:
         notes.append(f"left out arrays that are neither images nor labels: {listed(others)}")
     return found._replace(notes=tuple(notes))
+
+
+def read_sides(path: Path, split: str) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """Reads the arrays of sources and of targets of a split: `sources` and `targets`, `train_input`, `trainA`, ...
+
+    Args:
+        path: An .npz file.
+        split: A split, optionally with a slice, which is not taken here.
+
+    Returns:
+        Both arrays as they are stored, and clauses on what there is besides.
+
+    Raises:
+        DataError: If the file cannot be read, or has no such arrays.
+        UnknownSplit: If it has no such split.
+    """
+    where = f"'{path}'"
+    if path.suffix.lower() == ".npy":
+        raise DataError(f"{where} holds one array. Give the other as `targets`, or both in an .npz file.")
+    with _reading(path), path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+        shapes = {name: _shape(stored, name) for name in stored.files}
+        found: dict[str, dict[str, str]] = {}
+        for name in shapes:
+            words = [word.lower() for word in words_of(name)]
+            split_ = next(filter(None, map(role_of_word, words)), TRAIN)
+            if side := side_of(word for word in words if not role_of_word(word)):
+                found.setdefault(split_, {}).setdefault(side, name)
+        whole = {name: sides for name, sides in found.items() if len(sides) == 2}
+        if not whole:
+            has = listed([f"{name} {shape}" for name, shape in sorted(shapes.items())])
+            raise DataError(
+                f"{where} has no arrays of sources and targets. It has: {has or 'none'}. Name them as in "
+                "np.savez(path, sources=..., targets=...), or train_sources, train_targets, test_sources, test_targets."
+            )
+        sides = whole[split_name(split, whole, where)]
+        used = {name for both in whole.values() for name in both.values()}
+        notes = [f"sources are those of the array {sides['source']}, targets those of {sides['target']}"]
+        if others := [name for name in shapes if name not in used]:
+            notes.append(f"left out arrays that are of neither side: {listed(others)}")
+        return stored[sides["source"]], stored[sides["target"]], tuple(notes)
 
 
 def channels_last(images: np.ndarray, where: str) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -158,13 +158,26 @@ def doubts(images: np.ndarray) -> tuple[str, ...]:
     return tuple(found)
 
 
-def report_skipped(skipped: dict[str, Exception], count: int, where: str) -> None:
+def report_skipped(
+    skipped: dict[str, Exception],
+    count: int,
+    where: str,
+    *,
+    what: str = "images",
+    fault: str = "cannot be read",
+    remedy: str = "repair or remove these files",
+    warn: bool = True,
+) -> None:
     """Warns of images left out.
 
     Args:
         skipped: What was wrong with each image that cannot be read, by name.
         count: How many images there are, skipped ones included.
         where: What the dataset is called in messages.
+        what: What is counted.
+        fault: What those left out have in common.
+        remedy: What to do where they are too many.
+        warn: Whether to say it of few as well.
 
     Raises:
         DataError: If more than 1 % of the images cannot be read.
@@ -172,11 +185,12 @@ def report_skipped(skipped: dict[str, Exception], count: int, where: str) -> Non
     if not skipped:
         return
     shown = "; ".join(f"{name}: {_reason(error)}" for name, error in itertools.islice(skipped.items(), 3))
-    message = f"{len(skipped)} of the {count} images of {where} cannot be read: {shown}"
+    message = f"{len(skipped)} of the {count} {what} of {where} {fault}: {shown}"
     message += "; ..." if len(skipped) > 3 else ""
     if len(skipped) > MAX_SKIPPED * count:
-        raise DataError(f"{message}. That is more than {MAX_SKIPPED:.0%}: repair or remove these files.")
-    logging.warning("%s. Going on without them.", message)
+        raise DataError(f"{message}. That is more than {MAX_SKIPPED:.0%}: {remedy}.")
+    if warn:
+        logging.warning("%s. Going on without them.", message)
 
 
 def _result_or_error(read: Callable[[File], T], item: Item) -> T | Exception:

@@ -26,7 +26,7 @@ from tfgan_app.data.trees import Folder, Tree, listed, paths, scan_folder, scan_
 from tfgan_app.modalities.image_files import Header, fit_image, read_header, read_image
 from tfgan_app.modalities.values import Range, describe_range, measured, scaled
 
-_LICENCE = "not stated: the user's own images"
+OWN_LICENCE = "not stated: the user's own images"
 
 
 def open_folder(
@@ -52,10 +52,10 @@ def open_folder(
     lists = _label_lists(tree)
     splits, notes = splits_of(tree.root)
     if not tree.root.count:
-        raise _no_images(where, tree)
+        raise no_images(where, tree)
     images, labels, class_names, more = _labelled(splits, split_name(split, splits, where), lists, where)
     notes += [*more, *tree.others.notes()]
-    start = len(_common_folder(images))
+    start = len(common_folder(images))
     items = [Item(name[start:], tree.file(name), label) for name, label in zip(images, labels, strict=True)]
     kept = [index for index in split_indices(split, len(items)) if labels[index] != NONE]
     if not kept:
@@ -306,7 +306,8 @@ def _fitted(sizes: dict[tuple[int, int], int], grey: int, shape: tuple[int, int,
     return notes
 
 
-def _no_images(where: str, tree: Tree) -> DataError:
+def no_images(where: str, tree: Tree) -> DataError:
+    """Returns the error of a tree without images, saying what it holds."""
     examples = tree.others.examples
     packed = [examples[ending] for ending in (".zip", ".npz", ".npy") if ending in examples]
     advice = f" It holds {listed(packed)}: give the path of one." if packed else ""
@@ -317,7 +318,7 @@ def _no_images(where: str, tree: Tree) -> DataError:
     )
 
 
-def _common_folder(names: list[str]) -> str:
+def common_folder(names: list[str]) -> str:
     """Returns the folders that all names begin with, the last one left to say more, with a slash."""
     first, last = (name.split("/")[:-1] for name in (min(names), max(names)))
     same = [a for a, b in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))]
@@ -345,7 +346,7 @@ def _own_image_set(
         split=split,
         image_shape=tuple(opened.records.spec[0].shape),
         class_names=class_names,
-        licence=_LICENCE,
+        licence=OWN_LICENCE,
         origin=f"{kind} '{path.name}'",
         fingerprint=opened.fingerprint,
         skipped=opened.skipped,

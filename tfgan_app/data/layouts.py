@@ -42,9 +42,9 @@ def role_of(name: str) -> str | None:
     """
     words = words_of(name)
     domain = words.pop() if len(words) > 1 and words[-1] in ("A", "B") else ""
-    roles = [_role(word) for word in words]
+    roles = [role_of_word(word) for word in words]
     found = {role for role in roles if role}
-    if len(found) != 1 or not all(role or _says_nothing(word) for word, role in zip(words, roles, strict=True)):
+    if len(found) != 1 or not all(role or says_nothing(word) for word, role in zip(words, roles, strict=True)):
         return None
     return found.pop() + domain
 
@@ -114,12 +114,14 @@ def words_of(name: str) -> list[str]:
     return [word if len(word) == 1 else word.lower() for word in re.findall(r"[^\W\d_]+|\d+", name)]
 
 
-def _role(word: str) -> str | None:
+def role_of_word(word: str) -> str | None:
+    """Returns which split a single word of a name says, or None."""
     joined = _JOINED.fullmatch(word)
     return _ROLES.get(word) or (_ROLES.get(joined["role"]) if joined else None)
 
 
-def _says_nothing(word: str) -> bool:
+def says_nothing(word: str) -> bool:
+    """Whether a word of a name says no more than that there are images, or which number they have."""
     return word in _PLAIN or word.isdecimal()
 
 
@@ -130,7 +132,7 @@ def _is_plain(name: str) -> bool:
 
 def _is_beside(name: str) -> bool:
     words = words_of(name)
-    return any(word in _BESIDE for word in words) and all(word in _BESIDE_TOO or _says_nothing(word) for word in words)
+    return any(word in _BESIDE for word in words) and all(word in _BESIDE_TOO or says_nothing(word) for word in words)
 
 
 def _split_names(folder: Folder) -> dict[str, str] | None:
@@ -144,7 +146,7 @@ def _split_names(folder: Folder) -> dict[str, str] | None:
         return None
     others = folder.folders.keys() - roles.keys()
     kinds = {role.rstrip("AB") for role in roles.values()}
-    several = len(kinds) > 1 or all(_is_beside(name) or any(map(_role, words_of(name))) for name in others)
+    several = len(kinds) > 1 or all(_is_beside(name) or any(map(role_of_word, words_of(name))) for name in others)
     nested = {name: not inner.images and len(inner.folders) > 1 for name, inner in folder.folders.items()}
     if not several and not (all(nested[name] for name in roles) and not any(nested[name] for name in others)):
         return None

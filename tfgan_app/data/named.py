@@ -9,6 +9,7 @@ import hashlib
 import itertools
 import os
 import re
+import struct
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -22,6 +23,7 @@ import tensorflow as tf
 
 from tfgan_app.base.errors import DataError, NotDownloadable, UnknownDataset, UnknownSplit
 from tfgan_app.data.decoding import Item, choose_scaling, common_size, read_all
+from tfgan_app.data.galleries import Listing
 from tfgan_app.data.image_set import ImageSet
 from tfgan_app.data.layouts import role_of
 from tfgan_app.data.records import Opened, Streamed, decode_and_hold, fits_in_memory, labelled_images
@@ -59,32 +61,112 @@ def open_named(
     value_range: Range | None = None,
 ) -> ImageSet:
     """Opens a TFDS dataset by name, preparing it first where needed; see `open_images`."""
-    builder = _find_builder(name, data_dir)
-    # is_prepared() says the same, with a warning.
-    if not Path(builder.data_dir, "dataset_info.json").exists():
-        _prepare(name, builder, manual_dir)
-    return _open_builder(builder, name, split, image_size, channels, value_range)
+    return _open_builder(builder_named(name, data_dir, manual_dir), name, split, image_size, channels, value_range)
 
 
 def open_prepared(
     path: Path, *, split: str, image_size: int | None, channels: int | None, value_range: Range | None = None
 ) -> ImageSet:
     """Opens a folder that TFDS prepared, the one with `dataset_info.json` in it; see `open_images`."""
+    builder = builder_in(path)
+    return _open_builder(builder, builder.name, split, image_size, channels, value_range)
+
+
+def builder_named(name: str, data_dir: str | None, manual_dir: str | None) -> Any:
+    """Returns the builder of a TFDS dataset, preparing it first where needed.
+
+    Raises:
+        DataError: If it is unknown, or cannot be prepared.
+    """
+    builder = find_builder(name, data_dir)
+    # is_prepared() says the same, with a warning.
+    if not Path(builder.data_dir, "dataset_info.json").exists():
+        _prepare(name, builder, manual_dir)
+    return builder
+
+
+def builder_in(path: Path) -> Any:
+    """Returns the builder of a folder that TFDS prepared.
+
+    Raises:
+        DataError: If it is not one.
+    """
     import tensorflow_datasets as tfds
 
     try:
-        builder = tfds.builder_from_directory(path)
+        return tfds.builder_from_directory(path)
     except Exception as error:  # of any kind: the folder's files are not ours
         raise DataError(f"'{path}' is not a folder that TFDS can read: {error}") from error
-    return _open_builder(builder, builder.name, split, image_size, channels, value_range)
+
+
+def licence_of(builder: Any) -> str:
+    """Returns the licence of a dataset, as far as it is known."""
+    return _LICENCES.get(builder.name) or builder.info.redistribution_info.license or "not stated"
+
+
+def origin_of(builder: Any) -> str:
+    """Returns where a dataset comes from."""
+    return builder.info.homepage or f"TFDS {builder.info.full_name}"
+
+
+def image_keys(features: Any) -> list[str]:
+    """Returns the names of the features that are images."""
+    import tensorflow_datasets as tfds
+
+    return [key for key, feature in features.items() if isinstance(feature, tfds.features.Image)]
+
+
+def list_images(builder: Any, split: str, where: str, key: str | None = None) -> Listing:
+    """Lists the images of a split, each to be read by its number.
+
+    Args:
+        builder: A prepared dataset.
+        split: A split, optionally with a slice.
+        where: What it is called in messages.
+        key: The feature that the images are; by default the only one, or `image`.
+
+    Raises:
+        UnknownSplit: If it has no such split.
+        DataError: If its records cannot be found by number.
+    """
+    info = builder.info
+    split_info = _split_info(info, split, where)
+    if info.file_format.value != "tfrecord":
+        raise DataError(
+            f"{where} is stored as {info.file_format.value}, whose records are not found by number here. Have TFDS "
+            "prepare it as tfrecord."
+        )
+    key = key or image_key(info.features, where)
+    feature = info.features[key]
+    places: list[tuple[str, int, int]] = []
+    for part in split_info.file_instructions:
+        path = os.fspath(part.filename)
+        found = _record_places(path)
+        stop = len(found) if part.take < 0 else part.skip + part.take
+        places += [(path, *place) for place in found[part.skip : stop]]
+    items = [
+        Item(f"image {number} of {split}", functools.partial(_read_record, key, *place), 0)
+        for number, place in enumerate(places)
+    ]
+    height, width, depth = feature.shape
+    dtype = np.dtype(feature.np_dtype)
+    floats, bits = dtype.kind == "f", {1: 8, 2: 16, 4: 32}[dtype.itemsize]
+    return Listing(
+        items,
+        lambda number: (info.full_name, Path(places[number][0]).name, places[number][1], key),
+        None if None in (height, width) else Header(height, width, depth == 1, bits),
+        head=_float_header if floats else read_header,
+        read=_read_float_image if floats else read_image,
+        values=_read_floats if floats else read_values,
+    )
 
 
 def peek_named(
     name: str, *, data_dir: str | None, image_size: int | None, channels: int | None
 ) -> tuple[tuple[int, int, int], int | None]:
     """Returns a TFDS dataset's `(image_shape, num_classes)` as declared, without preparing it; see `peek`."""
-    features = _find_builder(name, data_dir).info.features
-    height, width, depth = features[_image_key(features, f"'{name}'")].shape
+    features = find_builder(name, data_dir).info.features
+    height, width, depth = features[image_key(features, f"'{name}'")].shape
     if image_size is None and None in (height, width):
         raise DataError(f"The images of '{name}' differ in size. Give one, for example `image_size=64`.")
     class_names = _class_names(features)
@@ -101,14 +183,9 @@ def _open_builder(
     value_range: Range | None,
 ) -> ImageSet:
     info, where = builder.info, f"'{name}'"
-    try:
-        split_info = info.splits[_known(split, info.splits)]
-    except (KeyError, ValueError) as error:
-        raise UnknownSplit(f"{where} has no split '{split}'. It has: {', '.join(info.splits)}.") from error
+    split_info = _split_info(info, split, where)
     count = split_info.num_examples
-    if not count:
-        raise DataError(f"`split={split}` selects none of the images of {where}.")
-    key = _image_key(info.features, where)
+    key = image_key(info.features, where)
     class_names = _class_names(info.features)
     serialized = _serialized(info, split_info, where)
     height, width, depth = info.features[key].shape
@@ -174,14 +251,46 @@ def _open_builder(
         split=split,
         image_shape=shape,
         class_names=class_names,
-        licence=_LICENCES.get(builder.name) or info.redistribution_info.license or "not stated",
-        origin=info.homepage or f"TFDS {info.full_name}",
+        licence=licence_of(builder),
+        origin=origin_of(builder),
         fingerprint=opened.fingerprint,
         skipped=opened.skipped,
         value_range=scaling.value_range,
         notes=tuple(map(sentence, (*notes, *scaling.notes))),
         records=opened.records,
     )
+
+
+def _split_info(info: Any, split: str, where: str) -> Any:
+    try:
+        split_info = info.splits[_known(split, info.splits)]
+    except (KeyError, ValueError) as error:
+        raise UnknownSplit(f"{where} has no split '{split}'. It has: {', '.join(info.splits)}.") from error
+    if not split_info.num_examples:
+        raise DataError(f"`split={split}` selects none of the images of {where}.")
+    return split_info
+
+
+def _record_places(path: str) -> list[tuple[int, int]]:
+    """Returns where each record of a TFRecord file begins, and its length.
+
+    Before a record stand its length in eight bytes and four of a checksum; four of another follow it.
+    """
+    places, position = [], 0
+    with open(path, "rb", buffering=0) as file:
+        while header := file.read(8):
+            (length,) = struct.unpack("<Q", header)
+            places.append((position + 12, length))
+            position = file.seek(position + length + 16)
+    return places
+
+
+def _read_record(key: str, path: str, start: int, length: int) -> bytes:
+    """Returns the encoded image that a record holds."""
+    with open(path, "rb") as file:
+        file.seek(start)
+        example = tf.train.Example.FromString(file.read(length))
+    return example.features.feature[key].bytes_list.value[0]
 
 
 def _serialized(info: Any, split_info: Any, where: str) -> tf.data.Dataset:
@@ -264,6 +373,10 @@ def _read_floats(file: File) -> np.ndarray:
     return np.ascontiguousarray(read_pixels(file)).view(np.float32)[..., 0]
 
 
+def _float_header(file: File) -> Header:
+    return read_header(file)._replace(grey=True, bits=32)
+
+
 def _read_float_image(file: File, channels: int, image_size: int | None, value_range: Range | None) -> np.ndarray:
     return fit_values(_read_floats(file), channels, image_size, value_range)
 
@@ -275,7 +388,12 @@ def _class_names(features: Any) -> tuple[str, ...] | None:
     return tuple(label.names) if isinstance(label, tfds.features.ClassLabel) else None
 
 
-def _image_key(features: Any, where: str) -> str:
+def image_key(features: Any, where: str) -> str:
+    """Returns the name of the feature that is the image of an example.
+
+    Raises:
+        DataError: If none is called so, nor is the only one.
+    """
     import tensorflow_datasets as tfds
 
     images = [key for key, feature in features.items() if isinstance(feature, tfds.features.Image)]
@@ -286,7 +404,12 @@ def _image_key(features: Any, where: str) -> str:
     return key
 
 
-def _find_builder(name: str, data_dir: str | None) -> Any:
+def find_builder(name: str, data_dir: str | None) -> Any:
+    """Returns the builder of a TFDS dataset, prepared or not.
+
+    Raises:
+        DataError: If it is unknown, or cannot be opened.
+    """
     import tensorflow_datasets as tfds
 
     base, _, config = name.split(":")[0].partition("/")

@@ -120,10 +120,15 @@ class Indexed:
         )
 
     def _fetched(self, indices: tf.data.Dataset) -> tf.data.Dataset:
-        options = tf.data.Options()
-        # TensorFlow optimises a copy of the pipeline, which would hold the images of `fetch` once more.
-        options.experimental_optimization.apply_default_optimizations = False
-        return indices.map(self.fetch, num_parallel_calls=_PARALLEL_CALLS).with_options(options)
+        return mapped(indices, self.fetch)
+
+
+def mapped(indices: tf.data.Dataset, fetch: Callable[..., Any]) -> tf.data.Dataset:
+    """Returns what is fetched for indices, several batches at a time, in order."""
+    options = tf.data.Options()
+    # TensorFlow optimises a copy of the pipeline, which would hold the images of `fetch` once more.
+    options.experimental_optimization.apply_default_optimizations = False
+    return indices.map(fetch, num_parallel_calls=_PARALLEL_CALLS).with_options(options)
 
 
 def prefetched(batches: tf.data.Dataset) -> tf.data.Dataset:
@@ -281,20 +286,37 @@ def fetch_with(read: Callable[[np.ndarray], Any], count: int, spec: Any, labels:
     """
     leaves = keras.tree.flatten(spec)
 
+    def read_leaves(indices):
+        return keras.tree.flatten(read(indices))
+
+    def fetch(indices):
+        return keras.tree.pack_sequence_as(spec, through_python(read_leaves, [indices], leaves))
+
+    return Indexed(fetch, count, spec, labels)
+
+
+def through_python(
+    read: Callable[..., Iterable[Any]], inputs: list[tf.Tensor], specs: Iterable[tf.TensorSpec]
+) -> list[tf.Tensor]:
+    """Calls a Python function within a pipeline.
+
+    Args:
+        read: From arrays `(batch, ...)` to arrays as `specs` have them, equal for equal ones.
+        inputs: What it is called with.
+        specs: Of what it returns, without the batch.
+    """
     # An iterator waits for its last calls when it goes. One that only the end of Python frees waits for ever, as no
     # thread calls Python any more then: free what is left over before.
     atexit.unregister(gc.collect)
     atexit.register(gc.collect)
+    specs = list(specs)
 
-    def read_leaves(indices):
-        return [np.asarray(leaf) for leaf in keras.tree.flatten(read(indices))]
+    def arrays(*values):
+        return [np.asarray(leaf) for leaf in read(*values)]
 
-    def fetch(indices):
-        found = tf.numpy_function(read_leaves, [indices], [leaf.dtype for leaf in leaves], stateful=False)
-        shaped = [tf.ensure_shape(x, [*indices.shape, *leaf.shape]) for x, leaf in zip(found, leaves, strict=True)]
-        return keras.tree.pack_sequence_as(spec, shaped)
-
-    return Indexed(fetch, count, spec, labels)
+    found = tf.numpy_function(arrays, inputs, [spec.dtype for spec in specs], stateful=False)
+    shapes = [(*inputs[0].shape, *spec.shape) for spec in specs]
+    return [tf.ensure_shape(leaf, shape) for leaf, shape in zip(found, shapes, strict=True)]
 
 
 def _shared(array: np.ndarray) -> tf.Tensor:
