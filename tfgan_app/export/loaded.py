@@ -143,6 +143,7 @@ class SavedTranslator(_Saved, Translator):
             raise UsageError(f"{path} does not describe a translator: {error}.") from error
         self.num_classes, self.scale, self.multiple = facts["num_classes"], facts["scale"], facts["multiple"]
         self.radius, self.ways, self.draws = facts["radius"], tuple(facts["ways"]), facts["draws"]
+        self.multi_label = facts.get("multi_label", False)
         self.keeps_colours, self.tileable = facts.get("keeps_colours", False), facts.get("tileable", True)
         self._load(folder)
 
