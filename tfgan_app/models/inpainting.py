@@ -82,7 +82,7 @@ class InpaintingGAN(TranslationGAN):
         if tuple(source_shape) != (height, width, channels + 1):
             raise UsageError(
                 f"{type(self).__name__} fills holes, which a source's last channel tells: grey or RGB with alpha, where "
-                "transparent is a hole. `degrade=\"mask(strokes)\"` makes such of whole images. Expected: "
+                'transparent is a hole. `degrade="mask(strokes)"` makes such of whole images. Expected: '
                 f"source_shape={(height, width, channels + 1)} beside target_shape={tuple(target_shape)}. Received: "
                 f"source_shape={tuple(source_shape)}"
             )
