@@ -49,6 +49,18 @@ def test_a_step_knows_its_place(two):
     assert on_each(two, lambda: mean_over_replicas(tf.cast(place(), tf.float32))) == [0.5, 0.5]
 
 
+def test_the_average_that_logits_are_compared_with_is_that_of_all_replicas(two):
+    loss, (real, fake) = tg.losses.RelativisticAverage(), np.random.default_rng(0).normal(size=(2, 2, 3))
+
+    def part():
+        # A replica has a row of each.
+        own = [tf.gather(logits, place()) for logits in (real, fake)]
+        return tf.stack([loss.discriminator(*own), loss.generator(*own[::-1])])
+
+    whole = [loss.discriminator(real, fake), loss.generator(fake, real)]
+    np.testing.assert_allclose(np.mean(on_each(two, part), axis=0), whole)
+
+
 @pytest.mark.parametrize("shape", [(3, 5), (2, 3), (1, 1, 1, 1), (5,), (4, 7, 3)])
 @pytest.mark.parametrize("draw", [randomness.uniform, randomness.normal, lambda *args: randomness.integers(*args, 10)])
 def test_replicas_draw_the_parts_of_one_batch(two, draw, shape):

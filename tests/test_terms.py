@@ -230,7 +230,7 @@ def test_refuses_what_makes_no_sense():
             ValueError, match=f"`interval` must be an integer of at least 1. Received: interval={interval}"
         ):
             terms.R1(1, interval=interval)
-    with pytest.raises(ValueError, match=r"Each term must have a `name` of its own. Received: \['r1', 'r1'\]"):
+    with pytest.raises(ValueError, match=r"Each term and metric must have a `name` of .* Received: \['r1', 'r1'\]"):
         tiny_gan(terms=[terms.R1(), terms.R1()])
 
 

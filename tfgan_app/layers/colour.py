@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfgan_app.base.colour import RGB_TO_XYZ, WHITE
 from tfgan_app.base.networks import BatchShape
+from tfgan_app.base.receptive_field import Span
 
 __all__ = ["LabColour"]
 
@@ -55,6 +56,10 @@ class LabColour(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape: Sequence[BatchShape]) -> BatchShape:
         return (*input_shape[0][:-1], 3)
+
+    def span(self, span: Span) -> Span:
+        """Returns what outputs see, for `receptive_radius`."""
+        return span
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "chroma": self.chroma}

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from tfgan_app.base.networks import BatchShape
+from tfgan_app.base.receptive_field import Span
 
 __all__ = ["PixelShuffle"]
 
@@ -48,6 +49,10 @@ class PixelShuffle(keras.layers.Layer):
     def compute_output_shape(self, input_shape: BatchShape) -> BatchShape:
         batch, *sides, channels = input_shape
         return (batch, *(side and side * self.factor for side in sides), channels // self.factor**2)
+
+    def span(self, span: Span) -> Span:
+        """Returns what outputs see, for `receptive_radius`."""
+        return span.repeated(self.factor)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "factor": self.factor}

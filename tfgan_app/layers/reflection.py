@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from tfgan_app.base.networks import BatchShape
+from tfgan_app.base.receptive_field import Span
 
 __all__ = ["ReflectionPadding2D"]
 
@@ -43,6 +44,10 @@ class ReflectionPadding2D(keras.layers.Layer):
         batch, height, width, channels = input_shape
         sides = zip((height, width), self.padding, strict=True)
         return (batch, *(None if side is None else side + sum(pads) for side, pads in sides), channels)
+
+    def span(self, span: Span) -> Span:
+        """Returns what outputs see, for `receptive_radius`."""
+        return span.padded(*self.padding[span.axis])
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "padding": self.padding}

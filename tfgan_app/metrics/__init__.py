@@ -4,6 +4,7 @@ from tfgan_app.metrics.accuracy_score import ClassificationAccuracyScore
 from tfgan_app.metrics.base import ImageMetric
 from tfgan_app.metrics.classifier_score import ClassifierScore, classifier_score
 from tfgan_app.metrics.extractors import FeatureExtractor, load_extractor
+from tfgan_app.metrics.fidelity import L1, PSNR, SSIM, Back, CycleError, PerceptualDistance, PictureMetric
 from tfgan_app.metrics.frechet import FrechetDistance, IntraClassFrechetDistance, frechet_distance
 from tfgan_app.metrics.kernel import KernelDistance, kernel_distance
 from tfgan_app.metrics.manifold import DensityCoverage, PrecisionRecall, density_coverage, precision_recall
@@ -12,8 +13,13 @@ from tfgan_app.metrics.sliced import SlicedWasserstein, sliced_wasserstein
 from tfgan_app.observation import Observation
 
 __all__ = [
+    "L1",
+    "PSNR",
+    "SSIM",
+    "Back",
     "ClassificationAccuracyScore",
     "ClassifierScore",
+    "CycleError",
     "DensityCoverage",
     "FeatureExtractor",
     "FrechetDistance",
@@ -21,7 +27,9 @@ __all__ = [
     "IntraClassFrechetDistance",
     "KernelDistance",
     "Observation",
+    "PerceptualDistance",
     "PerceptualPathLength",
+    "PictureMetric",
     "PrecisionRecall",
     "SlicedWasserstein",
     "classifier_score",

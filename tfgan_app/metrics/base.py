@@ -94,7 +94,15 @@ class ImageMetric(keras.metrics.Metric):
         """Returns the arguments that a value depends on, beside the extractor."""
         return {}
 
+    def copy(self) -> "ImageMetric":
+        """Returns a metric of the same arguments that has seen nothing, also where it cannot be saved."""
+        if self.extractor is None:
+            return type(self).from_config(self.get_config())
+        return type(self)(extractor=self.extractor, name=self.name, **self.settings())
+
     def get_config(self) -> dict[str, Any]:
+        if self.extractor is None:
+            return {"name": self.name, **self.settings()}
         reference = self.extractor.reference
         if isinstance(reference, keras.Model):
             # Its weights would not be saved along, and a reloaded metric would measure something else.

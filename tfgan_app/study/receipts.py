@@ -28,10 +28,13 @@ from tfgan_app.study.fakes import Fakes
 __all__ = [
     "FAILURES",
     "METRICS",
+    "STORED",
+    "Measuring",
     "Receipt",
     "applicable",
     "build_metrics",
     "caution",
+    "check_names",
     "compare",
     "describe_score",
     "inapplicable",
@@ -61,7 +64,7 @@ METRICS = {
     ),
 }
 # The most images that metrics which keep features look at, as their memory and time grow with it.
-_STORED = 10_000
+STORED = 10_000
 
 
 def inapplicable(extractor: FeatureExtractor, images: ImageSet, fakes: Fakes) -> dict[str, str]:
@@ -89,13 +92,21 @@ def build_metrics(
     Raises:
         ValueError: For one that is unknown or does not apply.
     """
-    without = inapplicable(extractor, images, fakes)
+    check_names(names := list(names), METRICS, inapplicable(extractor, images, fakes))
+    return [METRICS[name](extractor, images, min(num_images, STORED)) for name in names]
+
+
+def check_names(names: Iterable[str], known: Iterable[str], without: dict[str, str]) -> None:
+    """Refuses names of metrics that are not known, or that do not apply, by the reasons `without` has for them.
+
+    Raises:
+        ValueError: For the first of them.
+    """
     for name in names:
-        if name not in METRICS:
-            raise ValueError(f"There is no metric {name}. Expected some of {', '.join(METRICS)}")
+        if name not in known:
+            raise ValueError(f"There is no metric {name}. Expected some of {', '.join(known)}")
         if name in without:
             raise ValueError(f"The metric {name} does not apply: {without[name]}")
-    return [METRICS[name](extractor, images, min(num_images, _STORED)) for name in names]
 
 
 def score(
@@ -131,10 +142,8 @@ def score(
     Raises:
         ValueError: If no metric can be computed, with the reasons.
     """
-    progress, say = progress or (lambda line: None), say or (lambda line: None)
     chosen = images.sample(num_images or images.num_images)
-    left, without, done = list(metrics), dict(left_out or {}), 0
-    extractor = next((metric.extractor.describe() for metric in metrics if metric.extractor), None)
+    measuring, done = Measuring(metrics, left_out, progress, say), 0
     for batch, labels in chosen.pairs(batch_size):
         real, begin = tf.constant(batch), done
         done += len(batch)
@@ -144,46 +153,102 @@ def score(
             labels if fakes.labelled else None,
             _nearby(fakes, begin, done, labels) if fakes.latent_dim else None,
         )
-        for metric in tuple(left):
-            with _leaving_out(metric, left, without):
-                metric.observe(observation)
-        if not left:
+        measuring.observe(observation)
+        if not measuring.left:
             break
-        progress(f"{done}/{chosen.num_images} images")
-    scores: dict[str, float] = {}
-    receipt: Receipt = {
-        "scores": scores,
-        "metrics": [],
-        "extractor": extractor,
-        "real": {**images.describe(), "used": done, "chosen": chosen.chosen},
-        "fake": {"used": done, **(facts or {})},
-    }
-    for metric in tuple(left):
-        progress(f"computing {metric.name}")
-        with _leaving_out(metric, left, without):
-            found = _finite(metric)
-            scores |= found
-            receipt["metrics"].append(_facts(metric, done))
-            for line in _lines({**receipt, "scores": found}):
-                say(line)
-    if not scores:
-        raise ValueError(f"No score can be computed. {'; '.join(reasons(without))}.")
-    if without:
-        receipt["left_out"] = without
-    for line in _notes(receipt):
-        say(line)
-    measured = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-    return receipt | {"versions": versions(), "measured": measured}
+        measuring.progress(f"{done}/{chosen.num_images} images")
+    return measuring.receipt(
+        {**images.describe(), "used": done, "chosen": chosen.chosen}, {"used": done, **(facts or {})}
+    )
 
 
-@contextlib.contextmanager
-def _leaving_out(metric, left, without):
-    """Takes a metric that fails from those left."""
-    try:
-        yield
-    except FAILURES as error:
-        left.remove(metric)
-        without[metric.name] = why(error)
+class Measuring:
+    """Metrics on their way to a receipt. One that fails is left out, and the others go on.
+
+    Args:
+        metrics: A list of `tfgan_app.metrics.ImageMetric`, of one extractor.
+        left_out: As in `score`.
+        progress: As in `score`.
+        say: As in `score`.
+        baseline: What a baseline is called that each metric measures beside; None for none.
+
+    Attributes:
+        left: The metrics that have not failed.
+    """
+
+    def __init__(
+        self,
+        metrics: Sequence[ImageMetric],
+        left_out: dict[str, str] | None = None,
+        progress: Callable[[str], object] | None = None,
+        say: Callable[[str], object] | None = None,
+        baseline: str | None = None,
+    ):
+        self.progress, self._say = progress or (lambda line: None), say or (lambda line: None)
+        self.left, self._without = list(metrics), dict(left_out or {})
+        self._extractor = next((metric.extractor.describe() for metric in metrics if metric.extractor), None)
+        self._baseline = baseline
+        # The same metrics of the baseline, by name; those that it cannot have are taken out.
+        self._beside = {} if baseline is None else {metric.name: metric.copy() for metric in metrics}
+
+    def observe(self, batch: Observation, beside: Observation | None = None) -> None:
+        """Shows a batch to the metrics, and one of the baseline to theirs."""
+        for metric in tuple(self.left):
+            with self._leaving_out(metric):
+                metric.observe(batch)
+        for name, metric in tuple(self._beside.items()):
+            try:
+                if beside is not None:
+                    metric.observe(beside)
+            except FAILURES:
+                del self._beside[name]
+
+    def receipt(self, real: dict[str, Any], fake: dict[str, Any], **more: Any) -> Receipt:
+        """Computes the scores and says each; returns the receipt.
+
+        Args:
+            real: What the receipt says of the real images, `used` among it.
+            fake: Likewise of the fakes.
+            **more: What else it says.
+
+        Raises:
+            ValueError: If no metric can be computed, with the reasons.
+        """
+        scores: dict[str, float] = {}
+        receipt: Receipt = {"scores": scores, "metrics": [], "extractor": self._extractor, "real": real, "fake": fake}
+        if self._baseline is not None:
+            receipt["baseline"] = {"name": self._baseline, "scores": {}}
+        for metric in tuple(self.left):
+            self.progress(f"computing {metric.name}")
+            with self._leaving_out(metric):
+                found = _finite(metric)
+                scores |= found
+                receipt["metrics"].append(_facts(metric, fake["used"]))
+                self._score_baseline(metric.name, receipt)
+                for line in _lines({**receipt, "scores": found}):
+                    self._say(line)
+        if not scores:
+            raise ValueError(f"No score can be computed. {'; '.join(reasons(self._without))}.")
+        if self._without:
+            receipt["left_out"] = self._without
+        for line in _notes(receipt):
+            self._say(line)
+        measured = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+        return receipt | more | {"versions": versions(), "measured": measured}
+
+    def _score_baseline(self, name, receipt):
+        if name in self._beside:
+            with contextlib.suppress(*FAILURES):
+                receipt["baseline"]["scores"] |= _finite(self._beside[name])
+
+    @contextlib.contextmanager
+    def _leaving_out(self, metric):
+        """Takes a metric that fails from those left."""
+        try:
+            yield
+        except FAILURES as error:
+            self.left.remove(metric)
+            self._without[metric.name] = why(error)
 
 
 # What a score or a part of a report may fail by, while the others are as good as before.
@@ -215,8 +280,16 @@ def _nearby(fakes, start, stop, labels):
     return lambda epsilon: [tf.constant(samples) for samples in fakes.nearby(start, stop, labels, epsilon)]
 
 
-# What scores are called where they are printed.
+# What scores are called where they are printed, in that order.
 _TITLES = {
+    "psnr": "PSNR",
+    "ssim": "SSIM",
+    "psnr_y": "PSNR of Y",
+    "ssim_y": "SSIM of Y",
+    "mae": "Mean absolute error",
+    "psnr_hole": "PSNR in holes",
+    "mae_hole": "Mean absolute error in holes",
+    "perceptual_distance": "Perceptual distance",
     "fd": "Frechet distance",
     "kd": "Kernel distance",
     "precision": "Precision",
@@ -228,19 +301,37 @@ _TITLES = {
     "ppl": "Perceptual path length",
     "intra_fd": "Intra-class Frechet distance",
     "cas": "Classification accuracy score",
+    "cycle_mae": "Cycle error",
 }
+# Those of pixels, whatever the extractor.
+_OF_PIXELS = ("psnr", "ssim", "psnr_y", "ssim_y", "mae", "psnr_hole", "mae_hole", "cycle_mae")
+# What they are measured in.
+_UNITS = {"psnr": " dB", "psnr_y": " dB", "psnr_hole": " dB"}
 # What they are called with the features for which those names were made.
 _CANONICAL_TITLES = {"fd": "FID", "kd": "KID", "cs": "Inception score", "intra_fd": "Intra-class FID"}
 
 
 def titles(receipt: Receipt) -> list[tuple[str, str]]:
-    """Returns a receipt's scores as `(title, text)` pairs, the text with the uncertainty where there is one."""
-    scores, found = receipt["scores"], []
-    for name, title in {**_TITLES, **(_CANONICAL_TITLES if _canonical(receipt) else {})}.items():
+    """Returns a receipt's scores as `(title, text)` pairs.
+
+    The text has the unit, the uncertainty where there is one, and in brackets what a baseline comes to.
+    """
+    scores, baseline, found = receipt["scores"], receipt.get("baseline") or {"scores": {}}, []
+    for name, (title, unit) in _titles(receipt).items():
         if name in scores:
             error = scores.get(f"{name}_error", scores.get(f"{name}_std"))
-            found.append((title, f"{scores[name]:.4g}" + (f" ± {error:.2g}" if error is not None else "")))
+            text = f"{scores[name]:.4g}" + (f" ± {error:.2g}" if error is not None else "") + unit
+            if name in baseline["scores"]:
+                text += f" ({baseline['name']} {baseline['scores'][name]:.4g})"
+            found.append((title, text))
     return found
+
+
+def _titles(receipt):
+    """Returns what scores are called, with their units, by name; those of the other direction at the end."""
+    known = {**_TITLES, **(_CANONICAL_TITLES if _canonical(receipt) else {})}
+    there = {name: (title, _UNITS.get(name, "")) for name, title in known.items()}
+    return there | {f"{name}_back": (f"{title}, back", unit) for name, (title, unit) in there.items()}
 
 
 def describe_score(receipt: Receipt) -> str:
@@ -254,6 +345,9 @@ def _lines(receipt):
 
 def _notes(receipt):
     lines = [f"with {describe_protocol(receipt)}"]
+    borders = sorted({metric["border"] for metric in receipt.get("metrics", ()) if metric.get("border")})
+    if borders:
+        lines.append(f"Pictures are compared without {' or '.join(map(str, borders))} pixels at each edge.")
     used = min(receipt["real"]["used"], receipt["fake"]["used"])
     if "fd" in receipt["scores"] and (warning := caution(receipt["extractor"]["feature_dim"], used)):
         lines.append(warning)
@@ -268,12 +362,15 @@ def reasons(left_out):
 
 
 def summary(receipt: Receipt) -> dict[str, Any]:
-    """Returns what a model card says of a receipt with a Frechet distance; see `tfgan_app.export.model_card`."""
+    """Returns what a model card says of a receipt, by its first score; see `tfgan_app.export.model_card`."""
+    known = _titles({})
+    name = next(name for name in receipt["scores"] if name in known)
+    title, _ = known[name]
     return {
         "dataset": receipt["real"]["name"],
-        "metric": f"Frechet distance ({receipt['extractor']['name']})",
-        "type": "frechet_distance",
-        "value": receipt["scores"]["fd"],
+        "metric": title if name.removesuffix("_back") in _OF_PIXELS else f"{title} ({receipt['extractor']['name']})",
+        "type": title.lower().replace(",", "").replace(" ", "_"),
+        "value": receipt["scores"][name],
         "text": " ".join(describe_score(receipt).splitlines()),
     }
 
@@ -295,9 +392,14 @@ def describe_protocol(receipt):
     known = {key: value for key, value in fake.items() if value is not None and (key, value) != ("chosen", "all")}
     details = ", ".join(f"{key} {value}" for key, value in known.items() if key not in ("used", "num_images"))
     way = "" if _way(receipt) == "all" else f" ({_way(receipt)} of {real.get('num_images', 'more')})"
+    # What translators are scored on is in pairs, or has two sides.
+    what, made = {None: ("real images", "fakes"), True: ("pairs", "translations"), False: ("pictures", "translations")}[
+        real.get("paired")
+    ]
+    way += f", {real['degrade']}" if real.get("degrade") else ""
     return (
-        f"{_features(extractor, receipt)}{real['used']} real images of {real['name']} {real['split']}{stand_in}{way}, "
-        f"{fake['used']} fakes ({details})"
+        f"{_features(extractor, receipt)}{real['used']} {what} of {real['name']} {real['split']}{stand_in}{way}, "
+        f"{fake['used']} {made} ({details})"
     )
 
 
@@ -357,6 +459,9 @@ _PROTOCOL = (
     ("real", "split"),
     ("real", "fingerprint"),
     ("real", "image_shape"),
+    ("real", "source_shape"),
+    ("real", "degrade"),
+    ("real", "paired"),
     ("real", "used"),
     ("fake", "used"),
 )
@@ -393,7 +498,7 @@ def compare(first: Receipt, second: Receipt) -> dict[str, tuple[float, float, fl
     if not shared:
         raise ValueError(f"The receipts share no metric: {sorted(metrics[0])} against {sorted(metrics[1])}.")
     found = {}
-    for name in _TITLES:
+    for name in _titles(first):
         if name in first["scores"] and name in second["scores"]:
             values = first["scores"][name], second["scores"][name]
             errors = [receipt["scores"].get(f"{name}_error") for receipt in (first, second)]

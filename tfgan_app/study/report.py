@@ -1,36 +1,21 @@
 """One page on a GAN: samples, curves, scores by class, nearest training images, interpolation, spectrum."""
 
-import base64
-import contextlib
-import csv
-import html
 import pathlib
 
 import numpy as np
 
 from tfgan_app.base import pictures
-from tfgan_app.base.files import PathLike, local_path
+from tfgan_app.base.files import PathLike
 from tfgan_app.base.latents import slerp
 from tfgan_app.metrics.extractors import FeatureExtractor
 from tfgan_app.modalities import Images, Modality
 from tfgan_app.modalities.modality import Array
 from tfgan_app.sampler import Sampler
 from tfgan_app.study.memorisation import Memorisation
-from tfgan_app.study.receipts import FAILURES, Receipt, describe_protocol, reasons, titles, why
+from tfgan_app.study.page import PAGE, Page, chart, finished, table
+from tfgan_app.study.receipts import Receipt
 
 __all__ = ["PAGE", "power_spectrum", "write_report"]
-
-# The report's file in its folder.
-PAGE = "index.html"
-
-_STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
-img { max-width: 100%; height: auto; image-rendering: pixelated; }
-table { border-collapse: collapse; } td, th { padding: .2rem .8rem; text-align: right; border-bottom: 1px solid #ddd; }
-td:first-child, th:first-child { text-align: left; } .note { color: #555; font-size: 90%; }
-@media (prefers-color-scheme: dark) { body { background: #181818; color: #ddd; } td, th { border-color: #444; }
-  .note { color: #aaa; } img.chart { filter: invert(.88) hue-rotate(180deg); } }
-"""
 
 
 def write_report(
@@ -65,10 +50,8 @@ def write_report(
     Returns:
         The page's path.
     """
-    folder = local_path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    page = _Page(folder, title)
-    page.add("Scores", _table(("", "value"), titles(receipt)), _scores_note(receipt))
+    page = Page(folder, title)
+    page.scores(receipt)
     columns = pictures.columns(None if sampler is None else sampler.num_classes)
     with page.part("Samples"):
         page.picture("Samples", "samples", modality.show(samples[: 8 * columns], columns), "The first, not chosen.")
@@ -77,9 +60,7 @@ def write_report(
     if extractor is not None and extractor.num_logits is not None:
         with page.part("By class"):
             page.add("By class", _by_class(receipt, extractor, samples, real), _CLASSES_NOTE)
-    if history is not None and pathlib.Path(history).exists():
-        with page.part("Losses"):
-            _add_curves(page, _history(history))
+    page.curves(history)
     if memorisation is not None:
         with page.part("Nearest training images"):
             sheet = _neighbours(samples, memorisation, modality)
@@ -93,59 +74,6 @@ def write_report(
             figure = _spectrum(modality.decode(samples), modality.decode(real))
             page.chart("Spectrum", "spectrum", figure, _SPECTRUM_NOTE)
     return page.write()
-
-
-def _scores_note(receipt):
-    missing = "".join(f" Left out: {line}." for line in reasons(receipt.get("left_out") or {}))
-    return f"With {describe_protocol(receipt)}.{missing}"
-
-
-def _add_curves(page, rows):
-    losses = ["d_loss", "g_loss", "d_real", "d_fake"]
-    page.chart("Losses", "losses", _curves(rows, losses), "By step, averaged over each epoch.")
-    scores = sorted(name for name in rows if name.startswith("val_") and name.removeprefix("val_") not in losses)
-    if scores:
-        page.chart("Scores by step", "scores", _curves(rows, scores), "On held-out images.")
-
-
-class _Page:
-    def __init__(self, folder, title):
-        self.folder, self.title, self.parts = folder, title, []
-
-    @contextlib.contextmanager
-    def part(self, heading):
-        """Puts the reason in the place of a part that fails."""
-        try:
-            yield
-        except FAILURES as error:
-            self.add(heading, "", f"Left out: {why(error)}.")
-
-    def add(self, heading, body, note=""):
-        self.parts.append(f'<h2>{html.escape(heading)}</h2>\n{body}\n<p class="note">{html.escape(note)}</p>')
-
-    def picture(self, heading, name, image, note=""):
-        path = self.folder / f"{name}.png"
-        pictures.save_png(path, image, 2 if image.shape[1] < 700 else 1)
-        self._embed(heading, path, "", note)
-
-    def chart(self, heading, name, figure, note=""):
-        path = self.folder / f"{name}.png"
-        figure.savefig(path, dpi=110)
-        self._embed(heading, path, ' class="chart"', note)
-
-    def _embed(self, heading, path, attributes, note):
-        data = base64.b64encode(path.read_bytes()).decode()
-        self.add(heading, f'<img{attributes} alt="{html.escape(heading)}" src="data:image/png;base64,{data}">', note)
-
-    def write(self):
-        text = (
-            '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
-            '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-            f"<title>{html.escape(self.title)}</title>\n<style>{_STYLE}</style>\n<h1>{html.escape(self.title)}</h1>\n"
-        )
-        path = self.folder / PAGE
-        path.write_text(text + "\n".join(self.parts) + "\n</html>\n", encoding="utf-8", errors="backslashreplace")
-        return path
 
 
 _CLASSES_NOTE = (
@@ -166,45 +94,7 @@ def _by_class(receipt, extractor, samples, real):
         rows.append([names[index] if index < len(names) else str(index), f"{of_real:.1%}", f"{of_samples:.1%}"])
         if any(distance is not None for distance in distances):
             rows[-1].append("" if distances[index] is None else f"{distances[index]:.4g}")
-    return _table(("class", "real", "samples", "Frechet distance")[: len(rows[0])], rows)
-
-
-def _table(head, rows):
-    cells = "".join(f"<th>{html.escape(text)}</th>" for text in head)
-    body = "".join("<tr>" + "".join(f"<td>{html.escape(text)}</td>" for text in row) + "</tr>\n" for row in rows)
-    return f"<table>\n<tr>{cells}</tr>\n{body}</table>"
-
-
-def _history(path):
-    """Returns columns of numbers by name; NaN where a row has none."""
-    with pathlib.Path(path).open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    return {name: np.array([float(row[name] or "nan") for row in rows]) for name in (rows[0] if rows else ())}
-
-
-def _figure(width=7.0, height=3.2):
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots()
-
-
-def _finished(figure, axes, label):
-    axes.set_xlabel(label)
-    axes.legend()
-    axes.grid(alpha=0.3)
-    return figure
-
-
-def _curves(rows, names):
-    figure, axes = _figure()
-    for name in names:
-        if name in rows:
-            axes.plot(rows["step"], rows[name], label=name, linewidth=1.5)
-    return _finished(figure, axes, "step")
+    return table(("class", "real", "samples", "Frechet distance")[: len(rows[0])], rows)
 
 
 def _neighbours(samples, memorisation, modality):
@@ -269,7 +159,7 @@ def power_spectrum(images: Array) -> np.ndarray:
 
 
 def _spectrum(samples, real):
-    figure, axes = _figure()
+    figure, (axes,) = chart()
     for images, label in ((real, "real"), (samples, "samples")):
         axes.semilogy(power_spectrum(images), label=label, linewidth=1.5)
-    return _finished(figure, axes, "cycles per image")
+    return finished(figure, [axes], "cycles per image")
