@@ -51,6 +51,15 @@ FAMILY = {
             "mnist": (1_387_880, 147_488),
         },
     ),
+    "CycleGAN": (
+        {"source_shape": (16, 16, 1), "target_shape": (16, 16, 1), "g_channels": 2, "d_channels": 2, "blocks": 1},
+        # Published: 11 378 179 for each of two translators, 2 764 737 for each of two discriminators.
+        {
+            **dict.fromkeys(("cycle_gan", "cycle_gan_vangogh"), (22_756_358, 5_529_474)),
+            "cycle_gan_edges": (686_466, 68_802),
+            "cycle_gan_slices": (22_731_266, 5_525_378),
+        },
+    ),
     "DCGAN": (
         {"image_shape": (28, 28, 1), "latent_dim": 4, "base_channels": 2},
         {
@@ -85,6 +94,16 @@ FAMILY = {
         {"image_shape": (28, 28, 1), "latent_dim": 4, "base_channels": 2},
         {"pacgan": (347_072, 37_056), "pacgan_celeba": (3_576_704, 2_768_640)},
     ),
+    "Pix2Pix": (
+        # Six halvings, as of those depths that drop out.
+        {"source_shape": (64, 64, 1), "target_shape": (64, 64, 1), "g_channels": 2, "d_channels": 2},
+        {
+            # Published: see test_translation_models.py.
+            **dict.fromkeys(("pix2pix", "pix2pix_night"), (54_413_955, 2_768_705)),
+            "pix2pix_colours": (7_312_706, 168_353),
+            **dict.fromkeys(("pix2pix_denoise", "pix2pix_edges"), (4_164_929, 34_977)),
+        },
+    ),
     "ProjectionGAN": (
         {"image_shape": (28, 28, 1), "num_classes": 3, "latent_dim": 4, "g_channels": 4, "d_channels": 4},
         {"projection_gan": (244_289, 66_529), "projection_gan_imagenet": (41_996_931, 30_041_857)},
@@ -109,6 +128,10 @@ FAMILY = {
         {"image_shape": (28, 28, 1), "latent_dim": 4, "g_channels": 4, "d_channels": 4},
         # Published for these networks: see test_models.py.
         {"sngan": (241_985, 66_209), "sngan_cifar10": (4_276_739, 1_053_825)},
+    ),
+    "StarGAN": (
+        {"source_shape": (16, 16, 1), "num_classes": 3, "g_channels": 2, "d_channels": 2, "blocks": 1},
+        {"stargan": (1_528_832, 177_248), "stargan_faces": (8_439_936, 44_786_624)},
     ),
     "StyleGAN2": (
         {

@@ -49,6 +49,18 @@ def test_a_step_knows_its_place(two):
     assert on_each(two, lambda: mean_over_replicas(tf.cast(place(), tf.float32))) == [0.5, 0.5]
 
 
+def test_the_average_that_logits_are_compared_with_is_that_of_all_replicas(two):
+    loss, (real, fake) = tg.losses.RelativisticAverage(), np.random.default_rng(0).normal(size=(2, 2, 3))
+
+    def part():
+        # A replica has a row of each.
+        own = [tf.gather(logits, place()) for logits in (real, fake)]
+        return tf.stack([loss.discriminator(*own), loss.generator(*own[::-1])])
+
+    whole = [loss.discriminator(real, fake), loss.generator(fake, real)]
+    np.testing.assert_allclose(np.mean(on_each(two, part), axis=0), whole)
+
+
 @pytest.mark.parametrize("shape", [(3, 5), (2, 3), (1, 1, 1, 1), (5,), (4, 7, 3)])
 @pytest.mark.parametrize("draw", [randomness.uniform, randomness.normal, lambda *args: randomness.integers(*args, 10)])
 def test_replicas_draw_the_parts_of_one_batch(two, draw, shape):
@@ -77,6 +89,25 @@ def test_synchronised_batch_normalisation_takes_the_statistics_of_all(two):
         local.build(images.shape)
     apart = on_each(two, lambda: local(tf.gather(images, 4 * place() + tf.range(4)), training=True))
     assert np.abs(np.concatenate(apart) - expected).max() > 1e-2
+
+
+def test_replicas_keep_one_pool_and_drop_their_parts(two):
+    images, seed = random_images(12).reshape(3, 4, 8, 8, 1), tf.constant([1, 2], tf.int64)
+    alone = tg.layers.ImagePool(3)
+    dropout = tg.layers.SeededDropout(0.5)
+    expected = [alone(batch, seed + step) for step, batch in enumerate(images)]
+    with two.scope():
+        pool = tg.layers.ImagePool(3)
+        pool.build(images.shape[1:])
+    for step, batch in enumerate(images):
+        parts = on_each(two, lambda x=batch, k=step: pool(tf.gather(x, 2 * place() + tf.range(2)), seed + k))
+        np.testing.assert_array_equal(np.concatenate(parts), expected[step])
+        for copy in two.experimental_local_results(pool.images.value):
+            assert (copy.numpy() != 0).any()
+    for copy in two.experimental_local_results(pool.images.value):
+        np.testing.assert_array_equal(copy, alone.images)
+    parts = on_each(two, lambda: dropout([tf.gather(images[0], 2 * place() + tf.range(2)), seed], training=True))
+    np.testing.assert_array_equal(np.concatenate(parts), dropout([images[0], seed], training=True))
 
 
 # Training.

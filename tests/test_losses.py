@@ -27,6 +27,10 @@ FORMULAS = {
     "Hinge": (mean(np.maximum(0, 1 - REAL)) + mean(np.maximum(0, 1 + FAKE)), -mean(FAKE)),
     "Wasserstein": (mean(FAKE) - mean(REAL), -mean(FAKE)),
     "Relativistic": (mean(softplus(FAKE - REAL)), mean(softplus(REAL - FAKE))),
+    "RelativisticAverage": (
+        0.5 * mean(softplus(mean(FAKE) - REAL)) + 0.5 * mean(softplus(FAKE - mean(REAL))),
+        0.5 * mean(softplus(mean(REAL) - FAKE)) + 0.5 * mean(softplus(REAL - mean(FAKE))),
+    ),
 }
 NAMES = [name for name in losses.__all__ if name != "AdversarialLoss"]
 
@@ -35,7 +39,7 @@ NAMES = [name for name in losses.__all__ if name != "AdversarialLoss"]
 def test_formula(name):
     loss = getattr(losses, name)()
     d_loss, g_loss = FORMULAS[name]
-    assert loss.needs_real_logits == (name == "Relativistic")
+    assert loss.needs_real_logits == name.startswith("Relativistic")
     np.testing.assert_allclose(loss.discriminator(REAL, FAKE), d_loss, rtol=1e-6)
     np.testing.assert_allclose(loss.generator(FAKE, REAL), g_loss, rtol=1e-6)
     if not loss.needs_real_logits:

@@ -261,11 +261,10 @@ class AdversarialModel(keras.Model):
         # Keras finds optimizers among the model's attributes.
         self.g_optimizer: keras.optimizers.Optimizer = self._g_player.optimizer
         self.d_optimizer: keras.optimizers.Optimizer = self._d_player.optimizer
-        played = ["d_loss", "g_loss", "d_real", "d_fake"] if self.n_critic else []
-        names = [*played, *(term.name for term in self.terms if self.n_critic or term.player == "generator")]
+        names = ["d_loss", "g_loss", "d_real", "d_fake", *(term.name for term in self.terms)]
         logged = [*names, *(metric.name for metric in metrics or ())]
         if len(set(logged)) < len(logged):
-            raise ValueError(f"Each term and metric must have a `name` of its own. Received: {logged[len(played) :]}")
+            raise ValueError(f"Each term and metric must have a `name` of its own. Received: {logged[4:]}")
         for term in self.terms:
             if term.player not in ("generator", "discriminator"):
                 raise ValueError(f"`player` of {term.name} must be generator or discriminator. Received: {term.player}")
@@ -560,7 +559,7 @@ class AdversarialModel(keras.Model):
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
-        return [*self._loss_trackers, *self._scores] if self.compiled else []
+        return [*self._played_trackers(), *self._scores] if self.compiled else []
 
     def reset_metrics(self) -> None:
         super().reset_metrics()
@@ -568,12 +567,17 @@ class AdversarialModel(keras.Model):
         self._test_batches.assign(0)
 
     def get_metrics_result(self) -> dict[str, tf.Tensor]:
-        results = {tracker.name: tracker.result() for tracker in self._loss_trackers}
+        results = {tracker.name: tracker.result() for tracker in self._played_trackers()}
         strategy = tf.distribute.get_strategy()
         if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) and tf.distribute.get_replica_context():
             # Keras averages over workers along the first axis, which scalars lack.
             results = {name: tf.reshape(value, (1,)) for name, value in results.items()}
         return results
+
+    def _played_trackers(self):
+        """Returns the trackers of what there is: where the discriminator rests, of the generator's terms."""
+        names = {term.name for term in self.terms if term.player == "generator"}
+        return [tracker for tracker in self._loss_trackers if self.n_critic or tracker.name in names]
 
     def _add_counter(self, name):
         return self.add_weight(name=name, shape=(), dtype="int64", initializer="zeros", trainable=False)

@@ -116,18 +116,26 @@ class SampleGrid(keras.callbacks.Callback):
         columns: Columns of the grid. A conditional GAN draws its classes in turn, so as many columns as classes
             show one a column.
         seed: Seed of the latents.
+        draw: Returns another picture of the model in the place of a grid, uint8 `(height, width, channels)`.
     """
 
     # What a film has at most: frames, and pixels in all, as Pillow holds them in memory.
     _FRAMES, _PIXELS = 240, 2**28
 
-    def __init__(self, directory: PathLike, rows: int = 8, columns: int = 10, seed: int = 0):
+    def __init__(
+        self,
+        directory: PathLike,
+        rows: int = 8,
+        columns: int = 10,
+        seed: int = 0,
+        draw: Callable[[keras.Model], np.ndarray] | None = None,
+    ):
         super().__init__()
         self.directory = local_path(directory)
-        self.rows, self.columns, self.seed = rows, columns, seed
+        self._draw = draw or (lambda model: model.picture(rows * columns, columns, seed))
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        picture = self.model.picture(self.rows * self.columns, self.columns, self.seed)
+        picture = self._draw(self.model)
         path = self.directory / f"step_{self.model.step:08d}.png"
         with _writing(path):
             pictures.save_png(path, picture)

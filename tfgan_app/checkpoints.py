@@ -98,6 +98,11 @@ class Checkpoints:
         found = (path for path in self.directory.glob("step_*") if _NAME.fullmatch(path.name) and path.is_dir())
         return sorted(found, reverse=True, key=_step)
 
+    @property
+    def newest_step(self) -> int | None:
+        """The step of the newest checkpoint, damaged or not; None where there is none."""
+        return next(map(_step, self.folders()), None)
+
     def facts(self) -> dict[str, Any] | None:
         """Returns the facts that the newest undamaged checkpoint was saved with, None where there is none."""
         for folder in self.folders():

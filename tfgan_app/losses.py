@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 
 from tfgan_app.base.errors import UsageError
+from tfgan_app.base.replicas import mean_over_replicas
 
 __all__ = [
     "AdversarialLoss",
@@ -19,6 +20,7 @@ __all__ = [
     "Minimax",
     "NonSaturating",
     "Relativistic",
+    "RelativisticAverage",
     "Wasserstein",
 ]
 
@@ -162,6 +164,30 @@ class Relativistic(AdversarialLoss):
 
     def generator(self, fake_logits: tf.Tensor, real_logits: tf.Tensor | None = None) -> tf.Tensor:
         return tf.reduce_mean(tf.nn.softplus(real_logits - fake_logits))
+
+
+@keras.saving.register_keras_serializable("tfgan_app")
+class RelativisticAverage(AdversarialLoss):
+    """Is a real image more realistic than fakes are on average, and a fake less so than real images?
+
+    RaSGAN, Jolicoeur-Martineau 2018, https://arxiv.org/abs/1807.00734, section 4.2, which ESRGAN
+    (https://arxiv.org/abs/1809.00219, equations 1 to 3) builds on. The mean of the two questions' losses, as in
+    ESRGAN's program; the papers have their sum. Averages are over the whole batch, that of all replicas.
+    """
+
+    needs_real_logits = True
+
+    def discriminator(self, real_logits: tf.Tensor, fake_logits: tf.Tensor) -> tf.Tensor:
+        return self._compared(real_logits, fake_logits)
+
+    def generator(self, fake_logits: tf.Tensor, real_logits: tf.Tensor | None = None) -> tf.Tensor:
+        return self._compared(fake_logits, real_logits)
+
+    def _compared(self, upper, lower):
+        """Returns the loss of who wants the upper logits above the mean of the lower ones, and vice versa."""
+        upper_mean, lower_mean = (mean_over_replicas(tf.reduce_mean(logits)) for logits in (upper, lower))
+        above, below = tf.nn.softplus(lower_mean - upper), tf.nn.softplus(lower - upper_mean)
+        return 0.5 * (tf.reduce_mean(above) + tf.reduce_mean(below))
 
 
 def get(identifier: AdversarialLoss | str) -> AdversarialLoss:

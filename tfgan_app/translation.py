@@ -84,6 +84,10 @@ class TranslationGAN(Exportable, Translator):
         """The shape of a target `(height, width, channels)`."""
         return self.target.shape
 
+    def pretrain_arguments(self) -> dict[str, Any]:
+        """Returns the arguments of `compile` for steps in which the generator minimises its terms alone, by name."""
+        return {"n_critic": 0}
+
     def check(self, data: Any) -> None:
         if not isinstance(data, (tuple, list)) or len(data) != 2:
             raise UsageError(

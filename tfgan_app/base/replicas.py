@@ -5,7 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
-__all__ = ["call_where", "mean_over_replicas", "num_replicas", "place"]
+__all__ = ["call_where", "gathered", "mean_over_replicas", "num_replicas", "place"]
 
 
 def num_replicas() -> int:
@@ -25,6 +25,14 @@ def mean_over_replicas(tensor: tf.Tensor) -> tf.Tensor:
     if replica is None or num_replicas() == 1:
         return tensor
     return replica.all_reduce(tf.distribute.ReduceOp.MEAN, tensor)
+
+
+def gathered(tensor: tf.Tensor) -> tf.Tensor:
+    """Returns the tensors of all replicas joined along the first axis, in their order. Not to be called in a branch."""
+    replica = tf.distribute.get_replica_context()
+    if replica is None or num_replicas() == 1:
+        return tensor
+    return replica.all_gather(tensor, axis=0)
 
 
 def call_where(condition: tf.Tensor, function: Callable[[Any], object], argument: Any) -> None:

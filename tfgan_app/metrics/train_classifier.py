@@ -31,10 +31,10 @@ def main(argv: list[str]) -> int:
 
     from tfgan_app.base.precision import choose_precision
     from tfgan_app.metrics.classifier import build_classifier, save_classifier
-    from tfgan_app.runs.build import open_split
+    from tfgan_app.runs.build import open_images
 
     settings = Settings(**cli.given(Settings.rows(*SOURCE)))
-    train, test = (open_split(settings, split) for split in (settings.split, flags.FLAGS.test_split))
+    train, test = (open_images(settings, split) for split in (settings.split, flags.FLAGS.test_split))
     keras.utils.set_random_seed(flags.FLAGS.seed)
     keras.config.set_dtype_policy(choose_precision("auto").policy)
     network = build_classifier(train.image_shape, train.require_labels())

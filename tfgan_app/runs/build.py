@@ -15,20 +15,29 @@ from tfgan_app.layers.batch_norm import synchronize
 from tfgan_app.metrics.extractors import NAMES, FeatureExtractor, load_extractor, shipped_for
 from tfgan_app.runs.settings import Scoring, Settings
 from tfgan_app.schedules import LinearDecay, has_schedule
+from tfgan_app.translation import TranslationGAN
 
 __all__ = [
+    "Dataset",
+    "Trainable",
     "build_gan",
     "build_model",
+    "compile_gan",
+    "data_of",
     "needs_labels",
+    "open_images",
     "open_extractor",
     "open_split",
     "open_split_like",
     "peek",
     "resolved",
     "set_learning_rates",
+    "shapes_of",
 ]
 
 ImageShape = tuple[int, int, int]
+Dataset = data.ImageSet | data.PairSet
+Trainable = GAN | TranslationGAN
 
 # What settings may name that is no path, though a folder may be called so.
 _NAMES = {"dataset": ("mnist_5k",), "fallback_dataset": ("mnist_5k",), "extractor": ("auto", "none", *NAMES)}
@@ -47,12 +56,36 @@ def resolved(settings: Settings) -> Settings:
     return dataclasses.replace(settings, **absolute)
 
 
-def open_split(settings: Settings, split: str) -> data.ImageSet:
-    """Opens a split of the images that settings name."""
-    return data.open_images(split=split, fallback_dataset=settings.fallback_dataset, **_source(settings))
+def data_of(settings: Settings) -> str:
+    """Returns what the model that settings name learns from: `images`, `pairs` or two `sides`."""
+    kind = getattr(getattr(models, settings.model), "data", "labelled")
+    return "images" if kind == "labelled" else kind
 
 
-def open_split_like(facts: dict[str, Any], settings: Settings, split: str) -> data.ImageSet:
+def open_split(settings: Settings, split: str, kind: str | None = None) -> Dataset:
+    """Opens a split of what settings name.
+
+    Args:
+        settings: The settings.
+        split: The split.
+        kind: `images`, `pairs` or `sides`; by default what their model learns from.
+
+    Raises:
+        UsageError: For settings that mean nothing for that kind.
+    """
+    kind = kind or data_of(settings)
+    if kind == "images":
+        return open_images(settings, split)
+    return data.open_pairs(split=split, fallback_dataset=settings.fallback_dataset, **_source(settings, kind))
+
+
+def open_images(settings: Settings, split: str) -> data.ImageSet:
+    """Opens a split of the images that settings name, whatever their model learns from."""
+    source = _source(settings, "images")
+    return data.open_images(split=split, fallback_dataset=settings.fallback_dataset, **source)
+
+
+def open_split_like(facts: dict[str, Any], settings: Settings, split: str) -> Dataset:
     """Opens another split of the images that `facts` describe: the fallback where they are the fallback.
 
     The hosts of the data set that it stands in for are not asked again. Values are scaled as those of `facts` are, and
@@ -61,9 +94,11 @@ def open_split_like(facts: dict[str, Any], settings: Settings, split: str) -> da
     Raises:
         DataError: If they are not, and sizes differ.
     """
-    height, width, channels = shape = tuple(facts["image_shape"])
-    size = settings.image_size or (height if height == width else None)
-    settings = dataclasses.replace(settings, channels=settings.channels or channels, image_size=size)
+    shapes = [tuple(facts[name]) for name in ("source_shape", "image_shape") if name in facts]
+    if data_of(settings) == "images":
+        height, width, channels = shapes[-1]
+        size = settings.image_size or (height if height == width else None)
+        settings = dataclasses.replace(settings, channels=settings.channels or channels, image_size=size)
     if settings.value_range is None:
         settings = dataclasses.replace(settings, value_range=facts.get("value_range"))
     if facts["fallback_for"] is None:
@@ -72,25 +107,52 @@ def open_split_like(facts: dict[str, Any], settings: Settings, split: str) -> da
         fallback = settings.fallback_dataset or facts["name"]
         images = open_split(dataclasses.replace(settings, dataset=fallback), split)
         images = dataclasses.replace(images, fallback_for=facts["fallback_for"])
-    if images.image_shape != shape:
+    found = [getattr(images, name) for name in ("source_shape", "image_shape") if name in facts]
+    if found != shapes:
+        one, other = (" to ".join(map(str, some)) for some in (found, shapes))
         raise data.DataError(
-            f"The images of {images.name} ({split}) have shape {images.image_shape}, and those of training {shape}. "
+            f"The images of {images.name} ({split}) have shape {one}, and those of training {other}. "
             "Give an `image_size` and `channels` for both."
         )
     return images
 
 
-def peek(settings: Settings) -> tuple[ImageShape, int | None]:
-    """Returns `(image_shape, num_classes)` of the images that settings name, without preparing them."""
-    return data.peek(split=settings.split, **_source(settings))
+def peek(settings: Settings) -> dict[str, Any]:
+    """Returns what `build_gan` is told of the images that settings name, without preparing them."""
+    kind = data_of(settings)
+    source = {"split": settings.split, **_source(settings, kind)}
+    if kind == "images":
+        image_shape, num_classes = data.peek(**source)
+        return {"image_shape": image_shape, "num_classes": num_classes}
+    source_shape, target_shape = data.peek_pairs(**source)
+    return {"image_shape": target_shape, "num_classes": None, "source_shape": source_shape}
 
 
-def _source(settings: Settings) -> dict[str, Any]:
-    names = ("dataset", "data_dir", "manual_dir", "image_size", "channels", "value_range")
+def shapes_of(facts: dict[str, Any]) -> dict[str, Any]:
+    """Returns what `build_gan` is told of a dataset, by what its `describe` returns."""
+    shapes: dict[str, Any] = {name: tuple(facts[name]) for name in ("image_shape", "source_shape") if name in facts}
+    names = {"class_names": facts["class_names"]} if facts.get("class_names") else {}
+    return {"num_classes": facts["num_classes"], **shapes, **names}
+
+
+def _source(settings: Settings, kind: str) -> dict[str, Any]:
+    names = ["dataset", "data_dir", "manual_dir", "image_size", "channels", "value_range"]
+    if kind != "images":
+        source = {name: getattr(settings, name) for name in [*names, *_PAIRED]}
+        return {**source, "sides": kind == "sides"}
+    for name in (*_PAIRED, "pretrain_steps"):
+        if (value := getattr(settings, name)) != next(row.default for row in settings.rows() if row.name == name):
+            raise UsageError(
+                f"`{name}={value}` has no meaning for `model={settings.model}`, which translates no pairs."
+            )
     return {name: getattr(settings, name) for name in names}
 
 
-def open_extractor(settings: Settings | Scoring, images: data.ImageSet) -> tuple[FeatureExtractor | None, str | None]:
+# What says how sources and targets are found, or made.
+_PAIRED = ("targets", "paired", "reverse", "degrade", "crop")
+
+
+def open_extractor(settings: Settings | Scoring, images: Dataset) -> tuple[FeatureExtractor | None, str | None]:
     """Loads whose features compare images.
 
     Returns:
@@ -124,8 +186,9 @@ def build_gan(
     image_shape: ImageShape,
     num_classes: int | None,
     class_names: Sequence[str] | None = None,
+    source_shape: ImageShape | None = None,
     **compile_arguments: Any,
-) -> GAN:
+) -> Trainable:
     """Builds and compiles the GAN that settings describe.
 
     A setting that is None is left to the model, whose defaults are its paper's.
@@ -135,38 +198,64 @@ def build_gan(
         image_shape: `(height, width, channels)`.
         num_classes: Classes of the images, None where unlabelled.
         class_names: What they are called, for a GAN that is told of them.
+        source_shape: The shape of the sources, of a translator.
         **compile_arguments: Passed to `compile`.
 
     Raises:
         UsageError: For an argument that the model does not take, or values that it refuses.
     """
-    gan = build_model(settings, image_shape, num_classes)
-    if gan.num_classes is not None and gan.supervised:
+    gan = build_model(settings, image_shape, num_classes, source_shape)
+    if gan.num_classes is not None and getattr(gan, "supervised", True):
         gan.class_names = class_names
-    try:
-        gan.compile(
-            loss=_loss(settings),
-            terms=_terms(settings.penalty, gan),
-            augment=_augment(settings.augment),
-            n_critic=settings.n_critic,
-            ema_decay=settings.ema_decay,
-            steps_per_execution=settings.steps_per_execution,
-            jit_compile={"auto": None, "true": True, "false": False}[settings.jit_compile],
-            **compile_arguments,
-        )
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-    set_learning_rates(gan, settings)
-    if settings.decay_learning_rates:
-        _decay_learning_rates(gan, settings.decay_from, settings.train_steps)
-    elif settings.decay_from:
-        raise UsageError(
-            f"`decay_from={settings.decay_from}` has no meaning without `decay_learning_rates`: the rates stay."
-        )
+    compile_gan(gan, settings, **compile_arguments)
     return gan
 
 
-def build_model(settings: Settings, image_shape: ImageShape, num_classes: int | None) -> GAN:
+def compile_gan(gan: Trainable, settings: Settings, *, pretraining: bool = False, **compile_arguments: Any) -> None:
+    """Compiles a GAN as settings say, with new optimizers.
+
+    Args:
+        gan: What `build_model` made.
+        settings: The settings.
+        pretraining: Whether for the `pretrain_steps`, in which the generator minimises its terms alone.
+        **compile_arguments: Passed to `compile`.
+
+    Raises:
+        UsageError: For values that the model refuses.
+    """
+    chosen: dict[str, Any] = {
+        "loss": _loss(settings),
+        "terms": _terms(settings.penalty, gan),
+        "augment": _augment(settings.augment),
+        "n_critic": settings.n_critic,
+        "adversarial_weight": settings.adversarial_weight,
+        "ema_decay": settings.ema_decay,
+        "steps_per_execution": settings.steps_per_execution,
+        "jit_compile": {"auto": None, "true": True, "false": False}[settings.jit_compile],
+    }
+    if pretraining:
+        chosen |= gan.pretrain_arguments()
+    try:
+        gan.compile(**{**chosen, **compile_arguments})
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    set_learning_rates(gan, settings)
+    if settings.decay_learning_rates and not pretraining:
+        _decay_learning_rates(gan, *_from(settings, settings.decay_from, settings.train_steps))
+    elif settings.decay_from and not settings.decay_learning_rates:
+        raise UsageError(
+            f"`decay_from={settings.decay_from}` has no meaning without `decay_learning_rates`: the rates stay."
+        )
+
+
+def _from(settings: Settings, *steps: int) -> tuple[int, ...]:
+    """Returns steps as optimizers count them that begin anew after the `pretrain_steps`."""
+    return tuple(max(step - settings.pretrain_steps, 0) for step in steps)
+
+
+def build_model(
+    settings: Settings, image_shape: ImageShape, num_classes: int | None, source_shape: ImageShape | None = None
+) -> Trainable:
     """Builds the networks of `build_gan`, in the settings' precision."""
     model = getattr(models, settings.model)
     accepted = inspect.signature(model).parameters
@@ -175,7 +264,7 @@ def build_model(settings: Settings, image_shape: ImageShape, num_classes: int | 
         given["latent_dim"] = settings.latent_dim
     unknown = sorted(given.keys() - accepted.keys())
     if unknown:
-        takes = ", ".join(name for name in accepted if name not in ("image_shape", "num_classes", "kwargs"))
+        takes = ", ".join(name for name in accepted if name not in _GIVEN)
         raise UsageError(f"{settings.model} takes no {', '.join(unknown)}. It takes {takes}.")
     if settings.conditional and "num_classes" not in accepted:
         raise UsageError(f"`model={settings.model}` takes no labels, so `conditional` has no meaning for it.")
@@ -186,9 +275,10 @@ def build_model(settings: Settings, image_shape: ImageShape, num_classes: int | 
                 "Put them in one sub-folder a class, or choose an unconditional model such as DCGAN."
             )
         given["num_classes"] = num_classes
+    shapes = (image_shape,) if source_shape is None else (source_shape, image_shape)
     with dtype_policy(choose_precision(settings.precision or settings.mixed_precision).policy):
         try:
-            gan = model(image_shape, seed=settings.seed, **given)
+            gan = model(*shapes, seed=settings.seed, **given)
         except ValueError as error:
             raise UsageError(str(error)) from error
     if settings.sync_batch_norm:
@@ -197,13 +287,17 @@ def build_model(settings: Settings, image_shape: ImageShape, num_classes: int | 
     return gan
 
 
+# Arguments that follow from the images.
+_GIVEN = ("image_shape", "source_shape", "target_shape", "num_classes", "kwargs")
+
+
 def needs_labels(settings: Settings) -> bool:
     """Whether the model that settings describe learns from labels."""
     num_classes = inspect.signature(getattr(models, settings.model)).parameters.get("num_classes")
     return settings.conditional or (num_classes is not None and num_classes.default is inspect.Parameter.empty)
 
 
-def set_learning_rates(gan: GAN, settings: Settings, factor: float = 1.0) -> None:
+def set_learning_rates(gan: Trainable, settings: Settings, factor: float = 1.0) -> None:
     """Sets the learning rates that settings give, times a factor; a restored optimizer otherwise keeps its own."""
     rates = {"g_learning_rate": settings.g_learning_rate, "d_learning_rate": settings.d_learning_rate}
     for optimizer, (name, rate) in zip((gan.g_optimizer, gan.d_optimizer), rates.items(), strict=True):
@@ -216,7 +310,7 @@ def set_learning_rates(gan: GAN, settings: Settings, factor: float = 1.0) -> Non
             raise UsageError(f"`{name}={rate}` cannot be set: {settings.model} trains with a schedule.") from error
 
 
-def _decay_learning_rates(gan: GAN, decay_from: int, train_steps: int) -> None:
+def _decay_learning_rates(gan: Trainable, decay_from: int, train_steps: int) -> None:
     """Lets both learning rates fall linearly, from their present values at a step to 0 at the last."""
     if decay_from >= train_steps:
         raise UsageError(f"`decay_from={decay_from}` must be less than `train_steps={train_steps}`.")
@@ -242,7 +336,7 @@ def _loss(settings: Settings) -> losses.AdversarialLoss | None:
     return loss(real_label=real_label)
 
 
-def _terms(penalties: tuple[str, ...] | None, gan: GAN) -> list[terms.Term] | None:
+def _terms(penalties: tuple[str, ...] | None, gan: Trainable) -> list[terms.Term] | None:
     """Returns the terms to compile with: penalties on D, if there are any given, in the place of the model's own."""
     if penalties is None:
         return None

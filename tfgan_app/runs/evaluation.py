@@ -14,21 +14,30 @@ from tfgan_app import data
 from tfgan_app.base.errors import DataError, UsageError
 from tfgan_app.base.files import PROGRAM, reason, require_writable
 from tfgan_app.base.table import takes
-from tfgan_app.data import ImageSet
+from tfgan_app.data import ImageSet, PairSet
 from tfgan_app.data.trees import listed
 from tfgan_app.export import SavedGAN
 from tfgan_app.metrics.base import ImageMetric
 from tfgan_app.metrics.extractors import FeatureExtractor
-from tfgan_app.runs.build import open_extractor, open_split
+from tfgan_app.runs.build import Dataset, open_extractor, open_split
 from tfgan_app.runs.record import Run
 from tfgan_app.runs.settings import SOURCE, Scoring, Settings
 from tfgan_app.study import receipts
 from tfgan_app.study.fakes import ArrayFakes, SampledFakes
 from tfgan_app.study.memorisation import examine
 from tfgan_app.study.report import PAGE, write_report
+from tfgan_app.study.translation_report import Extremes, write_translation_report
+from tfgan_app.study.translation_scores import (
+    applicable_translation,
+    build_translation_metrics,
+    inapplicable_translation,
+    score_translation,
+)
 
 __all__ = ["Evaluated", "evaluate"]
 
+# What a GAN is scored by where nothing else is asked for.
+_DEFAULT = ("fd", "kd", "precision", "density")
 # Images of each kind in a report.
 _REPORTED = 1000
 
@@ -82,6 +91,8 @@ def evaluate(
     real = source.open_real()
     if remarks := real.remarks():
         logging.warning("%s", remarks)
+    if isinstance(real, PairSet):
+        return _evaluate_translator(asked, source, real, path, say, progress)
     _check_classes(source.sampler, real)
     extractor, why = open_extractor(asked, real)
     if extractor is None:
@@ -112,6 +123,52 @@ def evaluate(
     return Evaluated(receipt, written, page)
 
 
+def _evaluate_translator(
+    asked: Scoring,
+    source: "_Source",
+    pairs: PairSet,
+    path: pathlib.Path,
+    say: Callable[[str], object] | None,
+    progress: Callable[[str], object] | None,
+) -> Evaluated:
+    """Scores translations of pairs, or of two sides, beside a way that needs no training."""
+    translator, (extractor, _) = source.sampler, open_extractor(asked, pairs)
+    names = asked.metrics or ("all",)
+    without = inapplicable_translation(translator, pairs, extractor)
+    chosen = applicable_translation(translator, pairs, extractor) if names == ("all",) else names
+    left_out = {} if names == ("all",) else {name: without[name] for name in names if name in without}
+    extremes = Extremes()
+    try:
+        metrics = build_translation_metrics(
+            [name for name in chosen if name not in left_out], translator, pairs, extractor
+        )
+        receipt = score_translation(
+            translator,
+            pairs,
+            metrics,
+            batch_size=asked.batch_size,
+            num_images=asked.num_images,
+            seed=asked.seed,
+            facts=source.facts,
+            left_out=left_out,
+            progress=progress,
+            say=say,
+            watch=extremes,
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    page = None
+    if asked.report is not None:
+        title = f"{receipt['fake']['source']} on {pairs.name} {pairs.split}"
+        try:
+            page = write_translation_report(
+                asked.report, title=title, receipt=receipt, extremes=extremes, history=source.history
+            )
+        except (OSError, *receipts.FAILURES) as error:
+            logging.warning("The report cannot be written: %s.", receipts.why(error))
+    return Evaluated(receipt, _written(path, receipt), page)
+
+
 def _check_classes(sampler: Any, real: ImageSet) -> None:
     """Refuses to compare class by class where the classes of the two sides are not the same ones."""
     drawn, there = getattr(sampler, "class_names", None), real.class_names
@@ -124,10 +181,10 @@ def _check_classes(sampler: Any, real: ImageSet) -> None:
 
 
 def _metrics(
-    asked: tuple[str, ...], extractor: FeatureExtractor, real: ImageSet, fakes: Any, num_images: int
+    asked: tuple[str, ...] | None, extractor: FeatureExtractor, real: ImageSet, fakes: Any, num_images: int
 ) -> tuple[list[ImageMetric], dict[str, str]]:
     """Returns the metrics that were asked for, and those of them that cannot be had, with the reasons."""
-    names = receipts.applicable(extractor, real, fakes) if asked == ("all",) else asked
+    names = receipts.applicable(extractor, real, fakes) if asked == ("all",) else asked or _DEFAULT
     left_out = {name: text for name, text in receipts.inapplicable(extractor, real, fakes).items() if name in names}
     metrics = []
     for name in names:
@@ -148,7 +205,7 @@ def _written(path: pathlib.Path, receipt: dict[str, Any]) -> pathlib.Path | None
         return None
 
 
-def _open_train(source: "_Source") -> ImageSet | None:
+def _open_train(source: "_Source") -> Dataset | None:
     """Opens the training images for a report; None, with a warning, where they are gone: scores do not need them."""
     try:
         return source.open_train()
@@ -180,15 +237,19 @@ class _Source:
         """Returns so many fakes as `tfgan_app.study.receipts.score` takes them."""
         return SampledFakes(self.sampler, num_images, self.asked.seed, self.asked.truncation)
 
-    def open_train(self) -> ImageSet | None:
+    def open_train(self) -> Dataset | None:
         """Opens the images that the GAN was trained on, None where nothing tells which."""
-        return (
-            None if self.asked.train_split is None else open_split(self._asked_for(Settings()), self.asked.train_split)
-        )
+        split = self.asked.train_split
+        return None if split is None else open_split(self._asked_for(Settings()), split, self._kind)
 
-    def open_real(self) -> ImageSet:
+    def open_real(self) -> Dataset:
         """Opens the real images to compare with."""
-        return open_split(self._asked_for(Settings()), self.asked.split or "test")
+        return open_split(self._asked_for(Settings()), self.asked.split or "test", self._kind)
+
+    @property
+    def _kind(self) -> str:
+        """What the sampler is compared with: images, or the pairs or sides that a translator learnt from."""
+        return getattr(self.sampler, "data", "images")
 
     def _asked_for(self, settings: Settings) -> Settings:
         """Returns settings with those about images that were given in place of their own."""
@@ -218,7 +279,7 @@ class _OfRun(_Source):
         self.receipt = self.run.directory / "scores" / f"step_{gan.step:08d}{suffix}.json"
         self.history = self.run.directory / "metrics.csv"
 
-    def open_train(self) -> ImageSet | None:
+    def open_train(self) -> Dataset | None:
         settings, dataset = self.run.settings, self.asked.dataset
         if dataset is None or not os.path.isabs(settings.dataset) or os.path.exists(settings.dataset):
             return self.run.open_split(self.asked.train_split)
@@ -229,7 +290,7 @@ class _OfRun(_Source):
             return None
         return images
 
-    def open_real(self) -> ImageSet:
+    def open_real(self) -> Dataset:
         """Opens the images that the run was scored on, changed by what is given."""
         settings, split = self._asked_for(self.run.settings), self.asked.split or self.run.record["eval_split"]
         if self.asked.dataset is not None:
@@ -262,7 +323,7 @@ class _OfImages(_Source):
         self.facts["chosen"] = chosen.chosen
         return ArrayFakes(chosen)
 
-    def open_real(self) -> ImageSet:
+    def open_real(self) -> Dataset:
         real = super().open_real()
         if real.image_shape != self.images.image_shape:
             raise UsageError(f"`images` are {self.images.image_shape}, those of {real.name} {real.image_shape}.")
@@ -288,7 +349,7 @@ def _report(
     folder: str,
     source: _Source,
     real: ImageSet,
-    train: ImageSet | None,
+    train: Any,
     extractor: FeatureExtractor,
     receipt: dict[str, Any],
 ) -> pathlib.Path | None:

@@ -15,10 +15,9 @@ from tfgan_app.base.files import PROGRAM, check_object, local_path, read_object,
 from tfgan_app.base.versions import versions
 from tfgan_app.checkpoints import Checkpoints
 from tfgan_app.cli import flagfile
-from tfgan_app.data import ImageSet
-from tfgan_app.export import SavedGAN
+from tfgan_app.export import SavedGAN, SavedTranslator, open_saved
 from tfgan_app.gan import GAN
-from tfgan_app.runs.build import build_gan, open_split_like
+from tfgan_app.runs.build import Dataset, Trainable, build_gan, open_split_like, shapes_of
 from tfgan_app.runs.settings import SOURCE, Settings
 
 __all__ = ["BEST", "Run", "open_trained"]
@@ -118,7 +117,7 @@ class Run:
         nowhere keeps its path.
         """
         found: dict[str, Any] = {}
-        for name in ("dataset", "fallback_dataset", "data_dir", "manual_dir", "extractor"):
+        for name in ("dataset", "fallback_dataset", "targets", "data_dir", "manual_dir", "extractor"):
             path = getattr(settings, name)
             if path is not None:
                 found[name] = next((place for place in self._places(path) if os.path.exists(place)), path)
@@ -141,7 +140,7 @@ class Run:
                 return list(dict.fromkeys((path, os.path.join(*folders[: -len(given)], path))))
         return [path]
 
-    def open_split(self, split: str | None = None, settings: Settings | None = None) -> ImageSet:
+    def open_split(self, split: str | None = None, settings: Settings | None = None) -> Dataset:
         """Opens images of the run.
 
         Args:
@@ -226,7 +225,7 @@ class Run:
         with written_whole(self.directory / "run.json") as partial:
             partial.write_text(json.dumps(self.record, indent=2) + "\n", encoding="utf-8")
 
-    def restored_gan(self, checkpoint: str | int = "last") -> GAN:
+    def restored_gan(self, checkpoint: str | int = "last") -> Trainable:
         """Returns the run's GAN with the weights of a checkpoint.
 
         Args:
@@ -236,7 +235,7 @@ class Run:
             CheckpointError: If there is no such checkpoint, or none that can be read.
         """
         facts = self.record["data"]
-        gan = build_gan(self.settings, tuple(facts["image_shape"]), facts["num_classes"], facts.get("class_names"))
+        gan = build_gan(self.settings, **shapes_of(facts))
         folder = self.directory / (BEST if checkpoint == "best" else "checkpoints")
         step = None if checkpoint in ("last", "best") else int(checkpoint)
         if Checkpoints(gan, folder).restore(step) is None:
@@ -244,7 +243,7 @@ class Run:
         return gan
 
 
-def open_trained(run: str | None, saved_model: str | None, checkpoint: str | int) -> GAN | SavedGAN:
+def open_trained(run: str | None, saved_model: str | None, checkpoint: str | int) -> GAN | SavedGAN | SavedTranslator:
     """Returns the one trained GAN that is asked for, of a run folder or of a SavedModel's.
 
     Raises:
@@ -255,7 +254,7 @@ def open_trained(run: str | None, saved_model: str | None, checkpoint: str | int
         return Run.existing(run).restored_gan(checkpoint)
     if saved_model is not None and run is None:
         logging.warning(PROGRAM, f"`saved_model={saved_model}`")
-        return SavedGAN(saved_model)
+        return open_saved(saved_model)
     raise UsageError(f"give either `run` or `saved_model`. Received: {'both' if run else 'neither'}")
 
 

@@ -31,17 +31,16 @@ from tfgan_app.base.table import takes
 from tfgan_app.base.waiting import announced, clock
 from tfgan_app.checkpoints import Checkpoints
 from tfgan_app.cli import flagfile
-from tfgan_app.data import ImageSet
 from tfgan_app.data.steps import share_batches
 from tfgan_app.data.trees import counted
 from tfgan_app.export import check_format, exported_step
 from tfgan_app.export.formats import ENDINGS
-from tfgan_app.gan import GAN
-from tfgan_app.metrics import FrechetDistance
 from tfgan_app.metrics.extractors import FeatureExtractor
 from tfgan_app.runs.build import (
-    ImageShape,
+    Dataset,
+    Trainable,
     build_gan,
+    compile_gan,
     needs_labels,
     open_extractor,
     open_split,
@@ -49,18 +48,17 @@ from tfgan_app.runs.build import (
     peek,
     resolved,
     set_learning_rates,
+    shapes_of,
 )
 from tfgan_app.runs.record import BEST, Run
 from tfgan_app.runs.settings import Settings
+from tfgan_app.runs.tasks import Task, task_of
 from tfgan_app.schedules import has_schedule
 from tfgan_app.study import receipts
 from tfgan_app.study.collapse import ROLLBACK_FACTOR, CollapseGuard
-from tfgan_app.study.fakes import SampledFakes
 
 __all__ = ["Session", "Trained", "train"]
 
-# Training images that samples are held against.
-_GUARD_IMAGES = 500
 # Steps in which no GAN need have learnt anything, at least.
 _GRACE_STEPS = 2000
 
@@ -71,7 +69,7 @@ class Trained:
 
     Attributes:
         run: The run.
-        gan: The GAN, trained.
+        gan: The GAN or the translator, trained.
         step: The step that it is trained to.
         receipts: The scores of that step, empty where none was asked for.
         samples: The folder of the grids of samples.
@@ -79,7 +77,7 @@ class Trained:
     """
 
     run: Run
-    gan: GAN
+    gan: Trainable
     step: int
     receipts: list[dict[str, Any]]
     samples: pathlib.Path
@@ -138,8 +136,9 @@ class Session:
         run: The `Run`.
         strategy: The `tf.distribute.Strategy`.
         chief: Whether this process writes, of several that train together.
-        images: The training images, once it is open, as all that follows.
+        images: The training images or pairs, once it is open, as all that follows.
         test: Those scored on.
+        task: What its model is scored by and shows.
         extractor: Whose features scores compare, None where nothing is scored.
         gan: The GAN, restored where there is a checkpoint.
         checkpoints: Its `Checkpoints`.
@@ -149,8 +148,9 @@ class Session:
         Failure: If the folder holds a record that cannot be read.
     """
 
-    images: ImageSet
-    test: ImageSet
+    images: Dataset
+    test: Dataset
+    task: Task
     extractor: FeatureExtractor | None
     gan: Any
     checkpoints: Checkpoints
@@ -257,14 +257,13 @@ class Session:
             self._check_enough(self.extractor)
         elif why_none:
             self.say(f"No score: {why_none}. Name one with `extractor`.")
+        images = self.images
+        self.task = task_of(images, self.test, self.extractor)
         with self.strategy.scope():
-            metrics = [FrechetDistance(self.extractor, reference=self._validation())] if self.extractor else []
-            images = self.images
-            self.gan = self._build(
-                images.image_shape, images.num_classes, class_names=images.class_names, metrics=metrics
-            )
+            self._metrics = self.task.metrics(self._num_scored)
+            self.gan = self._build(**shapes_of(images.describe()), metrics=self._metrics)
         scored = ""
-        if self.extractor:
+        if self._metrics:
             every = settings.score_every or self._epochs_to_a_score()
             settings = self.settings = dataclasses.replace(settings, score_every=every)
             often = "epoch" if every == 1 else f"{every} epochs"
@@ -272,6 +271,8 @@ class Session:
         self.say(f"{counted(images.num_images)} of {images.name} ({images.split}), {images.image_shape}{scored}.")
         folder = self.run.directory / "checkpoints"
         self.checkpoints = Checkpoints(self.gan, folder, settings.keep_checkpoints, writes=self.chief)
+        if (self.checkpoints.newest_step or 0) < settings.pretrain_steps:
+            self._compile(pretraining=True)
         restored = self.checkpoints.restore()
         self.say(f"XLA {'on' if self.gan.jit_compile else 'off'}, {self._why_compiled()}.")
         if restored:
@@ -279,16 +280,24 @@ class Session:
             set_learning_rates(self.gan, settings, ROLLBACK_FACTOR ** len(self.run.rollbacks))
             self.say(f"Going on from step {self.gan.step} ({restored}).")
 
-    def _build(self, image_shape: ImageShape, num_classes: int | None, **compile_arguments: Any) -> GAN:
+    def _build(self, **arguments: Any) -> Trainable:
         # Not before, so that the first weights are those of the seed, whatever has been loaded.
         keras.utils.set_random_seed(self.settings.seed)
-        return build_gan(self.settings, image_shape, num_classes, **compile_arguments)
+        return build_gan(self.settings, **arguments)
 
-    def _say_notes(self, images: ImageSet, known: tuple[str, ...] = ()) -> None:
+    def _compile(self, pretraining: bool) -> None:
+        with self.strategy.scope():
+            compile_gan(self.gan, self.settings, pretraining=pretraining, metrics=self._metrics)
+
+    @property
+    def _num_scored(self) -> int:
+        return min(self.test.num_images, self.settings.eval_images)
+
+    def _say_notes(self, images: Dataset, known: tuple[str, ...] = ()) -> None:
         if remarks := images.remarks(known):
             self.say(remarks)
 
-    def _open_test(self) -> ImageSet:
+    def _open_test(self) -> Dataset:
         """Opens the split to score on; where there is none, that of validation, else the training images."""
         asked, why = self.settings.eval_split, ""
         for split in dict.fromkeys((asked, "validation")):
@@ -310,21 +319,16 @@ class Session:
 
     def _check_enough(self, extractor: FeatureExtractor) -> None:
         """Does without a score on one image, and warns of one on too few."""
-        num_images = min(self.test.num_images, self.settings.eval_images)
-        if num_images < 2:
+        if (num_images := self._num_scored) < 2:
             self.extractor = None
             self.say(f"No score: {self.test.name} {self.test.split} has one image; scores compare 2 at least.")
         elif warning := receipts.caution(extractor.feature_dim, num_images):
             self.say(warning)
 
-    def _validation(self) -> tf.data.Dataset:
-        """Returns the batches of real images that epochs are scored on."""
-        return self.test.sample(self.settings.eval_images).in_order(250)
-
     def _epochs_to_a_score(self) -> int:
         """Returns after how many epochs to score by default: a share of the run that is small and known before."""
         images = self.settings.steps_per_epoch * self.settings.batch_size * self.gan.batches_a_step
-        return math.ceil(50 * min(self.test.num_images, self.settings.eval_images) / images)
+        return math.ceil(50 * self._num_scored / images)
 
     def _why_compiled(self) -> str:
         if self.settings.jit_compile != "auto":
@@ -376,13 +380,21 @@ class Session:
         for name, value in steps.items():
             if value % unit:
                 raise UsageError(f"{name} must be a multiple of `steps_per_execution={unit}`.")
+        if settings.pretrain_steps % settings.steps_per_epoch:
+            raise UsageError(
+                f"`pretrain_steps={settings.pretrain_steps}` must be a multiple of "
+                f"`steps_per_epoch={settings.steps_per_epoch}`."
+            )
 
     def _fit(self, stop: callbacks.StopOnSignal) -> None:
         """Trains in epochs that end at multiples of `steps_per_epoch` and at the last step."""
         gan, settings, guard = self.gan, self.settings, self._guard()
         parts = self._callbacks(guard, stop)
-        validation = self._validation() if self.extractor else None
+        validation = self.task.validation(self._num_scored) if self._metrics else None
         while gan.step < settings.train_steps:
+            if gan.step >= settings.pretrain_steps and not gan.n_critic:
+                self.say(f"The discriminator joins in at step {gan.step}, with new optimizers.")
+                self._compile(pretraining=False)
             try:
                 for first_epoch, last_epoch, steps in self._segments():
                     gan.fit(
@@ -404,6 +416,8 @@ class Session:
     def _segments(self) -> Iterator[tuple[int, int, int]]:
         """Yields calls of `fit`, `(first_epoch, last_epoch, steps)`: rest of a cut epoch, whole ones, remainder."""
         step, total, length = self.gan.step, self.settings.train_steps, self.settings.steps_per_epoch
+        if step < self.settings.pretrain_steps:
+            total = min(total, self.settings.pretrain_steps)
         while step < total:
             epoch, done = divmod(step, length)
             whole = (total - step) // length
@@ -416,7 +430,9 @@ class Session:
 
     def _batches(self) -> Callable[[int, int], tf.data.Dataset]:
         """Returns the batches from this step on, as `share_batches` takes them; `fit` groups those of a step."""
-        size, seed, start = self.settings.batch_size, self.settings.seed, self.gan.step * self.gan.batches_a_step
+        size, seed, step = self.settings.batch_size, self.settings.seed, self.gan.step
+        begun = min(step, self.settings.pretrain_steps)
+        start = begun + (step - begun) * self.gan.batches_a_step
         mirror = self.settings.mirror
         return lambda index, parts: self.images.batches(
             size, seed=seed, start_step=start, part=(index, parts), mirror=mirror
@@ -430,10 +446,9 @@ class Session:
 
     def _writers(self) -> list[keras.callbacks.Callback]:
         folder, settings = self.run.directory, self.settings
-        columns = pictures.columns(self.gan.num_classes)
         images_a_step = settings.batch_size * self.gan.batches_a_step
         return [
-            callbacks.SampleGrid(folder / "samples", columns=columns, seed=settings.seed),
+            callbacks.SampleGrid(folder / "samples", draw=self.task.picture),
             callbacks.MetricsCSV(folder / "metrics.csv"),
             *self._tensorboard(),
             *(
@@ -483,13 +498,15 @@ class Session:
             return None
         if action == "rollback" and any(map(has_schedule, (self.gan.g_optimizer, self.gan.d_optimizer))):
             raise UsageError("`on_collapse=rollback` lowers constant learning rates; this run's follow a schedule.")
+        real, draw = self.task.guarded()
         guard = CollapseGuard(
-            self.images.sample(_GUARD_IMAGES).first(_GUARD_IMAGES)[0],
+            real,
             self.extractor,
+            draw=draw,
             # The session rolls back by itself, as the run's folder goes back too.
             action="warn" if action == "warn" else "stop",
             checkpoints=Checkpoints(self.gan, self.run.directory / BEST, keep=1, writes=self.chief),
-            monitor="val_fd" if self.extractor else None,
+            monitor=self.task.monitor,
             # Long runs are of networks that learn slowly, or grow.
             grace_steps=max(_GRACE_STEPS, self.settings.train_steps // 10),
         )
@@ -534,7 +551,7 @@ class Session:
             Failure: If they cannot be written.
         """
         with announced(self.say, f"Scoring on {self.test.split}"):
-            found = self._score(self.extractor) if self.extractor else []
+            found = self._score() if self._metrics else []
         try:
             for receipt in found:
                 receipts.write_receipt(self._receipt, receipt)
@@ -551,15 +568,11 @@ class Session:
             raise Failure(f"All else is done, but {'; '.join(failures)}")
         return found
 
-    def _score(self, extractor: FeatureExtractor) -> list[dict[str, Any]]:
+    def _score(self) -> list[dict[str, Any]]:
         """Returns the receipts of the scores, none where they cannot be had: the GAN is trained whether or not."""
-        gan, test = self.gan, self.test
-        facts = {"source": str(self.run.directory), "step": gan.step, "checkpoint": "last", "weights": "EMA", "seed": 0}
-        num = min(test.num_images, self.settings.eval_images)
-        fakes = SampledFakes(gan, num)
+        facts = {"source": str(self.run.directory), "step": self.gan.step, "checkpoint": "last", "weights": "EMA"}
         try:
-            metrics = receipts.build_metrics(["fd"], extractor, test, fakes, num)
-            return [receipts.score(fakes, test, metrics, num_images=num, facts=facts, say=self.say)]
+            return [self.task.score(self.gan, self._num_scored, facts, self.say)]
         except receipts.FAILURES as error:
             self.say(f"No score: {receipts.why(error)}.")
             return []
@@ -579,8 +592,8 @@ class Session:
         return failures
 
     def _export(self, found: list[dict[str, Any]]) -> pathlib.Path:
-        gan, columns, picture = self.gan, pictures.columns(self.gan.num_classes), "samples.png"
-        pictures.save_png(self._saved_model.parent / picture, gan.picture(8 * columns, columns), 2)
+        gan, picture = self.gan, "samples.png"
+        pictures.save_png(self._saved_model.parent / picture, self.task.picture(gan), 2)
         return gan.export(
             self._saved_model,
             data=self.images.describe(),
@@ -600,16 +613,22 @@ class Session:
             The step's logs.
         """
         settings = self.settings
-        image_shape, num_classes = peek(settings)
-        gan = self._build(image_shape, num_classes)
+        shapes = peek(settings)
+        gan = self._build(**shapes)
         self.say(flagfile(settings).rstrip("\n"))
         for network in (gan.generator, gan.discriminator):
             network.summary(print_fn=lambda text: self.say(text.rstrip("\n")))
         noise = np.random.default_rng(settings.seed)
         num = settings.batch_size * gan.batches_a_step
-        images = noise.uniform(-1, 1, (num, *image_shape)).astype("float32")
-        labels = noise.integers(0, num_classes or 1, num)
-        history = gan.fit(images, labels, batch_size=settings.batch_size, verbose=0).history
+
+        def images(shape):
+            return noise.uniform(-1, 1, (num, *shape)).astype("float32")
+
+        if "source_shape" in shapes:
+            batch = images(shapes["source_shape"]), images(shapes["image_shape"])
+        else:
+            batch = images(shapes["image_shape"]), noise.integers(0, shapes["num_classes"] or 1, num)
+        history = gan.fit(*batch, batch_size=settings.batch_size, verbose=0).history
         logs = {name: values[0] for name, values in history.items()}
         self.say(f"One step on noise: {', '.join(f'{name} {value:.3f}' for name, value in logs.items())}")
         return logs

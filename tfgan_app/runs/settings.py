@@ -16,9 +16,23 @@ from tfgan_app.export.formats import ENDINGS, FORMATS, SIGNATURES
 
 __all__ = ["SOURCE", "Drawing", "Exporting", "Scoring", "Settings"]
 
-# The rows of `Settings` that say which images, and how they are read. None is `fixed`: a run goes on with the same
-# images, whatever they are called and wherever they lie.
-SOURCE = ("dataset", "split", "data_dir", "manual_dir", "image_size", "channels", "value_range", "fallback_dataset")
+# The rows of `Settings` that say which images, and how they are read. A run goes on with the same images, whatever they
+# are called and wherever they lie.
+SOURCE = (
+    "dataset",
+    "split",
+    "data_dir",
+    "manual_dir",
+    "targets",
+    "paired",
+    "reverse",
+    "degrade",
+    "crop",
+    "image_size",
+    "channels",
+    "value_range",
+    "fallback_dataset",
+)
 
 
 def _losses() -> tuple[str, ...]:
@@ -59,6 +73,16 @@ class Settings(Table):
         fixed=True,
     )
     n_critic: int | None = row(None, "Updates of D before each of G, all on fresh batches.", at_least=1, fixed=True)
+    adversarial_weight: float | None = row(
+        None, "The factor of the adversarial loss in G's, beside its terms.", at_least=0, fixed=True
+    )
+    pretrain_steps: int = row(
+        0,
+        "Of translators: steps in the beginning in which G minimises its terms alone and D rests, as SRResNet before "
+        "its GAN.",
+        at_least=0,
+        fixed=True,
+    )
     conditional: bool | None = row(None, "Give the labels to a model that can do without them.", fixed=True)
     ema_decay: float | None = row(None, "Decay of the generator's moving average.", at_least=0, at_most=1, fixed=True)
     g_learning_rate: float | None = row(None, "The generator's learning rate.", at_least=0)
@@ -75,6 +99,28 @@ class Settings(Table):
     )
     data_dir: str | None = row(None, "Where TFDS keeps prepared data sets. Default: ~/tensorflow_datasets.", path=True)
     manual_dir: str | None = row(None, "Archives downloaded by hand. Default: DATA_DIR/downloads/manual.", path=True)
+    targets: str | None = row(
+        None, "Of translators: where the targets lie, if `dataset` holds the sources alone.", path=True
+    )
+    paired: str = row(
+        "auto",
+        "Of translators: where a source's target is: in a folder beside under the same name, in a file whose name ends "
+        "in another word (1_A.png, 1_B.png), or at its right in one picture.",
+        one_of=("auto", "folders", "names", "side_by_side"),
+    )
+    reverse: bool = row(False, "Of translators: exchange sources and targets.", fixed=True)
+    degrade: str | None = row(
+        None,
+        "Of translators: what makes sources of the images of `dataset`, which are the targets: shrink(4), grey, edges, "
+        "mask(strokes), noise(25), jpeg(30), one after the other where there are commas.",
+        fixed=True,
+    )
+    crop: int | None = row(
+        None,
+        "Of translators: the side of what is cut out of each target, anywhere in training, and of its source alike.",
+        at_least=1,
+        fixed=True,
+    )
     split: str = row("train", "Split to read, with TFDS's slices: train, train[:80%].")
     image_size: int | None = row(None, "Crop to a square and resize to this side.", at_least=1)
     channels: int | None = row(
@@ -193,6 +239,11 @@ class Scoring(Table):
     images: str | None = row(None, "An .npz or .npy of uint8 images from any generator.", path=True)
     dataset: str | None = _optional("dataset")
     split: str | None = _optional("split")
+    targets: str | None = _optional("targets")
+    paired: str | None = _optional("paired")
+    reverse: bool | None = _optional("reverse")
+    degrade: str | None = _optional("degrade")
+    crop: int | None = _optional("crop")
     data_dir: str | None = _optional("data_dir")
     manual_dir: str | None = _optional("manual_dir")
     image_size: int | None = _optional("image_size")
@@ -205,7 +256,10 @@ class Scoring(Table):
         must=("be last, best or a step", lambda text: text in ("last", "best") or str(text).isdigit()),
     )
     raw: bool = row(False, "Score the run's generator itself rather than its moving average.")
-    metrics: tuple[str, ...] = row(("fd", "kd", "precision", "density"), "What to measure; all for all that apply.")
+    metrics: tuple[str, ...] | None = row(
+        None,
+        "What to measure; all for all that apply. Default: of a GAN fd, kd, precision and density; of a translator all.",
+    )
     extractor: str = again(Settings, "extractor")
     trust_extractor: bool = again(Settings, "trust_extractor")
     num_images: int | None = row(
@@ -248,6 +302,27 @@ class Drawing(Table):
     truncation: float | None = again(Scoring, "truncation")
     scale: int = row(2, "Screen pixels for each pixel of a picture.", at_least=1)
     frames: int = row(48, "Frames of a walk.", at_least=2)
+    input: str | None = row(
+        None,
+        "A picture, or a folder or .zip of them, of any size, that an image-to-image model translates; `out` is then "
+        "NAME.png of one, or a folder, in which names are kept.",
+        path=True,
+    )
+    mask: str | None = row(
+        None,
+        "A picture as large as `input`, or a folder or .zip with the same names, white where a model that fills holes "
+        "is to fill. Default: where `input` is transparent.",
+        path=True,
+    )
+    tile: int | None = row(
+        None,
+        "Side of the tiles that large pictures of `input` are computed in, in their pixels; 0 computes them whole. "
+        "Default: by the model and the picture.",
+        at_least=0,
+    )
+    way: str = row(
+        "translate", "Of a model that translates both ways, which one.", one_of=("translate", "translate_back")
+    )
     out: str = row(
         "grid.png",
         "NAME.png: a grid. NAME.gif: a walk through the latents. NAME.npz: an array, with labels; NAME.npy: without. "
@@ -264,7 +339,11 @@ class Exporting(Table):
     saved_model: str | None = again(Scoring, "saved_model")
     checkpoint: str | int = again(Scoring, "checkpoint")
     format: str = row("onnx", "The format: a SavedModel's folder, of a run, or one file.", one_of=FORMATS)
-    signature: str = row("generate", "What a file computes. One that truncates has a third input.", one_of=SIGNATURES)
+    signature: str = row(
+        "generate",
+        "What a file computes. One that truncates has a third input. Where a model translates, generate is translate.",
+        one_of=SIGNATURES,
+    )
     out: str | None = row(
         None,
         "The file, NAME.onnx or NAME.tflite, or the SavedModel's folder. Default: named after `signature`.",

@@ -2,6 +2,7 @@
 
 import math
 import sys
+from collections.abc import Callable
 from typing import Any, TextIO
 
 import keras
@@ -12,11 +13,11 @@ from tfgan_app.base.errors import CheckpointError, TrainingCollapsed
 from tfgan_app.base.networks import with_weights_of
 from tfgan_app.checkpoints import Checkpoints
 from tfgan_app.losses import Minimax, NonSaturating
-from tfgan_app.metrics.extractors import ExtractorLike, load_extractor
+from tfgan_app.metrics.extractors import ExtractorLike, FeatureExtractor, load_extractor
 from tfgan_app.modalities.modality import Array
 from tfgan_app.schedules import has_schedule
 
-__all__ = ["ROLLBACK_FACTOR", "CollapseGuard"]
+__all__ = ["ROLLBACK_FACTOR", "CollapseGuard", "shrunk"]
 
 _NOT_FINITE = "not finite"
 
@@ -62,6 +63,8 @@ class CollapseGuard(keras.callbacks.Callback):
         num_samples: How many samples are examined.
         seed: Seed of their latents.
         stream: Where warnings go, standard error by default.
+        draw: Returns fakes of the model in the place of samples, in [-1, 1]: translations of fixed sources, for
+            example. By default `num_samples` of fixed latents.
 
     Raises:
         ValueError: For an unknown action, or a rollback without checkpoints.
@@ -85,19 +88,20 @@ class CollapseGuard(keras.callbacks.Callback):
         num_samples: int = 256,
         seed: int = 0,
         stream: TextIO | None = None,
+        draw: Callable[[Any], np.ndarray] | None = None,
     ):
         super().__init__()
         if action not in ("warn", "stop", "rollback"):
             raise ValueError(f"`action` must be warn, stop or rollback. Received: action={action!r}")
         if action == "rollback" and checkpoints is None:
             raise ValueError("`action='rollback'` needs `checkpoints`, to roll back to.")
-        self.extractor = _shrunk(real.shape[1:]) if extractor is None else load_extractor(extractor)
+        self.extractor = shrunk(real.shape[1:]) if extractor is None else load_extractor(extractor)
         self.checkpoints: Any = checkpoints
         self.action, self.monitor = action, monitor
         self.learning_rate_factor, self.max_rollbacks, self.patience = learning_rate_factor, max_rollbacks, patience
         self.min_diversity, self.min_classes = min_diversity, min_classes
         self.max_duplicates, self.saturation = max_duplicates, saturation
-        self.num_samples, self.seed = num_samples, seed
+        self.draw = draw or (lambda gan: gan.outputs(gan.latents(num_samples, seed)))
         self.stream = stream or sys.stderr
         self.grace_steps = grace_steps
         self.rollbacks = self._wrong = 0
@@ -173,7 +177,7 @@ class CollapseGuard(keras.callbacks.Callback):
     def _samples(self):
         gan = self.model
         with with_weights_of(gan.generator, gan.ema_generator):
-            return gan.outputs(gan.latents(self.num_samples, self.seed))
+            return self.draw(gan)
 
     def roll_back(self, message: str) -> None:
         """Restores the best checkpoint and lowers the learning rates.
@@ -224,7 +228,8 @@ class _Look:
         return float(np.mean(self.nearest < near))
 
 
-def _shrunk(image_shape):
+def shrunk(image_shape: tuple[int, ...]) -> FeatureExtractor:
+    """Returns an extractor whose features are images shrunk to 8x8, or nearly."""
     inputs = keras.Input(image_shape)
     factors = [max(1, side // 8) for side in image_shape[:2]]
     x = keras.layers.AveragePooling2D(factors, dtype="float32")(inputs)

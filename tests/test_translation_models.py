@@ -1,0 +1,353 @@
+"""Pix2Pix, CycleGAN and StarGAN: networks as their programs have them, their steps, what they translate."""
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import FAMILY, assert_all_close, random_labels, state, tiny_model, values
+from keras import layers
+
+import tfgan_app as tg
+from tfgan_app.models import cycle_gan, patch_gan, pix2pix, stargan
+
+# Networks. What PyTorch computes, as the programs call it.
+
+
+def convolved(x, layer, stride=1, pad=0):
+    """`torch.nn.Conv2d` on `(batch, height, width, channels)`."""
+    kernel = np.asarray(layer.kernel, np.float64)
+    x = np.pad(x, [(0, 0), (pad, pad), (pad, pad), (0, 0)])
+    rows, columns = ((side - size) // stride + 1 for side, size in zip(x.shape[1:3], kernel.shape, strict=False))
+    found = sum(
+        x[:, i : i + stride * rows : stride, j : j + stride * columns : stride][:, :rows, :columns] @ kernel[i, j]
+        for i in range(kernel.shape[0])
+        for j in range(kernel.shape[1])
+    )
+    return found + (np.asarray(layer.bias) if layer.use_bias else 0.0)
+
+
+def transposed(x, layer, pad, output_padding=0):
+    """`torch.nn.ConvTranspose2d` of stride 2."""
+    kernel = np.asarray(layer.kernel, np.float64)  # (height, width, out, in)
+    size, (batch, rows, columns, _) = kernel.shape[0], x.shape
+    full = np.zeros((batch, 2 * rows + size, 2 * columns + size, kernel.shape[2]))
+    for i in range(size):
+        for j in range(size):
+            full[:, i : i + 2 * rows : 2, j : j + 2 * columns : 2] += x @ kernel[i, j].T
+    sides = [(side - 1) * 2 + size - 2 * pad + output_padding for side in (rows, columns)]
+    found = full[:, pad : pad + sides[0], pad : pad + sides[1]]
+    return found + (np.asarray(layer.bias) if layer.use_bias else 0.0)
+
+
+def reflected(x, pad):
+    return np.pad(x, [(0, 0), (pad, pad), (pad, pad), (0, 0)], "reflect")
+
+
+def normalized(x, layer=None):
+    """`torch.nn.InstanceNorm2d`."""
+    x = (x - x.mean((1, 2), keepdims=True)) / np.sqrt(x.var((1, 2), keepdims=True) + 1e-5)
+    return x if layer is None or not layer.affine else x * np.asarray(layer.gamma) + np.asarray(layer.beta)
+
+
+def relu(x, alpha=0.0):
+    return np.where(x > 0, x, alpha * x)
+
+
+def parts_of(network, *kinds):
+    """Returns a network's layers of some kinds in the order in which it was built, with weights that show mistakes."""
+    for index, weight in enumerate(network.weights):
+        weight.assign(np.random.default_rng(index).normal(0.1, 0.3, weight.shape))
+    return [[layer for layer in network._flatten_layers() if isinstance(layer, kind)] for kind in kinds]
+
+
+def pictures(*shape, seed=0):
+    return np.random.default_rng(seed).uniform(-1, 1, shape).astype(np.float32)
+
+
+@pytest.mark.parametrize(("norm", "side"), [("instance", 16), ("plain", 18)])
+def test_patch_gan_computes_what_the_program_does(norm, side):
+    images = keras.Input((None, None, 3))
+    network = keras.Model(images, patch_gan.patch_logits(images, 2, 2, norm))
+    convolutions, norms = parts_of(network, layers.Conv2D, tg.layers.InstanceNormalization)
+    images = pictures(2, side, side + 2, 3)
+    first, second, third, last = convolutions
+    x = relu(convolved(images, first, 2, 1), 0.2)
+    x = relu(normalized(convolved(x, second, 2, 1), norms[0]), 0.2)
+    x = relu(normalized(convolved(x, third, 1, 1), norms[1]), 0.2)
+    np.testing.assert_allclose(network(images), convolved(x, last, 1, 1), atol=1e-4)
+    assert network(images).shape == (2, side // 4 - 2, (side + 2) // 4 - 2, 1)
+
+
+def test_u_net_computes_what_the_program_does():
+    network = pix2pix.build_generator(1, 3, base_channels=2, depth=3)
+    down, up, norms = parts_of(network, tg.layers.Conv2D, tg.layers.Conv2DTranspose, tg.layers.InstanceNormalization)
+    source = pictures(2, 8, 16, 1)
+    one = convolved(source, down[0], 2, 1)
+    two = normalized(convolved(relu(one, 0.2), down[1], 2, 1), norms[0])
+    x = convolved(relu(two, 0.2), down[2], 2, 1)
+    x = np.concatenate([two, normalized(transposed(relu(x), up[0], 1), norms[1])], -1)
+    x = np.concatenate([one, normalized(transposed(relu(x), up[1], 1), norms[2])], -1)
+    np.testing.assert_allclose(network(source), np.tanh(transposed(relu(x), up[2], 1)), atol=1e-4)
+
+
+def test_cycle_gans_translator_computes_what_the_program_does():
+    network = cycle_gan.build_translator(3, 1, base_channels=2, blocks=1)
+    convolutions, up = parts_of(network, tg.layers.Conv2D, tg.layers.Conv2DTranspose)
+    source = pictures(2, 12, 8, 3)
+    x = relu(normalized(convolved(reflected(source, 3), convolutions[0])))
+    for layer in convolutions[1:3]:
+        x = relu(normalized(convolved(x, layer, 2, 1)))
+    y = relu(normalized(convolved(reflected(x, 1), convolutions[3])))
+    x = x + normalized(convolved(reflected(y, 1), convolutions[4]))
+    for layer in up:
+        x = relu(normalized(transposed(x, layer, 1, 1)))
+    np.testing.assert_allclose(network(source), np.tanh(convolved(reflected(x, 3), convolutions[5])), atol=1e-4)
+
+
+def test_stargans_networks_compute_what_the_program_does():
+    network = stargan.build_translator(1, 2, base_channels=2, blocks=1)
+    convolutions, up, norms = parts_of(
+        network, tg.layers.Conv2D, tg.layers.Conv2DTranspose, tg.layers.InstanceNormalization
+    )
+    source, labels = pictures(2, 8, 12, 1), np.float32([[0, 1], [1, 1]])
+    norms = iter(norms)
+    x = np.concatenate([source, np.broadcast_to(labels[:, None, None], (2, 8, 12, 2))], -1)
+    x = relu(normalized(convolved(x, convolutions[0], 1, 3), next(norms)))
+    for layer in convolutions[1:3]:
+        x = relu(normalized(convolved(x, layer, 2, 1), next(norms)))
+    y = relu(normalized(convolved(x, convolutions[3], 1, 1), next(norms)))
+    x = x + normalized(convolved(y, convolutions[4], 1, 1), next(norms))
+    for layer in up:
+        x = relu(normalized(transposed(x, layer, 1), next(norms)))
+    expected = np.tanh(convolved(x, convolutions[5], 1, 3))
+    np.testing.assert_allclose(network([source, labels]), expected, atol=1e-4)
+
+    critic = stargan.build_discriminator((12, 28, 1), 3, base_channels=2, number=2)
+    (convolutions,) = parts_of(critic, tg.layers.Conv2D)
+    images = pictures(2, 12, 28, 1)
+    x = images
+    for layer in convolutions[:2]:
+        x = relu(convolved(x, layer, 2, 1), 0.01)
+    found = critic(images)
+    heads = {layer.filters: layer for layer in convolutions[2:]}
+    np.testing.assert_allclose(found["logits"], convolved(x, heads[1], 1, 1), atol=1e-4)
+    np.testing.assert_allclose(found["class_logits"], convolved(x, heads[3])[:, 0, 0], atol=1e-4)
+
+
+def counted(network):
+    return sum(int(np.prod(variable.shape)) for variable in network.trainable_variables)
+
+
+def kernels(network, kind):
+    """Returns the kernels' shapes of a network's convolutions of a kind, as PyTorch has them: side, in, out."""
+    found = [tuple(layer.kernel.shape) for layer in network._flatten_layers() if type(layer) is kind]
+    assert all(height == width for height, width, *_ in found)
+    return [(side, *(channels if kind is tg.layers.Conv2D else channels[::-1])) for side, _, *channels in found]
+
+
+def sides(network, side):
+    """Returns the sides of what a network's convolutions return of a square picture."""
+    kinds = tg.layers.Conv2D, tg.layers.Conv2DTranspose, layers.Cropping2D
+    found = [layer.output for layer in network.layers if isinstance(layer, kinds)]
+    shapes = [keras.KerasTensor((1, side, side, x.shape[-1])) if x.shape.count(None) > 1 else x for x in network.inputs]
+    return [x.shape[1] for x in keras.Model(network.inputs, found)(shapes)]
+
+
+@pytest.fixture
+def without_values():
+    with keras.StatelessScope(initialize_variables=False):
+        yield
+    keras.backend.clear_session(free_memory=False)
+
+
+def test_u_nets_have_the_published_blocks(without_values):
+    network = pix2pix.build_generator(3, 3, 64, depth=8)
+    widths = [3, 64, 128, 256, 512, 512, 512, 512, 512]
+    assert counted(network) == 54_413_955
+    assert counted(pix2pix.build_generator(1, 3, 64, depth=8)) == 54_411_907
+    assert counted(pix2pix.build_generator(3, 3, 64, depth=7)) == 41_828_995
+    assert kernels(network, tg.layers.Conv2D) == [(4, a, b) for a, b in itertools.pairwise(widths)]
+    assert kernels(network, tg.layers.Conv2DTranspose) == [
+        (4, 512, 512),
+        *[(4, 1024, 512)] * 3,
+        (4, 1024, 256),
+        (4, 512, 128),
+        (4, 256, 64),
+        (4, 128, 3),
+    ]
+    halves = [128, 64, 32, 16, 8, 4, 2, 1]
+    assert sides(network, 256) == [*halves, *halves[-2::-1], 256]
+    assert sides(network, 512) == [2 * side for side in (*halves, *halves[-2::-1], 256)]
+    dropped = [layer for layer in network.layers if isinstance(layer, tg.layers.SeededDropout)]
+    assert [layer.output.shape[-1] for layer in dropped] == [512] * 3
+
+
+def test_patch_gans_have_the_published_blocks(without_values):
+    network = pix2pix.build_discriminator(3, 3, 64, number=3)
+    assert counted(network) == 2_768_705
+    assert counted(pix2pix.build_discriminator(1, 2, 64, number=3)) == 2_765_633
+    assert counted(pix2pix.build_discriminator(3, 3, 64, number=0)) == 9_024
+    assert counted(cycle_gan.build_discriminator(3, 3, 64, number=3)) == 2 * 2_764_737
+    assert kernels(network, tg.layers.Conv2D) == [
+        (4, 6, 64),
+        (4, 64, 128),
+        (4, 128, 256),
+        (4, 256, 512),
+        (4, 512, 1),
+    ]
+    assert sides(network, 256) == [128, 64, 32, 31, 30]
+    assert sides(network, 70) == [35, 17, 8, 7, 6]
+    assert kernels(pix2pix.build_discriminator(3, 3, 64, number=0), tg.layers.Conv2D) == [
+        (1, 6, 64),
+        (1, 64, 128),
+        (1, 128, 1),
+    ]
+
+
+def test_cycle_gans_translators_have_the_published_blocks(without_values):
+    network = cycle_gan.build_translator(3, 3, 64, blocks=9)
+    assert counted(network) == 11_378_179
+    assert counted(cycle_gan.build_translator(3, 3, 64, blocks=6)) == 7_837_699
+    assert kernels(network, tg.layers.Conv2D) == [
+        (7, 3, 64),
+        (3, 64, 128),
+        (3, 128, 256),
+        *[(3, 256, 256)] * 18,
+        (7, 64, 3),
+    ]
+    assert kernels(network, tg.layers.Conv2DTranspose) == [(3, 256, 128), (3, 128, 64)]
+    for side in (256, 128):
+        up = [side // 2 + 1, side // 2, side + 1, side]  # before and after what is cropped
+        assert sides(network, side) == [side, side // 2, side // 4, *[side // 4] * 18, *up, side]
+
+
+def test_stargans_networks_have_the_published_blocks(without_values):
+    # The published program's last convolution has no offset.
+    network = stargan.build_translator(3, 5, 64, blocks=6)
+    assert counted(network) == 8_430_528
+    assert kernels(network, tg.layers.Conv2D) == [
+        (7, 8, 64),
+        (4, 64, 128),
+        (4, 128, 256),
+        *[(3, 256, 256)] * 12,
+        (7, 64, 3),
+    ]
+    assert kernels(network, tg.layers.Conv2DTranspose) == [(4, 256, 128), (4, 128, 64)]
+    for side in (128, 256):
+        assert sides(network, side) == [side, side // 2, *[side // 4] * 13, side // 2, side, side]
+    critic = stargan.build_discriminator((128, 128, 3), 5, 64, number=6)
+    assert counted(critic) == 44_762_048
+    widths = [3, 64, 128, 256, 512, 1024, 2048]
+    down = [(4, a, b) for a, b in itertools.pairwise(widths)]
+    assert sorted(kernels(critic, tg.layers.Conv2D)) == sorted([*down, (3, 2048, 1), (2, 2048, 5)])
+    assert critic.output["logits"].shape == (None, 2, 2, 1)
+    larger = stargan.build_discriminator((256, 256, 3), 5, 64, number=6)
+    assert larger.output["logits"].shape == (None, 4, 4, 1)
+    assert larger.output["class_logits"].shape == (None, 5)
+
+
+# The step.
+
+
+def batches(name, num=2, size=4, **kwargs):
+    """Returns a dataset of batches that a tiny model of FAMILY takes."""
+    arguments = FAMILY[name][0] | kwargs
+    source = pictures(num * size, *arguments["source_shape"])
+    if name == "StarGAN":
+        labels = random_labels(num * size, arguments["num_classes"])
+        if arguments.get("multi_label"):
+            labels = np.random.default_rng(2).integers(0, 2, (num * size, arguments["num_classes"])).astype(np.int32)
+        other = labels
+    else:
+        other = pictures(num * size, *arguments["target_shape"], seed=1)
+    return tf.data.Dataset.from_tensor_slices((source, other)).batch(size)
+
+
+VARIANTS = [
+    ("Pix2Pix", {}),
+    ("Pix2Pix", {"norm": "batch", "target_shape": (64, 64, 3), "keep_lightness": True}),
+    ("CycleGAN", {}),
+    ("CycleGAN", {"target_shape": (16, 16, 3)}),
+    ("StarGAN", {}),
+    ("StarGAN", {"multi_label": True}),
+]
+
+
+@pytest.fixture(scope="module", params=VARIANTS, ids=lambda variant: "-".join([variant[0], *variant[1]]))
+def trained(request):
+    """A tiny model after two steps, its data, and the weights of its networks from before."""
+    name, kwargs = request.param
+    keras.utils.set_random_seed(1)
+    gan = tiny_model(name, **kwargs)
+    rates = {key: keras.optimizers.Adam(1e-2) for key in ("g_optimizer", "d_optimizer")}
+    gan.compile(**rates, n_critic=1, run_eagerly=True)
+    data = batches(name, **kwargs)
+    before = {network: values(getattr(gan, network)) for network in ("generator", "discriminator", "ema_generator")}
+    history = gan.fit(data, verbose=0).history
+    return gan, data, before, history
+
+
+def test_two_steps_move_all_weights(trained):
+    gan, _, before, history = trained
+    for name, weights in before.items():
+        network = getattr(gan, name)
+        moved = [not np.array_equal(old, new) for old, new in zip(weights, values(network), strict=True)]
+        assert all(moved), (name, [v.path for v, there in zip(network.weights, moved, strict=True) if not there])
+    assert all(np.isfinite(losses).all() for losses in history.values())
+
+
+def asked(gan, sources, way="translate"):
+    """Returns what a model is asked beside pictures, for `translate` and for its signatures."""
+    if gan.num_classes is None:
+        return {}
+    num = len(sources)
+    rows = np.arange(num * gan.num_classes).reshape(num, -1) % 2
+    return {"labels": (rows if gan.multi_label else random_labels(num, gan.num_classes)).astype(np.int32)}
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 7), (66, 20)])
+def test_pictures_of_any_size_are_translated(trained, shape):
+    gan = trained[0]
+    for way in gan.ways:
+        takes, makes = (gan.modality_of(way, side).shape[-1] for side in ("source", "target"))
+        sources = (pictures(3, *shape, takes) + 1) / 2
+        extra = asked(gan, sources)
+        results = gan.translate(sources, way=way, **extra)
+        assert results.shape == (3, *shape, makes)
+        assert results.dtype == np.float32
+        assert 0 <= results.min() <= results.max() <= 1
+        # A picture's result depends on no other.
+        last = gan.translate(sources[2:], way=way, **{name: x[2:] for name, x in extra.items()})
+        np.testing.assert_array_equal(results[2:], last)
+        for name, suffix in (("images", ""), ("images", "_uint8")):
+            function, specs = gan.signatures()[way + suffix]
+            given = sources if not suffix else np.round(sources * 255).astype(np.uint8)
+            batch = tf.function(function, input_signature=specs)(given, *extra.values())[name]
+            single = gan.translate(given, way=way, **extra)
+            single = single if not suffix else np.round(single * 255)
+            # Where the statistics are those of a few pixels, rounding shows.
+            np.testing.assert_allclose(batch, single, atol=1e-4 if not suffix else 1)
+
+
+def test_an_export_equals_the_model(trained, tmp_path):
+    gan = trained[0]
+    loaded = tf.saved_model.load(str(gan.export(tmp_path / "model")))
+    for way in gan.ways:
+        sources = (pictures(2, 21, 34, gan.modality_of(way, "source").shape[-1]) + 1) / 2
+        extra = asked(gan, sources)
+        exported = loaded.signatures[way](images=tf.constant(sources), **{k: tf.constant(v) for k, v in extra.items()})
+        np.testing.assert_allclose(exported["images"], gan.translate(sources, way=way, **extra), atol=1e-5)
+
+
+def test_a_file_rebuilds_the_model(trained, tmp_path):
+    gan = trained[0]
+    gan.save(tmp_path / "gan.keras")
+    again = keras.models.load_model(tmp_path / "gan.keras")
+    assert_all_close(state(again), state(gan))
+    assert again.get_config() == gan.get_config()
+    way = gan.ways[-1]
+    sources = (pictures(1, 16, 16, gan.modality_of(way, "source").shape[-1]) + 1) / 2
+    results = [model.translate(sources, way=way, **asked(gan, sources)) for model in (gan, again)]
+    np.testing.assert_array_equal(*results)
