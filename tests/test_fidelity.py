@@ -14,6 +14,7 @@ from tfgan_app import metrics
 from tfgan_app.base.errors import UsageError
 from tfgan_app.metrics import L1, PSNR, SSIM, Back, CycleError, PerceptualDistance, PictureMetric
 from tfgan_app.observation import Observation
+from tfgan_app.translation import TranslationGAN
 
 
 def pictures():
@@ -280,6 +281,55 @@ def test_in_training_they_are_logged_and_know_their_direction():
     history = gan.fit(images, batch_size=4, epochs=2, verbose=0, validation_data=images, callbacks=[stopping]).history
     assert {"val_psnr", "val_psnr_error", "val_mae"} <= set(history) and stopping.mode == "max"
     assert all(4 < value < 40 for value in history["val_psnr"])
+
+
+class Both(TranslationGAN):
+    """Translators of two sides: one adds .25 in the network's range, the other takes .5 away."""
+
+    ways = ("translate", "translate_back")
+
+    def __init__(self):
+        a, b = (keras.Input((None, None, 1), name=name) for name in "ab")
+        outputs = {"images": keras.layers.Rescaling(1.0, 0.25)(a), "back": keras.layers.Rescaling(1.0, -0.5)(b)}
+        critic = [keras.Input((8, 8, 1), name=name) for name in "ab"]
+        logits = keras.layers.Dense(1)(keras.layers.Flatten()(keras.layers.Concatenate()(critic)))
+        shape = (8, 8, 1)
+        super().__init__(
+            keras.Model([a, b], outputs), keras.Model(critic, logits), source_shape=shape, target_shape=shape
+        )
+
+    def draw(self, real, condition, seed):
+        return list(real)
+
+    def judged(self, real, inputs, outputs):
+        return real, (outputs["back"], outputs["images"])
+
+    def forward(self, sources, way="translate", seed=None, labels=None):
+        return sources + (0.25 if way == "translate" else -0.5)
+
+
+def test_a_gan_of_both_ways_shows_metrics_both():
+    source, target = random_images(4, (8, 8, 1), 1) * 0.25, random_images(4, (8, 8, 1), 2) * 0.25
+    gan = Both()
+    gan.compile(metrics=[L1(), Back(L1()), CycleError(), Back(CycleError())], run_eagerly=True)
+    logs = gan.evaluate(tf.data.Dataset.from_tensor_slices((source, target)).batch(2), return_dict=True, verbose=0)
+    assert logs["mae"] == pytest.approx(np.mean(np.abs(source + 0.25 - target)) / 2, abs=2e-3)
+    assert logs["mae_back"] == pytest.approx(np.mean(np.abs(target - 0.5 - source)) / 2, abs=2e-3)
+    assert logs["cycle_mae"] == pytest.approx(0.125, abs=2e-3) == logs["cycle_mae_back"]
+
+
+def test_a_gan_of_one_way_shows_metrics_the_source():
+    source = keras.Input((8, 8, 2), name="source")
+    generator = keras.Model(source, keras.layers.Conv2D(1, 1)(source))
+    images = keras.Input((8, 8, 1), name="images")
+    gan = TranslationGAN(generator, keras.Model(images, keras.layers.Dense(1)(keras.layers.Flatten()(images))))
+    gan.compile(metrics=[L1(region="hole")], run_eagerly=True)
+    sources, targets = random_images(4, (8, 8, 2), 1), random_images(4, (8, 8, 1), 2)
+    logs = gan.evaluate(tf.data.Dataset.from_tensor_slices((sources, targets)).batch(2), return_dict=True, verbose=0)
+    difference = np.abs(gan.translate((sources + 1) / 2) - (targets + 1) / 2)
+    holes = sources[..., 1:] < 0
+    expected = np.mean([x[hole].mean() for x, hole in zip(difference, holes, strict=True)])
+    assert logs["mae_hole"] == pytest.approx(expected, abs=2e-3)
 
 
 def test_a_metric_must_not_go_by_the_name_of_a_term():

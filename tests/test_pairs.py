@@ -242,7 +242,7 @@ def test_sizes_that_differ(tmp_path):
     for number in range(5):
         save(tmp_path / "A" / f"{number}.png", flat(number))
         save(tmp_path / "B" / f"{number}.png", flat(number, 8, 9 if number == 3 else 8))
-    message = r"1 of the 5 pairs .* 3\.png: its source has 8x8 pixels and its target 9x8, and is not as large"
+    message = r"1 of the 5 pairs .* 3\.png: its source has 8x8 pixels and its target 9x8; expected 8x8"
     with pytest.raises(data.DataError, match=message):
         data.open_pairs(str(tmp_path))
     for number in range(5, 300):
@@ -429,9 +429,20 @@ def test_channels_of_each_side(tmp_path):
         save(tmp_path / "B" / f"{number}.png", np.full((8, 8, 3), (number, 50, 100)))
     opened = data.open_pairs(str(tmp_path))
     assert (opened.source_shape, opened.target_shape) == ((8, 8, 1), (8, 8, 3))
+    assert not [note for note in opened.notes if "greyscale" in note or "colours" in note]
     both = data.open_pairs(str(tmp_path), channels=3)
+    assert "3 of 3 sources are greyscale, taken in three channels." in both.notes
+    assert "3 of 3 targets lose their colours." in data.open_pairs(str(tmp_path), channels=1).notes
     assert (both.source_shape, both.target_shape) == ((8, 8, 3), (8, 8, 3))
     np.testing.assert_array_equal(every(both.in_order(3))[1], every(opened.in_order(3))[1])
+    save(tmp_path / "B" / "1.png", flat(0))
+    with pytest.raises(data.DataError, match=r"1 of the 3 targets of .* are greyscale and the others have colours\."):
+        data.open_pairs(str(tmp_path))
+    assert data.open_pairs(str(tmp_path), channels=3).target_shape == (8, 8, 3)
+    for number in range(3, 120):
+        save(tmp_path / "A" / f"{number}.png", flat(number))
+        save(tmp_path / "B" / f"{number}.png", np.full((8, 8, 3), (number, 50, 100)))
+    assert "1 of 120 targets are greyscale, taken in three channels." in data.open_pairs(str(tmp_path)).notes
 
 
 def test_deep_targets_open_like_those_of_training(tmp_path):

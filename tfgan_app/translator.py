@@ -1,5 +1,6 @@
 """What a trained translator can do, whatever it is: a GAN that makes pictures of pictures, or a SavedModel of one."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,14 @@ import tensorflow as tf
 from tfgan_app.modalities import Modality
 from tfgan_app.modalities.modality import Array
 from tfgan_app.sampler import Signatures, check_labels
+from tfgan_app.tiling import tiled
 
 __all__ = ["Translator", "pad_to_multiple"]
+
+# Pixels of a result that are computed at once: a network of 64 channels takes about 1.3 GB for as many.
+_WHOLE = 2**21
+# Side of a tile by default, in pixels of the result.
+_TILE = 1024
 
 
 class Translator:
@@ -27,10 +34,15 @@ class Translator:
             bottom and on the right, and the result is cropped.
         radius: How far in pixels of the source an output sees; None where it sees the whole picture, as networks with
             normalisation over it or a bottleneck do.
-        ways: What it can be asked by name, as exported signatures are called. The first is what is meant by default.
+        ways: What it can be asked by name, as exported signatures are called. The first is meant by default.
         draws: Whether results go by a seed.
         num_classes: The number of domains of one that is told which to translate to, else None.
         class_names: What they are called.
+        multi_label: Whether labels are rows of attributes, 0 or 1 each, rather than one domain.
+        keeps_colours: Whether a target has the colours of its source, whatever its scale, so that what comes of a grey
+            picture is to be grey.
+        tileable: Whether parts of a picture may be translated apart; not by networks that bring it to a size of their
+            own, which are given the whole of it, however large.
     """
 
     source: Modality
@@ -42,6 +54,9 @@ class Translator:
     draws: bool = False
     num_classes: int | None = None
     class_names: tuple[str, ...] | None = None
+    multi_label: bool = False
+    keeps_colours: bool = False
+    tileable: bool = True
 
     def forward(
         self, sources: tf.Tensor, way: str = "translate", seed: tf.Tensor | None = None, labels: tf.Tensor | None = None
@@ -71,6 +86,7 @@ class Translator:
         seed: int | None = 0,
         labels: npt.ArrayLike | None = None,
         way: str = "translate",
+        tile: int | None = None,
     ) -> np.ndarray:
         """Translates pictures.
 
@@ -80,6 +96,10 @@ class Translator:
                 what it draws. It matters for those that draw, such as Pix2Pix with its dropout.
             labels: Domains `(num,)` to translate to, as integers or by name, of one that is told them.
             way: One of `ways`: `translate`, or `translate_back`.
+            tile: Side of the overlapping tiles, in pixels of the source, that large pictures are computed in. 0: all
+                are computed whole. None: those of more than two million pixels of the result, in tiles of about a
+                million. Where the `radius` is known and at most half a tile, and nothing is drawn, tiles give the same
+                as the whole; otherwise they give way to each other smoothly, see `tfgan_app.tiling`.
 
         Returns:
             A float32 array `(num, scale * height, scale * width, channels)` in [0, 1].
@@ -87,37 +107,106 @@ class Translator:
         Raises:
             ValueError: For images of another shape, labels that do not fit, or a way that there is not.
         """
-        if way not in self.ways:
-            raise ValueError(f"`way` must be one of {', '.join(self.ways)}. Received: way={way}")
-        modality = self.modality_of(way, "source")
-        images = np.asarray(images)
-        if images.ndim != 4 or images.shape[-1] != modality.shape[-1] or 0 in images.shape[1:3]:
-            raise ValueError(
-                f"`images` must have the shape (num, height, width, {modality.shape[-1]}). Received: {images.shape}"
-            )
-        if images.dtype != np.uint8 and images.dtype.kind != "f":
-            raise ValueError(f"`images` must be uint8, or float in [0, 1]. Received: {images.dtype}")
+        self._check_way(way)
+        pictures, chosen = self._checked_images(images, way), None
+        if labels is not None or self.num_classes is not None:
+            chosen = self._checked_labels(labels, len(pictures))
+        modality = self.modality_of(way, "target")
+        results = []
+        for index, picture in enumerate(pictures):
+            label = None if chosen is None else chosen[index : index + 1]
+            bands = self.bands(picture, seed=seed, labels=label, way=way, tile=tile)
+            results.append(np.concatenate([np.asarray(modality.decode(band)) for band in bands]))
+        height, width = pictures.shape[1:3]
+        shape = (self.scale * height, self.scale * width, modality.shape[-1])
+        return np.stack(results) if results else np.zeros((0, *shape), np.float32)
+
+    def bands(
+        self,
+        image: np.ndarray,
+        *,
+        seed: int | None = 0,
+        labels: npt.ArrayLike | None = None,
+        way: str = "translate",
+        tile: int | None = None,
+    ) -> Iterator[np.ndarray]:
+        """Translates one picture in the memory of a row of tiles.
+
+        Args:
+            image: `(height, width, channels)`, float in [0, 1] or uint8.
+            seed: As in `translate`.
+            labels: `(1,)`, otherwise as in `translate`.
+            way: As in `translate`.
+            tile: As in `translate`.
+
+        Yields:
+            Float32 arrays `(rows, scale * width, channels)` in the network's range, from top to bottom.
+
+        Raises:
+            ValueError: As in `translate`.
+        """
+        self._check_way(way)
+        image = self._checked_images(np.asarray(image)[None], way)[0]
         extra: dict[str, Any] = {}
         if self.draws:
             extra["seed"] = tf.constant([-1 if seed is None else seed, 0], tf.int64)
-        if self.num_classes is not None:
-            extra["labels"] = tf.constant(check_labels(labels, len(images), self.num_classes, self.class_names))
-        elif labels is not None:
-            raise ValueError(f"{type(self).__name__} takes no labels. Received: labels={labels}")
-        results = [
-            self._translated(images[index : index + 1], way, {**extra, **_row(extra, index)})
-            for index in range(len(images))
-        ]
-        if not results:
-            height, width = images.shape[1:3]
-            shape = (0, self.scale * height, self.scale * width, self.modality_of(way, "target").shape[-1])
-            return np.zeros(shape, np.float32)
-        return np.concatenate(results)
+        if labels is not None or self.num_classes is not None:
+            extra["labels"] = tf.constant(self._checked_labels(labels, 1))
+        encode, (height, width, _) = self.modality_of(way, "source").encode, image.shape
+        if tile == 0 or not self.tileable or (tile is None and self.scale**2 * height * width <= _WHOLE):
+            yield np.asarray(self._any_size(encode(image[None]), way, extra))[0]
+            return
+        padded = image if self.multiple == 1 else np.asarray(pad_to_multiple(image[None], self.multiple))[0]
+        bands = tiled(
+            lambda part: np.asarray(self._forward(encode(part), way, extra)),
+            padded,
+            tile=tile or -(-_TILE // self.scale),
+            scale=self.scale,
+            multiple=self.multiple,
+            radius=self.radius,
+        )
+        left = self.scale * height
+        for band in bands:
+            yield band[:left, : self.scale * width]
+            left -= min(left, len(band))
 
-    def _translated(self, images, way, extra):
-        sources = self.modality_of(way, "source").encode(images)
-        modality = self.modality_of(way, "target")
-        return np.asarray(modality.decode(self._any_size(sources, way, extra)))
+    def _check_way(self, way):
+        if way not in self.ways:
+            raise ValueError(f"`way` must be one of {', '.join(self.ways)}. Received: way={way}")
+
+    def _checked_images(self, images, way):
+        channels, images = self.modality_of(way, "source").shape[-1], np.asarray(images)
+        if images.ndim != 4 or images.shape[-1] != channels or 0 in images.shape[1:3]:
+            raise ValueError(f"`images` must have the shape (num, height, width, {channels}). Received: {images.shape}")
+        if images.dtype != np.uint8 and images.dtype.kind != "f":
+            raise ValueError(f"`images` must be uint8, or float in [0, 1]. Received: {images.dtype}")
+        return images
+
+    def _checked_labels(self, labels, num):
+        if self.num_classes is None:
+            raise ValueError(f"{type(self).__name__} takes no labels. Received: labels={labels}")
+        return self.checked_labels(labels, num)
+
+    def checked_labels(self, labels: npt.ArrayLike | None, num: int) -> np.ndarray:
+        """Returns the labels that `translate` was given for `num` pictures as `forward` takes them.
+
+        Raises:
+            ValueError: If they do not fit.
+        """
+        if not self.multi_label:
+            return check_labels(labels, num, self.num_classes or 0, self.class_names)
+        rows = np.asarray(labels)
+        if rows.shape != (num, self.num_classes) or not np.isin(rows, (0, 1)).all():
+            raise ValueError(
+                f"`labels` must be {num} rows of {self.num_classes} attributes, each 0 or 1, one row for each image. "
+                f"Received: {'None' if labels is None else f'shape {rows.shape}'}"
+            )
+        return rows.astype(np.int32)
+
+    @property
+    def label_spec(self) -> tf.TensorSpec:
+        """What `forward` takes as labels."""
+        return tf.TensorSpec((None, self.num_classes) if self.multi_label else (None,), tf.int32, "labels")
 
     def _any_size(self, sources, way, extra):
         """Returns `forward` for sources of any size."""
@@ -139,7 +228,7 @@ class Translator:
         - `translate_seeded(images, seed[, labels]) -> {"images"}`, of one that draws; else its seed is 0
         """
         found: Signatures = {}
-        labels = [] if self.num_classes is None else [tf.TensorSpec((None,), tf.int32, "labels")]
+        labels = [] if self.num_classes is None else [self.label_spec]
         seed = tf.TensorSpec((), tf.int64, "seed")
 
         def call(way, finish, seeded=False):
@@ -176,6 +265,9 @@ class Translator:
             "radius": self.radius,
             "ways": list(self.ways),
             "draws": self.draws,
+            "multi_label": self.multi_label,
+            "keeps_colours": self.keeps_colours,
+            "tileable": self.tileable,
             "num_classes": self.num_classes,
             "class_names": None if self.class_names is None else list(self.class_names),
         }
@@ -197,7 +289,3 @@ def pad_to_multiple(images: Array, multiple: int) -> tf.Tensor:
         position = tf.range(whole) % period
         images = tf.gather(images, tf.minimum(position, period - position), axis=axis)
     return images
-
-
-def _row(extra: dict[str, Any], index: int) -> dict[str, Any]:
-    return {"labels": extra["labels"][index : index + 1]} if "labels" in extra else {}

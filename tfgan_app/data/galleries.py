@@ -15,7 +15,7 @@ from PIL import Image
 
 from tfgan_app.base.errors import DataError
 from tfgan_app.data import records
-from tfgan_app.data.decoding import Item, Scaling, choose_scaling, read_all, report_skipped
+from tfgan_app.data.decoding import MAX_SKIPPED, Item, Scaling, choose_scaling, read_all, report_skipped
 from tfgan_app.modalities.image_files import File, Header, fit_image, read_header, read_image, read_values
 from tfgan_app.modalities.values import Range
 
@@ -165,10 +165,12 @@ def open_gallery(
         raise DataError(f"No {what} of {where} can be used.")
     window, notes = _window(sizes.values(), scales[-1], look, where)
     rows = list(sizes)
-    channels = tuple(
-        look.channels or (1 if all(headers[number][side].grey for number in rows) else 3)
-        for side in range(len(listings))
-    )
+    kinds = ("sources", "targets") if len(listings) > 1 else (what,)
+    channels = []
+    for side, kind in enumerate(kinds):
+        grey = sum(headers[number][side].grey for number in rows)
+        channels.append(look.channels or (1 if grey == len(rows) else 3))
+        notes += _mixed(grey, len(rows), channels[-1], kind, where, strict=what == "pairs" and look.channels is None)
     scalings = tuple(
         listing.scaling
         or choose_scaling(
@@ -232,7 +234,7 @@ def open_gallery(
         [sizes[number] for number in rows],
         window,
         scales,
-        channels,
+        tuple(channels),
         scalings,
         fetch,
         fingerprint,
@@ -292,9 +294,9 @@ def _seen(drawn: tuple[Size, ...], scales: tuple[int, ...], look: Look, odd: int
         raise ValueError("its width is odd, so that it has no halves")
     first, last = drawn[0], drawn[-1]
     if last != (scales[-1] * first[0], scales[-1] * first[1]):
-        times = "as large" if scales[-1] == 1 else f"{scales[-1]} times as large"
+        expected = f"{scales[-1] * first[1]}x{scales[-1] * first[0]}"
         raise ValueError(
-            f"its source has {first[1]}x{first[0]} pixels and its target {last[1]}x{last[0]}, and is not {times}"
+            f"its source has {first[1]}x{first[0]} pixels and its target {last[1]}x{last[0]}; expected {expected}"
         )
     if look.image_size is not None:
         first = (look.image_size // scales[-1],) * 2
@@ -340,6 +342,24 @@ def _window(sizes: Any, scale: int, look: Look, where: str) -> tuple[Size, list[
     if cut == (height, width):
         return cut, []
     return cut, [f"of {width}x{height} pixels {cut[1]}x{cut[0]} are used, multiples of {look.multiple}"]
+
+
+def _mixed(grey: int, count: int, channels: int, kind: str, where: str, strict: bool) -> list[str]:
+    """Returns a clause on pictures of other channels than are taken.
+
+    Raises:
+        DataError: If `strict`, and they are more than 1 %.
+    """
+    if grey in (0, count) and (channels == 1) == (grey == count):
+        return []
+    if channels == 1:
+        return [f"{count - grey} of {count} {kind} lose their colours"]
+    if strict and min(grey, count - grey) > MAX_SKIPPED * count:
+        raise DataError(
+            f"{grey} of the {count} {kind} of {where} are greyscale and the others have colours. Give the `channels` "
+            "of all: 1 or 3."
+        )
+    return [f"{grey} of {count} {kind} are greyscale, taken in three channels"]
 
 
 def _image_sizes(image_size: int | None, scales: tuple[int, ...]) -> tuple[int | None, ...]:

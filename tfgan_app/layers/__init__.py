@@ -5,10 +5,12 @@ from tfgan_app.layers.batch_norm import BatchNormalization, ConditionalBatchNorm
 from tfgan_app.layers.bilinear import BilinearUpsample
 from tfgan_app.layers.clipping import ClipWeights
 from tfgan_app.layers.colour import LabColour
+from tfgan_app.layers.contextual_attention import ContextualAttention
 from tfgan_app.layers.convolution import Conv2D, Conv2DTranspose
 from tfgan_app.layers.dropout import SeededDropout
 from tfgan_app.layers.equalized import EqualizedConv2D, EqualizedDense
 from tfgan_app.layers.fir import FIRDownsample, FIRFilter, FIRUpsample
+from tfgan_app.layers.gated import GatedConv2D
 from tfgan_app.layers.grouped import GroupedConv2D
 from tfgan_app.layers.instance_norm import InstanceNormalization
 from tfgan_app.layers.minibatch_stddev import MinibatchStdDev
@@ -36,6 +38,7 @@ __all__ = [
     "BilinearUpsample",
     "ClipWeights",
     "ConditionalBatchNormalization",
+    "ContextualAttention",
     "Conv2D",
     "Conv2DTranspose",
     "EqualizedConv2D",
@@ -43,6 +46,7 @@ __all__ = [
     "FIRDownsample",
     "FIRFilter",
     "FIRUpsample",
+    "GatedConv2D",
     "GroupedConv2D",
     "ImagePool",
     "InstanceNormalization",

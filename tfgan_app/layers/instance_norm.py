@@ -25,17 +25,21 @@ class InstanceNormalization(keras.layers.Layer):
     Args:
         affine: Whether to learn a scale and an offset for each channel.
         epsilon: Added to the variance.
+        gamma_initializer: What the scales start from.
         **kwargs: As in `keras.layers.Layer`.
     """
 
-    def __init__(self, affine: bool = False, epsilon: float = 1e-5, **kwargs: Any):
+    def __init__(self, affine: bool = False, epsilon: float = 1e-5, gamma_initializer: Any = "ones", **kwargs: Any):
         super().__init__(**kwargs)
         self.affine = affine
         self.epsilon = epsilon
+        self.gamma_initializer = keras.initializers.get(gamma_initializer)
 
     def build(self, input_shape: BatchShape) -> None:
         if self.affine:
-            self.gamma = self.add_weight(name="gamma", shape=input_shape[-1:], initializer="ones", autocast=False)
+            self.gamma = self.add_weight(
+                name="gamma", shape=input_shape[-1:], initializer=self.gamma_initializer, autocast=False
+            )
             self.beta = self.add_weight(name="beta", shape=input_shape[-1:], initializer="zeros", autocast=False)
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
@@ -60,4 +64,9 @@ class InstanceNormalization(keras.layers.Layer):
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "affine": self.affine, "epsilon": self.epsilon}
+        return {
+            **super().get_config(),
+            "affine": self.affine,
+            "epsilon": self.epsilon,
+            "gamma_initializer": keras.initializers.serialize(self.gamma_initializer),
+        }

@@ -23,11 +23,13 @@ __all__ = [
     "MAX_PIXELS",
     "File",
     "Header",
+    "Picture",
     "fit_image",
     "fit_values",
     "looks_like_image",
     "read_header",
     "read_image",
+    "read_picture",
     "read_pixels",
     "read_values",
 ]
@@ -108,6 +110,22 @@ class Header(NamedTuple):
     bits: int = 8
 
 
+class Picture(NamedTuple):
+    """An image with all that it has, upright, in 8 bits.
+
+    Attributes:
+        colours: uint8 `(height, width, channels)`, 1 channel of a greyscale image, otherwise RGB.
+        opacity: uint8 `(height, width, 1)`, None where nothing is transparent.
+        bits: Of the stored values, as in `Header`.
+        profile: The embedded ICC profile of these colours, None where there is none or it is one of others, as CMYK.
+    """
+
+    colours: np.ndarray
+    opacity: np.ndarray | None
+    bits: int
+    profile: bytes | None
+
+
 def looks_like_image(head: bytes) -> bool:
     """Tells whether a file whose ending says nothing is an image, by its first bytes (16 are enough).
 
@@ -157,6 +175,11 @@ def read_image(
     return _opened(file, lambda file, image: _image(file, image, channels, image_size, value_range))
 
 
+def read_picture(file: File) -> Picture:
+    """Decodes an image file with its transparency; of an animation, the first frame. Raises as `read_image` does."""
+    return _opened(file, _picture)
+
+
 def fit_image(image: Image.Image, channels: int, image_size: int | None = None) -> np.ndarray:
     """Brings any decoded image into the shape that networks take.
 
@@ -201,6 +224,22 @@ def _header(file: File, image: Image.Image) -> Header:
 def _image(
     file: File, image: Image.Image, channels: int, image_size: int | None, value_range: Range | None
 ) -> np.ndarray:
+    return _fitted(_upright(file, image, value_range), channels, image_size)
+
+
+def _picture(file: File, image: Image.Image) -> Picture:
+    bits = _bits(image)
+    upright, profile = _upright(file, image, None), image.info.get("icc_profile")
+    levels = np.atleast_3d(np.asarray(upright))
+    transparent = upright.mode in ("LA", "RGBA") and bool((levels[..., -1] < 255).any())
+    colours = levels[..., : 1 if upright.mode in ("L", "LA") else 3]
+    space = b"GRAY" if colours.shape[-1] == 1 else b"RGB "
+    kept = profile if isinstance(profile, bytes) and profile[16:20] == space else None
+    return Picture(colours, levels[..., -1:] if transparent else None, bits, kept)
+
+
+def _upright(file: File, image: Image.Image, value_range: Range | None) -> Image.Image:
+    """Returns a decoded image as it is shown, in one of the modes of `_plain`."""
     deep = _deep(file, image)
     image.load()  # of PNGs, the orientation may stand behind the pixels
     turn = _TURNS.get(_orientation(image))
@@ -217,7 +256,7 @@ def _image(
             colours = levels[..., : 1 if image.mode == "LA" else 3] if levels.ndim == 3 else levels
             colours[...] = scaled(colours, value_range)
             image = Image.fromarray(levels)
-    return _fitted(image if turn is None else image.transpose(turn), channels, image_size)
+    return image if turn is None else image.transpose(turn)
 
 
 def _plain(image: Image.Image) -> Image.Image:

@@ -22,6 +22,7 @@ _FILES = {
     "Session": "session",
     "Settings": "settings",
     "Trained": "session",
+    "Translated": "translating",
     "build_gan": "build",
     "build_model": "build",
     "evaluate": "evaluation",

@@ -19,7 +19,9 @@ from tfgan_app.base.table import takes
 from tfgan_app.modalities import Modality
 from tfgan_app.runs.record import open_trained
 from tfgan_app.runs.settings import Drawing
+from tfgan_app.runs.translating import Translated, check_translating, translate_files
 from tfgan_app.sampler import Sampler, check_labels
+from tfgan_app.translator import Translator
 
 __all__ = ["Generated", "generate"]
 
@@ -40,8 +42,10 @@ class Generated:
 
 
 @takes(Drawing)
-def generate(*, progress: Callable[[str], object] | None = None, **settings: Any) -> Generated:
+def generate(*, progress: Callable[[str], object] | None = None, **settings: Any) -> Generated | Translated:
     """Draws images from a run or a SavedModel into files: `python -m tfgan_app.generate` as a function.
+
+    An image-to-image model translates the pictures of `input`, see `tfgan_app.runs.translating.translate_files`.
 
     Files are written as images are drawn: memory does not grow with their number. `out` is there whole or not at all.
     To draw into arrays, take the GAN itself: `Run.existing(folder).restored_gan().sample(64)`.
@@ -51,13 +55,20 @@ def generate(*, progress: Callable[[str], object] | None = None, **settings: Any
         **settings: What to draw and where to, as below: one of `run` and `saved_model`.
 
     Returns:
-        A `Generated`.
+        A `Generated`, or a `Translated` of `input`.
 
     Raises:
         UsageError: For settings that cannot be carried out.
         CheckpointError: If the run has no such checkpoint.
+        DataError: If none of the pictures of `input` can be translated.
     """
     asked = Drawing(**settings)
+    check_translating(asked)
+    if asked.input is not None:
+        translator = open_trained(asked.run, asked.saved_model, asked.checkpoint)
+        if not isinstance(translator, Translator):
+            raise UsageError(f"`input={asked.input}`: this GAN draws from latents. Leave `input` out.")
+        return translate_files(translator, asked, progress or (lambda line: None))
     out, (rows, columns) = pathlib.Path(asked.out), _grid(asked.grid)
     if out.suffix not in _ENDINGS:
         raise UsageError(f"`out={out}` must end in .png, .gif, .npz or .npy, or name a folder.")
@@ -74,6 +85,8 @@ def generate(*, progress: Callable[[str], object] | None = None, **settings: Any
         require_writable("out", out / "0")
     num = asked.num_images or rows * columns
     sampler = open_trained(asked.run, asked.saved_model, asked.checkpoint)
+    if isinstance(sampler, Translator):
+        raise UsageError("This model makes pictures of pictures: give them as `input`.")
     labels = _labels(asked.labels, sampler, num)
     try:
         _write(sampler, asked, out, num, columns, labels, progress or (lambda line: None))

@@ -302,6 +302,27 @@ class Drawing(Table):
     truncation: float | None = again(Scoring, "truncation")
     scale: int = row(2, "Screen pixels for each pixel of a picture.", at_least=1)
     frames: int = row(48, "Frames of a walk.", at_least=2)
+    input: str | None = row(
+        None,
+        "A picture, or a folder or .zip of them, of any size, that an image-to-image model translates; `out` is then "
+        "NAME.png of one, or a folder, in which names are kept.",
+        path=True,
+    )
+    mask: str | None = row(
+        None,
+        "A picture as large as `input`, or a folder or .zip with the same names, white where a model that fills holes "
+        "is to fill. Default: where `input` is transparent.",
+        path=True,
+    )
+    tile: int | None = row(
+        None,
+        "Side of the tiles that large pictures of `input` are computed in, in their pixels; 0 computes them whole. "
+        "Default: by the model and the picture.",
+        at_least=0,
+    )
+    way: str = row(
+        "translate", "Of a model that translates both ways, which one.", one_of=("translate", "translate_back")
+    )
     out: str = row(
         "grid.png",
         "NAME.png: a grid. NAME.gif: a walk through the latents. NAME.npz: an array, with labels; NAME.npy: without. "
@@ -318,7 +339,11 @@ class Exporting(Table):
     saved_model: str | None = again(Scoring, "saved_model")
     checkpoint: str | int = again(Scoring, "checkpoint")
     format: str = row("onnx", "The format: a SavedModel's folder, of a run, or one file.", one_of=FORMATS)
-    signature: str = row("generate", "What a file computes. One that truncates has a third input.", one_of=SIGNATURES)
+    signature: str = row(
+        "generate",
+        "What a file computes. One that truncates has a third input. Where a model translates, generate is translate.",
+        one_of=SIGNATURES,
+    )
     out: str | None = row(
         None,
         "The file, NAME.onnx or NAME.tflite, or the SavedModel's folder. Default: named after `signature`.",
