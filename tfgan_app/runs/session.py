@@ -255,12 +255,12 @@ class Session:
             self.test = self._open_test()
         if self.extractor:
             self._check_enough(self.extractor)
-        elif why_none:
-            self.say(f"No score: {why_none}. Name one with `extractor`.")
         images = self.images
         self.task = task_of(images, self.test, self.extractor)
         with self.strategy.scope():
             self._metrics = self.task.metrics(self._num_scored)
+            if why_none and not self._metrics:
+                self.say(f"No score: {why_none}. Name one with `extractor`.")
             self.gan = self._build(**shapes_of(images.describe()), metrics=self._metrics)
         scored = ""
         if self._metrics:

@@ -1,0 +1,111 @@
+"""Trains and scores the translators of docs/translation.md, each beside the way that needs no training.
+
+    python scripts/prepare_photographs.py DATA/photographs && python scripts/prepare_emoji.py DATA/emoji
+    python benchmarks/translation.py --data=DATA --data_dir=TFDS --out=translation.json --runs=RUNS [--tasks ...] [--seeds 0 1 2]
+
+Each run is `python -m tfgan_app.train` with the flags of a task and a variant of it; those that are done already are
+not trained again. Variants of a task take turns, seed by seed. It prints a table a task: scores on the pictures held
+out, mean and standard deviation over the seeds, and the time that training took.
+"""
+
+import argparse
+import dataclasses
+import datetime
+import json
+import pathlib
+import statistics
+import sys
+import time
+
+from processes import call, machine
+
+import tfgan_app
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """A task: its flags, variants of them, and the scores that its table shows."""
+
+    title: str
+    flags: tuple[str, ...]
+    variants: dict[str, tuple[str, ...]]
+    scores: tuple[str, ...]
+
+
+TASKS = {
+    "superres": Task(
+        "Super-resolution x4 of photographs",
+        ("--flagfile=superres.flags", "--dataset={data}/photographs"),
+        {"SRResNet, L1 alone": ("--nogan",), "SRGAN": ()},
+        ("psnr_y", "ssim_y", "psnr", "ssim"),
+    ),
+}
+DIGITS = {"psnr": 2, "psnr_y": 2, "psnr_hole": 2, "ssim": 3, "ssim_y": 3}
+
+
+def table(task, runs):
+    """Returns a task's runs as a Markdown table: a row a variant, and one of the way that needs no training."""
+    lines = [f"| | {' | '.join(task.scores)} | minutes |", "|---|" + "---:|" * (len(task.scores) + 1)]
+    baseline = next((run["baseline"] for run in runs if run.get("baseline")), None)
+    if baseline:
+        values = [_text(name, [baseline["scores"][name]] if name in baseline["scores"] else []) for name in task.scores]
+        lines.append(f"| {baseline['name']} | {' | '.join(values)} | |")
+    for variant in task.variants:
+        own = [run for run in runs if run["variant"] == variant]
+        values = [_text(name, [run["scores"][name] for run in own if name in run["scores"]]) for name in task.scores]
+        minutes = statistics.median(run["seconds"] / 60 for run in own) if own else 0
+        lines.append(f"| {variant} | {' | '.join(values)} | {minutes:.0f} |")
+    return "\n".join(lines)
+
+
+def _text(name, values):
+    if not values:
+        return "-"
+    digits = DIGITS.get(name, 4)
+    spread = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.{digits}f}{spread}"
+
+
+def trained(task, variant, seed, args):
+    """Trains and scores one variant; returns what the report keeps of it."""
+    name = "_".join([task, *"".join(c if c.isalnum() else " " for c in variant).split(), str(seed)]).lower()
+    folder = args.runs / name
+    flags = [flag.format(data=args.data) for flag in (*TASKS[task].flags, *TASKS[task].variants[variant])]
+    begun = time.monotonic()
+    command = [sys.executable, "-m", "tfgan_app.train", *flags, f"--seed={seed}", f"--run_dir={folder}"]
+    call([*command, *([f"--data_dir={args.data_dir}"] if args.data_dir else [])])
+    clock = folder / "seconds.txt"
+    if not clock.exists():
+        clock.write_text(f"{time.monotonic() - begun:.0f}\n")
+    receipt = json.loads(max((folder / "scores").glob("step_*.json")).read_text())
+    kept = {key: receipt[key] for key in ("scores", "baseline") if key in receipt}
+    facts = {"used": receipt["real"]["used"], "step": receipt["fake"]["step"]}
+    return {"task": task, "variant": variant, "seed": seed, "seconds": int(clock.read_text()), **facts, **kept}
+
+
+def main(args):
+    """Runs what was asked for, and prints the tables."""
+    report = {
+        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "machine": machine(),
+        "version": tfgan_app.__version__,
+        "runs": [],
+    }
+    for task in args.tasks:
+        for seed in args.seeds:
+            for variant in TASKS[task].variants:
+                report["runs"].append(trained(task, variant, seed, args))
+                # After each run, so that an interruption leaves what is done.
+                args.out.write_text(json.dumps(report, indent=2) + "\n")
+        print(f"\n{TASKS[task].title}\n\n{table(TASKS[task], [run for run in report['runs'] if run['task'] == task])}")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=pathlib.Path, required=True, help="Folder of what the scripts prepared.")
+    parser.add_argument("--data_dir", help="Where TFDS keeps Fashion-MNIST.")
+    parser.add_argument("--out", type=pathlib.Path, required=True, help="Where the report goes.")
+    parser.add_argument("--runs", type=pathlib.Path, required=True, help="Where the runs go.")
+    parser.add_argument("--tasks", nargs="+", choices=sorted(TASKS), default=list(TASKS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    main(parser.parse_args())
