@@ -454,6 +454,17 @@ def test_degrade():
     np.testing.assert_allclose(shares, made / 255, atol=1e-6)
 
 
+@pytest.mark.parametrize("text", ["shrink(2), noise(5, 20)", "mask(strokes)", "real_esrgan(2)"])
+def test_a_notebook_has_the_sources_of_a_run(text):
+    pairs = data.open_pairs("mnist_5k", split="test[:6]", degrade=text)
+    ((sources, targets),) = pairs.in_order(6)
+    made = data.degrade(np.asarray((targets + 1) / 2), text)
+    np.testing.assert_allclose((sources + 1) / 2, made, atol=1e-6)
+    assert pairs.degrade == text and pairs.source_shape == made.shape[1:]
+    whole = np.stack([source for _, source, _ in pairs.whole()])
+    np.testing.assert_array_equal(whole, np.round(made * 255))
+
+
 def test_streams_differ():
     draws = [generator(*key).random() for key in ((0, 0), (0, 1), (1, 0), (0, 0, 1), (-1, 0), (2**64 - 1, 0))]
     assert len(set(draws)) == 5 and draws[4] == draws[5]
