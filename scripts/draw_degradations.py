@@ -55,7 +55,7 @@ def read_square(path: Path) -> np.ndarray:
     photograph = Image.fromarray(read_image(path, 3))
     side = round(min(photograph.size) * 0.55)
     left = (photograph.width - side) // 2 - round(0.05 * photograph.width)
-    return np.asarray(photograph.crop((left, 0, left + side, side)).resize((SIDE, SIDE), Image.LANCZOS))
+    return np.asarray(photograph.crop((left, 0, left + side, side)).resize((SIDE, SIDE), Image.Resampling.LANCZOS))
 
 
 def shown(source: np.ndarray) -> np.ndarray:

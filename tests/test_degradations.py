@@ -205,7 +205,11 @@ def test_box_is_the_mean():
 @pytest.mark.parametrize("filter", ["bicubic", "bilinear", "lanczos"])
 def test_filters_are_pillows_within_borders(filter):
     image = picture(96, 96)
-    how = {"bicubic": Image.BICUBIC, "bilinear": Image.BILINEAR, "lanczos": Image.LANCZOS}[filter]
+    how = {
+        "bicubic": Image.Resampling.BICUBIC,
+        "bilinear": Image.Resampling.BILINEAR,
+        "lanczos": Image.Resampling.LANCZOS,
+    }[filter]
     expected = np.asarray(Image.fromarray(image).resize((24, 24), how)).astype(int)
     difference = np.abs(Shrink(4, filter)(image, generator(0, 0)).astype(int) - expected)
     assert difference[4:-4, 4:-4].max() <= 1
