@@ -205,7 +205,11 @@ def test_box_is_the_mean():
 @pytest.mark.parametrize("filter", ["bicubic", "bilinear", "lanczos"])
 def test_filters_are_pillows_within_borders(filter):
     image = picture(96, 96)
-    how = {"bicubic": Image.BICUBIC, "bilinear": Image.BILINEAR, "lanczos": Image.LANCZOS}[filter]
+    how = {
+        "bicubic": Image.Resampling.BICUBIC,
+        "bilinear": Image.Resampling.BILINEAR,
+        "lanczos": Image.Resampling.LANCZOS,
+    }[filter]
     expected = np.asarray(Image.fromarray(image).resize((24, 24), how)).astype(int)
     difference = np.abs(Shrink(4, filter)(image, generator(0, 0)).astype(int) - expected)
     assert difference[4:-4, 4:-4].max() <= 1
@@ -452,6 +456,17 @@ def test_degrade():
     shares = data.degrade((images / 255).astype(np.float32), Chain(parse_degradation(text).stages), seed=7, first=5)
     assert shares.dtype == np.float32
     np.testing.assert_allclose(shares, made / 255, atol=1e-6)
+
+
+@pytest.mark.parametrize("text", ["shrink(2), noise(5, 20)", "mask(strokes)", "real_esrgan(2)"])
+def test_a_notebook_has_the_sources_of_a_run(text):
+    pairs = data.open_pairs("mnist_5k", split="test[:6]", degrade=text)
+    ((sources, targets),) = pairs.in_order(6)
+    made = data.degrade(np.asarray((targets + 1) / 2), text)
+    np.testing.assert_allclose((sources + 1) / 2, made, atol=1e-6)
+    assert pairs.degrade == text and pairs.source_shape == made.shape[1:]
+    whole = np.stack([source for _, source, _ in pairs.whole()])
+    np.testing.assert_array_equal(whole, np.round(made * 255))
 
 
 def test_streams_differ():

@@ -8,13 +8,13 @@ import numpy as np
 import tensorflow as tf
 
 from tfgan_app.base.errors import DataError
+from tfgan_app.data.degradations import generator
 from tfgan_app.data.galleries import Gallery, Size
 from tfgan_app.data.records import Indexed, mapped, part_bounds, prefetched, through_python
 from tfgan_app.modalities import Images
 
 __all__ = ["PairSet", "Reader"]
 
-_WORD = 2**64  # of Philox's keys
 _PLACES = 1  # the first of the streams that places and mirrors are drawn from; that of degradations is 0
 
 
@@ -61,7 +61,7 @@ class Reader:
         for number, *row in zip(numbers.tolist(), *(part.tolist() for part in indices), strict=True):
             cut = []
             for side, (gallery, index) in enumerate(zip(self.galleries, row, strict=True)):
-                drawn = _generator(seed, number, _PLACES + side).random(3).tolist() if anywhere or mirror else ()
+                drawn = generator(seed, number, _PLACES + side).random(3).tolist() if anywhere or mirror else ()
                 cut.append(_cut(gallery[index], gallery.window, drawn, anywhere, mirror))
             found.append(self._pair(cut, seed, number))
         sources, targets = zip(*found, strict=True)
@@ -81,7 +81,7 @@ class Reader:
     def _pair(self, cut: list[tuple[np.ndarray, ...]], seed: int, number: int) -> tuple[np.ndarray, np.ndarray]:
         source, target = cut[0][0], cut[-1][-1]
         if self.degradation is not None:
-            source = self.degradation(np.ascontiguousarray(source), _generator(seed, number, 0))
+            source = self.degradation(np.ascontiguousarray(source), generator(seed, number, 0))
         return source, target
 
 
@@ -305,12 +305,6 @@ class PairSet:
             return tuple(Images(spec.shape).encode(images) for images, spec in zip(found, specs, strict=True))
 
         return prefetched(mapped(indices, make))
-
-
-def _generator(seed: int, number: int, stream: int) -> np.random.Generator:
-    # The counter's last word, which no draw reaches, keeps streams apart.
-    key = np.array([seed % _WORD, number % _WORD], np.uint64)
-    return np.random.Generator(np.random.Philox(key=key, counter=np.array([0, 0, 0, stream], np.uint64)))
 
 
 def _cut(
