@@ -167,3 +167,15 @@ def test_the_ground_floor_loads_nothing_else():
     for name in MODULES:
         if name.startswith("base."):
             assert {other.partition(".")[0] for other in imports_of(name)} <= {"base"}
+
+
+def test_no_two_classes_are_saved_by_one_name():
+    names = []
+    for name in modules():
+        for node in [node for node in ast.walk(tree_of(name)) if isinstance(node, ast.ClassDef)]:
+            for call in [call for call in node.decorator_list if isinstance(call, ast.Call)]:
+                if ast.unparse(call.func).endswith("register_keras_serializable"):
+                    given = [keyword.value.value for keyword in call.keywords if keyword.arg == "name"]
+                    names.append(given[0] if given else node.name)
+    # Keras takes the class that was registered last.
+    assert len(names) > 50 and sorted({name for name in names if names.count(name) > 1}) == []

@@ -245,7 +245,8 @@ class SSIM(_Compared):
         return tf.image.ssim(real, fake, max_val=255.0)
 
 
-@keras.saving.register_keras_serializable("tfgan_app")
+# By another name than the term of that name.
+@keras.saving.register_keras_serializable("tfgan_app", name="L1Metric")
 class L1(_Compared):
     """Mean absolute error of pixels, of values in [0, 1], averaged over pictures: 0 is best.
 
