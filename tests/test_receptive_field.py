@@ -66,6 +66,7 @@ NETWORKS = {
     "nearest": ([layers.UpSampling2D(2), conv(3, 3)], 1),
     "bilinear": ([layers.UpSampling2D(4, interpolation="bilinear")], 1),
     "bilinear by 3": ([layers.UpSampling2D(3, interpolation="bilinear")], 1),
+    "bilinear of ours": ([conv(3, 3), OWN.BilinearUpsample(3), conv(3, 3)], None),
     "bicubic": ([layers.UpSampling2D(2, interpolation="bicubic")], 2),
     "pixel shuffle": ([conv(3, 3), layers.Conv2D(4, 1), OWN.PixelShuffle(2), conv(5, 5)], 2),
     "pixel unshuffle": ([OWN.PixelUnshuffle(4), conv(3, 3), layers.UpSampling2D(4)], 7),

@@ -29,11 +29,15 @@ def test_pixel_unshuffle_undoes_pixel_shuffle():
         tg.layers.PixelUnshuffle(4)(images)
 
 
+@pytest.mark.parametrize("factor", [1, 2, 3, 4])
 @pytest.mark.parametrize("side", [1, 2, 5])
-def test_bilinear_upsampling_is_keras_own(side):
+def test_bilinear_upsampling_is_keras_own(side, factor):
     images = tf.random.stateless_normal((2, side, 3, 2), (1, 2))
-    expected = layers.UpSampling2D(2, interpolation="bilinear")(images)
-    np.testing.assert_allclose(tg.layers.BilinearUpsample()(images), expected, atol=1e-6)
+    expected = layers.UpSampling2D(factor, interpolation="bilinear")(images)
+    np.testing.assert_allclose(tg.layers.BilinearUpsample(factor)(images), expected, atol=1e-5)
+    assert tg.layers.BilinearUpsample(factor)(keras.Input((None, 3, 2))).shape == (None, None, 3 * factor, 2)
+    with pytest.raises(ValueError, match=r"`factor` must be an integer of at least 1. Received: factor=0"):
+        tg.layers.BilinearUpsample(0)
 
 
 def test_bilinear_upsampling_has_second_derivatives():

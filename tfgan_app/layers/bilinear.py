@@ -1,5 +1,7 @@
 """Bilinear enlargement that can be differentiated twice."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -11,31 +13,48 @@ __all__ = ["BilinearUpsample"]
 
 @keras.saving.register_keras_serializable("tfgan_app")
 class BilinearUpsample(keras.layers.Layer):
-    """Doubles the sides of feature maps by linear interpolation: `(batch, height, width, channels)`, static sides.
+    """Enlarges images `(batch, height, width, channels)` by linear interpolation, by a whole number.
 
-    `keras.layers.UpSampling2D(interpolation="bilinear")` has the same values, but gradients of its gradients are lost:
-    a discriminator with it would be given wrong gradient penalties without a word.
+    Keras's `UpSampling2D(factor, interpolation="bilinear")` has the same values, but gradients of its gradients are
+    lost, so that a discriminator with it would be given wrong gradient penalties without a word; and it cannot be
+    exported for images of any size.
+
+    Args:
+        factor: By how much it multiplies the sides, at least 1.
+        **kwargs: `name` and `dtype`, as in `keras.layers.Layer`.
+
+    Raises:
+        ValueError: For another factor.
     """
 
+    def __init__(self, factor: int = 2, **kwargs: Any):
+        super().__init__(**kwargs)
+        if factor != int(factor) or factor < 1:
+            raise ValueError(f"`factor` must be an integer of at least 1. Received: factor={factor}")
+        self.factor = int(factor)
+
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        return _doubled(_doubled(inputs, 1), 2)
+        rows = tf.concat([inputs[:, :1], inputs[:, :-1]], 1), tf.concat([inputs[:, 1:], inputs[:, -1:]], 1)
+        x = self._between(*rows, inputs, 2)
+        columns = tf.concat([x[:, :, :1], x[:, :, :-1]], 2), tf.concat([x[:, :, 1:], x[:, :, -1:]], 2)
+        x = self._between(*columns, x, 3)
+        return tf.ensure_shape(x, self.compute_output_shape(inputs.shape))
+
+    def _between(self, before, after, x, axis):
+        """Returns positions in the place of each, made of itself and its nearer neighbour, along the axis before."""
+        phases = [(2 * phase + 1 - self.factor) / (2 * self.factor) for phase in range(self.factor)]
+        parts = [(1 - abs(phase)) * x + abs(phase) * (before if phase < 0 else after) for phase in phases]
+        sides = tf.unstack(tf.shape(x))
+        sides[axis - 1] *= self.factor
+        return tf.reshape(tf.stack(parts, axis), sides)
 
     def compute_output_shape(self, input_shape: BatchShape) -> BatchShape:
         batch, height, width, channels = input_shape
-        return (batch, 2 * height, 2 * width, channels)
+        return (batch, *(side and side * self.factor for side in (height, width)), channels)
 
     def span(self, span: Span) -> Span:
         """Returns what outputs see, for `receptive_radius`."""
-        return span.interpolated(2, 2)
+        return span.interpolated(self.factor, 2)
 
-
-def _doubled(x, axis):
-    side = x.shape[axis]
-    first, last = tf.gather(x, [0], axis=axis), tf.gather(x, [side - 1], axis=axis)
-    inner = tf.split(x, [side - 1, 1], axis=axis)[0], tf.split(x, [1, side - 1], axis=axis)[1]
-    before, after = tf.concat([first, inner[0]], axis), tf.concat([inner[1], last], axis)
-    # New pixels lie a quarter of a pixel before and after the old one.
-    pairs = tf.stack([0.75 * x + 0.25 * before, 0.75 * x + 0.25 * after], axis + 1)
-    sides = list(x.shape[1:])
-    sides[axis - 1] *= 2
-    return tf.reshape(pairs, (-1, *sides))
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "factor": self.factor}

@@ -1,5 +1,6 @@
 """ESRGAN. Wang et al. 2018, https://arxiv.org/abs/1809.00219, and Real-ESRGAN, https://arxiv.org/abs/2107.10833."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -39,7 +40,9 @@ class ESRGAN(TranslationGAN):
         d_channels: Channels of the discriminator's first feature maps; the others have up to eight times as many.
         pixel_weight: Factor of the mean absolute difference in [-1, 1]: the program's 1e-2 in [0, 1].
         perceptual_weight: Factor of the difference of features, 0 for none.
-        perceptual: Whose features: an extractor as `tfgan_app.terms.Perceptual` takes one.
+        perceptual: Whose features: an extractor as `tfgan_app.terms.Perceptual` takes one. The weight of 1 is the
+            program's for PyTorch's VGG19; features of other networks have other scales.
+        perceptual_layers: Which of its layers, as in `Perceptual`.
         **kwargs: `seed` and `name`, as in `TranslationGAN`.
 
     Raises:
@@ -59,6 +62,7 @@ class ESRGAN(TranslationGAN):
         pixel_weight: float = 5e-3,
         perceptual_weight: float = 1.0,
         perceptual: Any = "vgg19",
+        perceptual_layers: Sequence[str] | Mapping[str, float] | None = None,
         **kwargs: Any,
     ):
         if discriminator not in _DISCRIMINATORS:

@@ -1,5 +1,6 @@
 """SRGAN. Ledig et al. 2016, https://arxiv.org/abs/1609.04802."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -7,7 +8,7 @@ from keras import layers
 
 from tfgan_app.base.errors import UsageError
 from tfgan_app.base.receptive_field import receptive_radius
-from tfgan_app.layers import BatchNormalization, PixelShuffle, PReLU
+from tfgan_app.layers import BatchNormalization, BilinearUpsample, PixelShuffle, PReLU
 from tfgan_app.losses import NonSaturating
 from tfgan_app.models.superres import content_terms, convolution, dense, pretrain_arguments, scale_of, small_start
 from tfgan_app.optimizers import Adam
@@ -45,7 +46,9 @@ class SRGAN(TranslationGAN):
         d_units: Units of its dense layer.
         pixel_weight: Factor of the mean absolute difference in [-1, 1]: the program's 1e-2 in [0, 1].
         perceptual_weight: Factor of the difference of features, 0 for none.
-        perceptual: Whose features: an extractor as `tfgan_app.terms.Perceptual` takes one.
+        perceptual: Whose features: an extractor as `tfgan_app.terms.Perceptual` takes one. The weight of 1 is the
+            program's for PyTorch's VGG19; features of other networks have other scales.
+        perceptual_layers: Which of its layers, as in `Perceptual`.
         **kwargs: `seed` and `name`, as in `TranslationGAN`.
 
     Raises:
@@ -67,6 +70,7 @@ class SRGAN(TranslationGAN):
         pixel_weight: float = 5e-3,
         perceptual_weight: float = 1.0,
         perceptual: Any = "vgg19",
+        perceptual_layers: Sequence[str] | Mapping[str, float] | None = None,
         **kwargs: Any,
     ):
         super().__init__(
@@ -132,7 +136,7 @@ def _msrresnet(source, out, scale, channels, blocks, _):
         x = rectified(PixelShuffle(factor)(convolution(x, factor**2 * channels, start=small_start)))
     x = rectified(convolution(x, channels, start=small_start))
     x = convolution(x, out, start=small_start)
-    return _added_to(source, x, scale, "bilinear")
+    return _added(BilinearUpsample(scale, dtype="float32")(source), x)
 
 
 def _srresnet(source, out, scale, channels, blocks, slope):
@@ -153,7 +157,8 @@ def _compact(source, out, scale, channels, blocks, _):
     x = source
     for _ in range(blocks + 1):
         x = PReLU(keras.initializers.Constant(0.25), shared_axes=_SHARED["channel"])(convolution(x, channels))
-    return _added_to(source, PixelShuffle(scale)(convolution(x, scale**2 * out)), scale, "nearest")
+    x = PixelShuffle(scale)(convolution(x, scale**2 * out))
+    return _added(layers.UpSampling2D(scale, dtype="float32")(source), x)
 
 
 _FORMS = {"msrresnet": _msrresnet, "srresnet": _srresnet, "compact": _compact}
@@ -165,9 +170,8 @@ def _factors(scale):
     return [scale] if scale == 3 else [2] * (scale.bit_length() - 1)
 
 
-def _added_to(source, x, scale, interpolation):
-    """Returns the enlarged source with what the network adds, in float32."""
-    enlarged = layers.UpSampling2D(scale, interpolation=interpolation, dtype="float32")(source) if scale > 1 else source
+def _added(enlarged, x):
+    """Returns what a network adds to the enlarged source, and that, in float32."""
     return layers.Add(dtype="float32")([enlarged, x])
 
 

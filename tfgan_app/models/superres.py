@@ -48,7 +48,8 @@ def content_terms(arguments: dict[str, Any]) -> list[Term]:
     """Returns what a generator minimises beside the adversarial loss, for a model's arguments: pixels and features."""
     terms: list[Term] = [L1(arguments["pixel_weight"])] if arguments["pixel_weight"] else []
     if arguments["perceptual_weight"]:
-        terms.append(Perceptual(arguments["perceptual"], weight=arguments["perceptual_weight"]))
+        extractor, layers = arguments["perceptual"], arguments["perceptual_layers"]
+        terms.append(Perceptual(extractor, layers, arguments["perceptual_weight"]))
     return terms
 
 
