@@ -8,7 +8,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from commands import outputs, run, start
 from keras import layers
+from PIL import Image
 
 import tfgan_app as tg
 from tfgan_app.base.errors import UsageError
@@ -171,3 +173,21 @@ def test_one_file_translates_any_size(format, tmp_path):
         else:
             found = runtime.Interpreter(str(path)).get_signature_runner("translate")(images=images)["images"]
         np.testing.assert_allclose(found, gan.translate(images), atol=1e-5)
+
+
+def test_the_command_translates_a_folder(exported, tmp_path):
+    gan, folder = exported
+    (tmp_path / "in").mkdir()
+    picture = np.random.default_rng(0).integers(0, 256, (5, 7, 4), np.uint8)
+    picture[..., 3] = 255
+    picture[1, 2:4, 3] = 0
+    Image.fromarray(picture).save(tmp_path / "in" / "a.png")
+    arguments = ("generate", f"--saved_model={folder}", f"--input={tmp_path / 'in'}", f"--out={tmp_path / 'out'}")
+    assert run(*arguments, "--seed=5") == f"1 picture in {tmp_path / 'out'}.\n"
+    expected = np.round(gan.translate(picture[None], seed=5)[0] * 255)
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out" / "a.png")), expected)
+    (tmp_path / "in" / "b.png").write_bytes(b"no picture")
+    out, _ = outputs(start(*arguments, "--seed=5"), code=1)
+    assert out == (f"0 pictures in {tmp_path / 'out'}, 1 there before; left out 1:\n  b.png: not an image\n")
+    error = run(*arguments, "--grid=2x2", code=2)
+    assert error == "generate: --grid=2x2 is for pictures that are drawn: it does not go with --input.\n"

@@ -35,6 +35,7 @@ from typing import Any, ClassVar
 import numpy as np
 from PIL import Image
 
+from tfgan_app.base.colour import luminance_grey
 from tfgan_app.base.errors import DataError, UsageError
 from tfgan_app.data import blurring, canny, masks, resampling
 
@@ -229,7 +230,7 @@ class Grey(Degradation):
         return 1
 
     def _degrade(self, image, rng):
-        return _grey(image)
+        return luminance_grey(image)
 
     def _back(self, source, channels):
         return np.repeat(source, channels, axis=2)
@@ -783,22 +784,6 @@ def _levels(image):
 def _luma(image):
     """Returns grey `(height, width, 1)` by ITU-R BT.601's weights, which JPEG uses too."""
     return image if image.shape[2] == 1 else (image @ np.array([0.299, 0.587, 0.114], image.dtype))[..., None]
-
-
-def _grey(image):
-    """Returns uint8 RGB as grey of the same luminance; grey colours stay as they are."""
-    linear = _LINEAR[image] @ np.array([0.2126, 0.7152, 0.0722])
-    # The nearest of 256 levels, without powers.
-    return np.searchsorted(_BOUNDS, linear).astype(np.uint8)[..., None]
-
-
-def _to_linear(levels):
-    share = levels / 255
-    return np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
-
-
-_LINEAR = _to_linear(np.arange(256.0))
-_BOUNDS = _to_linear(np.arange(255) + 0.5)
 
 
 def _draw_side(rng):
