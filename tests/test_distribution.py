@@ -150,6 +150,17 @@ def test_two_devices_take_the_steps_of_lazy_terms_together(two):
     assert_trains_alike("MLPGAN", two, 4, terms=[tg.terms.R1(weight=5.0, interval=2)])
 
 
+def test_two_devices_see_by_a_network_of_a_file_as_one(two, tmp_path):
+    images = keras.Input((None, None, 1))
+    keras.Model(images, keras.layers.Conv2D(2, 3)(images)).save(tmp_path / "network.keras")
+    found = []
+    for strategy in (tf.distribute.get_strategy(), two):
+        # Each loads its own, when training begins.
+        found.append(trained("MLPGAN", strategy, 4, terms=[tg.terms.Perceptual(tmp_path / "network.keras")]))
+    assert_all_close(found[1][0], found[0][0], 1e-5)
+    assert found[1][1] == pytest.approx(found[0][1], rel=1e-3, abs=1e-5)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", tg.models.__all__)
 def test_two_devices_learn_what_one_learns_with_every_model(two, name):
