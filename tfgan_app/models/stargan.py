@@ -156,7 +156,7 @@ class StarGAN(TranslationGAN):
         return apply(self.ema_generator.get_layer(_TRANSLATOR), [sources, self._rows(labels)])
 
     @property
-    def class_names(self) -> tuple[str, ...] | None:  # type: ignore[override]
+    def class_names(self) -> tuple[str, ...] | None:
         """What the classes are called, in their order; None where that is not known."""
         return self._class_names
 
@@ -174,7 +174,8 @@ class StarGAN(TranslationGAN):
         every, num = gathered(own), tf.shape(own)[0]
         # An order of the whole batch: that of as many random numbers. Each replica takes its part.
         order = tf.argsort(uniform((tf.shape(every)[0],), seed, whole=True))
-        return [real, tf.gather(every, order[place() * num : (place() + 1) * num]), own]
+        wanted = tf.gather(every, order[place() * num : (place() + 1) * num])
+        return [real, tf.ensure_shape(wanted, own.shape), own]
 
 
 class DomainLikelihood(Term):
