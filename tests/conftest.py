@@ -84,6 +84,24 @@ FAMILY = {
         },
         {"deepfill": (341_050, 372_304), "deepfill_places": (4_052_478, 5_946_816)},
     ),
+    "ESRGAN": (
+        {
+            "source_shape": (8, 8, 1),
+            "target_shape": (16, 16, 1),
+            "g_channels": 4,
+            "growth": 2,
+            "blocks": 1,
+            "d_channels": 2,
+            "pixel_weight": 0.5,
+            "perceptual_weight": 0.0,
+        },
+        # Published: see test_superres.py.
+        {
+            "esrgan": (223_897, 212_233),
+            "esrgan_div2k": (16_697_987, 14_499_401),
+            "esrgan_real": (16_697_987, 4_376_897),
+        },
+    ),
     "InfoGAN": (
         {"image_shape": (28, 28, 1), "categories": 3, "latent_dim": 4, "base_channels": 2},
         {"infogan": (265_536, 440_014), "infogan_mnist": (596_608, 943_502)},
@@ -142,6 +160,20 @@ FAMILY = {
         {"image_shape": (28, 28, 1), "latent_dim": 4, "g_channels": 4, "d_channels": 4},
         # Published for these networks: see test_models.py.
         {"sngan": (241_985, 66_209), "sngan_cifar10": (4_276_739, 1_053_825)},
+    ),
+    "SRGAN": (
+        {
+            "source_shape": (8, 8, 1),
+            "target_shape": (16, 16, 1),
+            "g_channels": 4,
+            "blocks": 1,
+            "d_channels": 2,
+            "d_units": 4,
+            "pixel_weight": 0.5,
+            "perceptual_weight": 0.0,
+        },
+        # Published: see test_superres.py.
+        {"srgan": (157_825, 359_953), "srgan_div2k": (1_517_571, 23_565_505), "superres": (272_160, 1_474_609)},
     ),
     "StarGAN": (
         {"source_shape": (16, 16, 1), "num_classes": 3, "g_channels": 2, "d_channels": 2, "blocks": 1},

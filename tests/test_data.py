@@ -19,6 +19,7 @@ from absl import logging
 from PIL import Image
 
 from tfgan_app import data, runs
+from tfgan_app.base import hosts
 from tfgan_app.data import decoding, named, records, splits
 from tfgan_app.modalities import image_files
 from tfgan_app.runs import build
@@ -1053,7 +1054,7 @@ def test_damaged_prepared_folder(tmp_path):
 
 @pytest.fixture
 def unreachable(monkeypatch):
-    monkeypatch.setattr(named, "_unreachable", lambda urls: "example.org: no answer" if urls else None)
+    monkeypatch.setattr(named, "unreachable", lambda urls: "example.org: no answer" if urls else None)
 
 
 def test_offline_says_what_to_do_at_once(tmp_path, monkeypatch):
@@ -1072,16 +1073,16 @@ def test_offline_says_what_to_do_at_once(tmp_path, monkeypatch):
 
 
 def test_a_host_that_never_answers_is_given_up(monkeypatch):
-    monkeypatch.setattr(named, "_PROBE_SECONDS", 0.2)
+    monkeypatch.setattr(hosts, "_PROBE_SECONDS", 0.2)
     asked = threading.Event()
 
     def never(*args, **kwargs):
         asked.wait(5)
-        raise named.requests.ConnectionError
+        raise hosts.requests.ConnectionError
 
-    monkeypatch.setattr(named.requests, "get", never)
+    monkeypatch.setattr(hosts.requests, "get", never)
     start = time.perf_counter()
-    assert named._unreachable(["http://slow.example/x"]) == "slow.example: no answer within 0 s"
+    assert hosts.unreachable(["http://slow.example/x"]) == "slow.example: no answer within 0 s"
     assert time.perf_counter() - start < 1
     asked.set()
 
@@ -1099,10 +1100,10 @@ def test_hosts_are_asked(monkeypatch):
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}"
-        assert named._unreachable([f"{url}/here"]) is None
-        assert "127.0.0.1: 404" in named._unreachable([f"{url}/gone"])
+        assert hosts.unreachable([f"{url}/here"]) is None
+        assert "127.0.0.1: 404" in hosts.unreachable([f"{url}/gone"])
         server.shutdown()
-    assert "refused" in named._unreachable([f"{url}/here"])
+    assert "refused" in hosts.unreachable([f"{url}/here"])
 
 
 def test_fallback(tmp_path, unreachable, monkeypatch):

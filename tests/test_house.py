@@ -27,7 +27,7 @@ FLOORS = (
     ("callbacks", "checkpoints", "cli"),
     ("metrics",),
     ("data",),
-    ("losses", "terms", "augment", "schedules", "optimizers", "layers", "observation", "pictures"),
+    ("losses", "terms", "features", "augment", "schedules", "optimizers", "layers", "observation", "pictures"),
     ("modalities",),
     ("base",),
 )

@@ -4,13 +4,16 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import SHAPE, play, random_images, tiny_gan, tiny_networks, train, values
+from conftest import SHAPE, play, random_images, tiny_extractor, tiny_gan, tiny_networks, train, values
 
-from tfgan_app import terms
+from tfgan_app import features, terms
+from tfgan_app.base.errors import UsageError
 from tfgan_app.base.networks import in_float32
 from tfgan_app.base.randomness import stream, uniform
 
-NAMES = [name for name in terms.__all__ if name not in ("Play", "Term")]
+TERMS = [name for name in terms.__all__ if name not in ("Play", "Term")]
+# The penalties on the discriminator.
+NAMES = [name for name in TERMS if getattr(terms, name).own_tape]
 SEED = tf.constant([1, 2], tf.int64)
 REAL, FAKE = (tf.constant(random_images(5, seed=seed)) for seed in (0, 1))
 WEIGHTS = np.random.default_rng(3).normal(size=64).astype(np.float32)
@@ -201,10 +204,11 @@ def test_penalties_differ_from_step_to_step_by_the_seed_alone():
     assert logs[0][0] != logs[0][1]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TERMS)
 def test_survives_serialization(name):
     schedule = keras.optimizers.schedules.CosineDecay(3.0, 10)
-    for penalty in (getattr(terms, name)(2.0, interval=4), getattr(terms, name)(schedule)):
+    interval = 4 if name in NAMES else 1
+    for penalty in (getattr(terms, name)(weight=2.0, interval=interval), getattr(terms, name)(weight=schedule)):
         copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(penalty))
         assert type(copy) is type(penalty)
         assert copy.get_config() == penalty.get_config()
@@ -228,3 +232,211 @@ def test_refuses_what_makes_no_sense():
             terms.R1(1, interval=interval)
     with pytest.raises(ValueError, match=r"Each term and metric must have a `name` of .* Received: \['r1', 'r1'\]"):
         tiny_gan(terms=[terms.R1(), terms.R1()])
+
+
+# Terms of the generator.
+
+TARGET = tf.constant(random_images(3, seed=5))
+MADE = tf.constant(random_images(3, seed=6))
+
+
+def made(outputs=MADE, target=TARGET, inputs=(), **facts):
+    return play(None, None, outputs, outputs=outputs, target=target, inputs=list(inputs), **facts)
+
+
+def mean_absolute(a, b):
+    return np.abs(np.asarray(a, np.float64) - b).mean()
+
+
+@pytest.mark.parametrize("outputs", [MADE, {"images": MADE, "other": TARGET}])
+def test_the_generators_images_are_compared_with_their_targets(outputs):
+    np.testing.assert_allclose(terms.L1()(made(outputs)), mean_absolute(MADE, TARGET), rtol=1e-5)
+    np.testing.assert_allclose(terms.L2()(made(outputs)), np.mean((MADE - TARGET) ** 2), rtol=1e-5)
+    x = np.array(MADE)
+    expected = np.abs(np.diff(x, axis=1)).mean() + np.abs(np.diff(x, axis=2)).mean()
+    np.testing.assert_allclose(terms.TotalVariation()(made(outputs)), expected, rtol=1e-5)
+
+
+def test_terms_are_float32_whatever_the_images():
+    half = tf.cast(MADE, tf.bfloat16)
+    for term in (terms.L1(), terms.L2(), terms.TotalVariation()):
+        value = term(made(half))
+        assert value.dtype == tf.float32
+        np.testing.assert_allclose(value, term(made(tf.cast(half, tf.float32))), rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 1, 3), (2, 1, 4, 1), (2, 4, 1, 1)])
+def test_a_side_of_one_pixel_has_no_variation(shape):
+    x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    expected = sum(np.abs(np.diff(x, axis=axis)).mean() for axis in (1, 2) if shape[axis] > 1)
+    np.testing.assert_allclose(terms.TotalVariation()(made(tf.constant(x), None)), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("term", "name", "weight"), [(terms.Cycle, "cycle", 10), (terms.Identity, "identity", 5)])
+def test_what_comes_back_is_compared_with_the_inputs_in_their_order(term, name, weight):
+    a, b = (tf.constant(random_images(3, (4, 5, channels), seed=channels)) for channels in (1, 3))
+    back, forth = a + 0.25, b * 0.5
+    assert term().weight == weight
+    value = term()(made({"images": MADE, name: (back, forth)}, None, [a, b, SEED]))
+    np.testing.assert_allclose(value, 0.25 + mean_absolute(forth, b), rtol=1e-5)
+    np.testing.assert_allclose(term()(made({"images": MADE, name: back}, None, [a, SEED])), 0.25, rtol=1e-5)
+
+
+def test_features_of_fakes_come_to_those_of_real_samples():
+    scale = tf.Variable(2.0)
+
+    def discriminate(samples, condition):
+        return {"logits": samples, "features": [scale * samples, {"deep": samples[:, 0]}]}
+
+    record = play(None, TARGET, MADE, discriminate=discriminate)
+    with tf.GradientTape() as tape:
+        tape.watch([TARGET, MADE])
+        value = terms.FeatureMatching()(record)
+    expected = 2 * mean_absolute(MADE, TARGET) + mean_absolute(MADE[:, 0], TARGET[:, 0])
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+    of_real, of_fake = tape.gradient(value, [TARGET, MADE])
+    assert of_real is None and np.abs(of_fake).max() > 0
+
+
+def test_what_terms_of_the_generator_lack_they_say():
+    for term in (terms.L1(), terms.L2(), terms.Perceptual(tiny_extractor())):
+        with pytest.raises(UsageError, match=rf"{type(term).__name__} compares .* here there is none. Without pairs"):
+            term(made(target=None))
+        with pytest.raises(UsageError, match=r"of one shape. Received: \(8, 8, 1\) from the generator, .* \(8, 8, 3\)"):
+            term(made(target=tf.repeat(TARGET, 3, -1)))
+    with pytest.raises(UsageError, match=r"TotalVariation needs `images` among .* Received: \['picture'\]"):
+        terms.TotalVariation()(made({"picture": MADE}))
+    for outputs, found in (({"images": MADE}, r"\['images'\]"), (MADE, "no dict"), ({"cycle": [MADE] * 3}, "cycle")):
+        with pytest.raises(UsageError, match=f"Cycle needs `cycle` among .* Received: .*{found}"):
+            terms.Cycle()(made(outputs, inputs=[MADE]))
+    with pytest.raises(UsageError, match=r"FeatureMatching needs .* with `features`.* Received: \['logits'\]"):
+        terms.FeatureMatching()(play(linear, REAL, FAKE))
+
+
+# A trained network's view.
+
+
+def seeing_network():
+    """A small network of RGB images of any size."""
+    keras.utils.set_random_seed(5)
+    images = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(4, 3, activation="relu", name="shallow")(images)
+    x = keras.layers.Dropout(0.5)(keras.layers.MaxPooling2D()(x))
+    return keras.Model(images, keras.layers.Conv2D(2, 3, name="deep")(x), name="seeing")
+
+
+@pytest.mark.parametrize("distance", ["l1", "l2"])
+def test_perceptual_distance_is_that_of_features(distance, tmp_path):
+    network = seeing_network()
+    network.save(tmp_path / "seeing.keras")
+    grey, target = (tf.repeat(x, 3, -1) for x in (MADE, TARGET))
+
+    def expected(layer):
+        cut = keras.Model(network.inputs, network.get_layer(layer).output)
+        difference = np.array(cut(grey)) - np.array(cut(target))
+        return np.mean(np.abs(difference) if distance == "l1" else difference**2)
+
+    for extractor in (network, tmp_path / "seeing.keras"):
+        for layers, value in (
+            (None, expected("deep")),
+            ("shallow", expected("shallow")),
+            (["deep", "shallow"], expected("deep") + expected("shallow")),
+            ({"shallow": 0.1, "deep": 2.0}, 0.1 * expected("shallow") + 2 * expected("deep")),
+        ):
+            term = terms.Perceptual(extractor, layers, distance=distance)
+            # Of greyscale images the network is shown three equal channels.
+            np.testing.assert_allclose(term(made()), value, rtol=1e-4)
+            np.testing.assert_allclose(term(made(grey, target)), value, rtol=1e-4)
+
+
+def test_the_seeing_network_is_no_part_of_the_gan(tmp_path):
+    network = seeing_network()
+    network.save(tmp_path / "seeing.keras")
+    before = values(network)
+    term = terms.Perceptual(tmp_path / "seeing.keras", ["deep"], weight=0.5)
+    gan, plain = tiny_gan(terms=[term]), tiny_gan()
+    history = train(gan, random_images(8)).history
+    assert history["perceptual"][0] > 0
+    assert len(gan.weights) == len(plain.weights) and len(gan.variables) == len(plain.variables)
+    assert len(gan.trainable_variables) == len(plain.trainable_variables)
+    gan.save(tmp_path / "gan.keras")
+    copy = keras.models.load_model(tmp_path / "gan.keras")
+    (again,) = copy.terms
+    assert again.get_config() == term.get_config() and again.weight == 0.5
+    train(copy, random_images(8))
+    # Nor does one that is held in memory learn, or lose what of it is trainable.
+    held = tiny_gan(terms=[terms.Perceptual(network)])
+    train(held, random_images(8))
+    for old, new in zip(before, values(network), strict=True):
+        np.testing.assert_array_equal(old, new)
+    with pytest.raises(ValueError, match="Perceptual cannot be saved: its network seeing is held in memory"):
+        held.save(tmp_path / "held.keras")
+    assert "Perceptual {'weight': 1.0, 'interval': 1, 'extractor': 'seeing'" in held.describe()["terms"][0]
+
+
+def test_a_gan_is_loaded_and_draws_without_the_network(tmp_path):
+    seeing_network().save(tmp_path / "seeing.keras")
+    gan = tiny_gan(terms=[terms.Perceptual(tmp_path / "seeing.keras")])
+    gan.save(tmp_path / "gan.keras")
+    (tmp_path / "seeing.keras").unlink()
+    copy = keras.models.load_model(tmp_path / "gan.keras")
+    np.testing.assert_array_equal(copy.sample(2, seed=1), gan.sample(2, seed=1))
+    for use in (copy.fit, copy.evaluate):
+        with pytest.raises(UsageError, match=r"`extractor` must be vgg19, .* Received: extractor='.*seeing.keras'"):
+            use(random_images(4), verbose=0)
+
+
+def test_perceptual_refuses_what_it_cannot_see():
+    with pytest.raises(UsageError, match=r"`distance` must be one of l1, l2. Received: distance=l3"):
+        terms.Perceptual(seeing_network(), distance="l3")
+    with pytest.raises(UsageError, match=r"seeing has no layer 'middle'. It has: .*shallow, .*deep"):
+        terms.Perceptual(seeing_network(), ["deep", "middle"]).prepare()
+    with pytest.raises(UsageError, match=r"tiny_extractor takes images of shape \(8, 8, 1\). Received: \(6, 6, 1\)"):
+        terms.Perceptual(tiny_extractor())(made(MADE[:, :6, :6], TARGET[:, :6, :6]))
+    with pytest.raises(UsageError, match="a functional model of one input"):
+        terms.Perceptual(tiny_gan(num_classes=3).generator).prepare()
+
+
+@pytest.fixture
+def vgg19(monkeypatch, tmp_path):
+    """VGG19 with random weights, in the place where Keras would have it."""
+    network = keras.applications.VGG19(include_top=False, weights=None)
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5").touch()
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setattr(keras.applications, "VGG19", lambda **kwargs: network)
+    return network
+
+
+def test_vgg19_is_kerass_before_its_relu(vgg19):
+    images = random_images(2, (32, 48, 3))
+    layers = ["block1_conv2", "block3_conv4", "block5_conv4"]
+    cut = keras.Model(vgg19.inputs[0], [vgg19.get_layer(layer).output for layer in layers])
+    expected = [np.array(x) for x in cut(keras.applications.vgg19.preprocess_input((images + 1) * 127.5))]
+    found = features.layer_outputs("vgg19", layers)(tf.constant(images))
+    assert all(np.min(x) < 0 for x in found)
+    for x, y in zip(found, expected, strict=True):
+        np.testing.assert_allclose(np.maximum(x, 0), y, rtol=1e-4, atol=1e-4)
+    (last,) = features.layer_outputs("vgg19", [])(tf.constant(images))
+    np.testing.assert_allclose(last, found[2], rtol=1e-4, atol=1e-4)
+    with pytest.raises(UsageError, match=r"vgg19 has no layer 'conv5_4'. It has: block1_conv1, "):
+        features.layer_outputs("vgg19", ["conv5_4"])
+    with pytest.raises(UsageError, match=r"Images of shape \(8, 8, 3\) are too small for vgg19"):
+        features.layer_outputs("vgg19", [])(tf.zeros((1, 8, 8, 3)))
+
+
+def test_vgg19_that_cannot_be_had_is_said_at_once(monkeypatch, tmp_path):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setattr(features, "unreachable", lambda urls: "storage.googleapis.com: no answer")
+    gan = tiny_gan(terms=[terms.Perceptual("vgg19")])
+    expected = r"weights of VGG19 are not there .*notop.h5\), and cannot be downloaded: storage.* no answer. Copy "
+    with pytest.raises(UsageError, match=expected):
+        train(gan, random_images(4))
+
+    def breaks_off(**kwargs):
+        raise Exception("URL fetch failure on https://example.org: None -- gone")
+
+    monkeypatch.setattr(features, "unreachable", lambda urls: None)
+    monkeypatch.setattr(keras.applications, "VGG19", breaks_off)
+    with pytest.raises(UsageError, match=r"cannot be downloaded: URL fetch failure .* gone. Copy .* or none"):
+        terms.Perceptual().prepare()

@@ -128,7 +128,7 @@ def test_tiles_of_networks_that_see_the_whole_leave_no_seam():
             spans = tiling._spans(turn(image).shape[0], 64, 1, 2, radius)
             lines = [edge for a, b in itertools.pairwise(spans) for edge in (b.first, a.first + len(a.share))]
             found[radius] = seams(turn(np.concatenate(list(bands))), turn(whole), lines)
-        assert found[None] < 0.6 and found[0] > 1.2, found
+        assert found[None] < 0.6 and found[0] > 4 * found[None], found
 
 
 def test_memory_goes_by_a_row_of_tiles():

@@ -422,11 +422,22 @@ def test_places_that_cannot_be(tmp_path, monkeypatch):
 def test_a_class_is_named_where_there_are_some(tmp_path, monkeypatch):
     source = save(tmp_path / "a.png", picture(4, 4, 3))
     translator = Fake(num_classes=2, class_names=("young", "old"))
-    with pytest.raises(UsageError, match="`labels` must name one class, that which pictures are translated to"):
+    with pytest.raises(UsageError, match="`labels` must name one class, that pictures are translated to"):
         translate(monkeypatch, translator, source, tmp_path / "b.png")
     with pytest.raises(UsageError, match=r"`labels`: there is no class 'ole'. Did you mean 'old'"):
         translate(monkeypatch, translator, source, tmp_path / "b.png", labels=["ole"])
     assert translate(monkeypatch, translator, source, tmp_path / "b.png", labels=["old"]).num_images == 1
+
+
+def test_attributes_are_named_together(tmp_path, monkeypatch):
+    source = save(tmp_path / "a.png", picture(4, 4, 3))
+    translator, seen = Fake(num_classes=3, class_names=("blond", "young", "glasses")), []
+    translator.multi_label = True
+    monkeypatch.setattr(Fake, "forward", lambda self, sources, way, labels: seen.append(np.asarray(labels)) or sources)
+    translate(monkeypatch, translator, source, tmp_path / "b.png", labels=["Glasses", "blond"])
+    np.testing.assert_array_equal(seen, [[[1, 0, 1]]])
+    with pytest.raises(UsageError, match="`labels` must name the attributes that pictures are translated to"):
+        translate(monkeypatch, translator, source, tmp_path / "b.png")
 
 
 def test_the_way_back_takes_and_makes_the_other_side(tmp_path, monkeypatch):

@@ -422,6 +422,20 @@ class AdversarialModel(keras.Model):
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         """Does nothing: all is built. Under a strategy Keras 3.15 would take a batch from training for it."""
 
+    def make_train_function(self, force: bool = False) -> Any:
+        self._prepare()
+        return super().make_train_function(force)
+
+    def make_test_function(self, force: bool = False) -> Any:
+        self._prepare()
+        return super().make_test_function(force)
+
+    def _prepare(self):
+        """Lets terms load what they need: as the first thing, and not on each replica."""
+        with self.distribute_strategy.scope():
+            for term in self.terms:
+                term.prepare()
+
     # The step.
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:

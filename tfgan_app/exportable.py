@@ -152,5 +152,6 @@ def _text(part):
     """Returns a number, or what an object was made with, as text."""
     if not hasattr(part, "get_config"):
         return str(part)
-    ours = {name: value for name, value in part.get_config().items() if name not in ("name", "dtype", "trainable")}
+    made = part.describe() if hasattr(part, "describe") else part.get_config()
+    ours = {name: value for name, value in made.items() if name not in ("name", "dtype", "trainable")}
     return f"{type(part).__name__} {ours}" if ours else type(part).__name__

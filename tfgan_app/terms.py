@@ -7,27 +7,45 @@ squared gradients leave float16's range.
 Write your own by subclassing `Term`:
 
 ```python
-class L1(Term):
-    name, player = "l1", "generator"
+class Huber(Term):
+    name, player = "huber", "generator"
 
     def __call__(self, play):
-        return tf.reduce_mean(tf.abs(play.fake - play.real))
+        return tf.reduce_mean(keras.losses.huber(play.target, play.outputs))
 ```
 """
 
 import dataclasses
 import functools
 import operator
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 
 import keras
 import tensorflow as tf
 
+from tfgan_app.base.errors import UsageError
+from tfgan_app.base.networks import images_of
 from tfgan_app.base.randomness import stream, uniform
+from tfgan_app.features import NetworkLike, layer_outputs
 from tfgan_app.schedules import Number
 
-__all__ = ["DRAGAN", "R1", "R2", "GradientPenalty", "Play", "Term", "ZeroCentered"]
+__all__ = [
+    "DRAGAN",
+    "L1",
+    "L2",
+    "R1",
+    "R2",
+    "Cycle",
+    "FeatureMatching",
+    "GradientPenalty",
+    "Identity",
+    "Perceptual",
+    "Play",
+    "Term",
+    "TotalVariation",
+    "ZeroCentered",
+]
 
 
 @dataclasses.dataclass
@@ -126,6 +144,9 @@ class Term:
         self.weight = weight
         self.interval = int(interval)
 
+    def prepare(self) -> None:
+        """Loads what the term needs; called before training and evaluation, outside of the step. Here nothing."""
+
     def __call__(self, play: Play) -> tf.Tensor:
         """Returns the term's value for a `Play`, a float32 scalar."""
         raise NotImplementedError(f"{type(self).__name__} must define `__call__`.")
@@ -134,6 +155,10 @@ class Term:
         """Returns the constructor's arguments."""
         weight = keras.saving.serialize_keras_object(self.weight) if callable(self.weight) else self.weight
         return {"weight": weight, "interval": self.interval}
+
+    def describe(self) -> dict[str, Any]:
+        """Returns what it was made with, for people."""
+        return self.get_config()
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Term":
@@ -226,6 +251,239 @@ class ZeroCentered(GradientPenalty):
 
     def __call__(self, play: Play) -> tf.Tensor:
         return tf.reduce_mean(_squared_gradient(play, _between(play, play.fake)))
+
+
+class _Comparison(Term):
+    """Base of the generator's terms that compare what it made with what that should be, as means over elements."""
+
+    player = "generator"
+
+    def _images(self, play):
+        """Returns the pictures that the generator made."""
+        if isinstance(play.outputs, dict) and "images" not in play.outputs:
+            raise UsageError(self._lacks("images", play.outputs))
+        return tf.cast(images_of(play.outputs), tf.float32)
+
+    def _pairs(self, play):
+        """Returns what is compared, each with what it should be."""
+        if play.target is None:
+            raise UsageError(
+                f"{type(self).__name__} compares the generator's images with their target, and here there is none. "
+                "Without pairs, terms such as Cycle say what must be kept."
+            )
+        return [self._checked(self._images(play), play.target)]
+
+    def _outputs(self, play, name):
+        """Returns the leaves of one of the generator's outputs, each with the input that it should equal."""
+        outputs = play.outputs if isinstance(play.outputs, dict) else {}
+        leaves = keras.tree.flatten(outputs.get(name, []))
+        if not 0 < len(leaves) <= len(play.inputs):
+            raise UsageError(self._lacks(name, outputs))
+        return [self._checked(*pair) for pair in zip(leaves, play.inputs, strict=False)]
+
+    def _checked(self, made, wanted):
+        # A greyscale image would be compared with each channel of an RGB one.
+        if not tf.TensorShape(made.shape).is_compatible_with(wanted.shape):
+            raise UsageError(
+                f"{type(self).__name__} compares images of one shape. Received: {tuple(made.shape[1:])} from the "
+                f"generator, which should be {tuple(wanted.shape[1:])}"
+            )
+        return tf.cast(made, tf.float32), tf.cast(wanted, tf.float32)
+
+    def _lacks(self, name, outputs):
+        return (
+            f"{type(self).__name__} needs `{name}` among what the generator returns, a dict. Received: "
+            f"{sorted(outputs) or 'no dict'}"
+        )
+
+
+@keras.saving.register_keras_serializable("tfgan_app")
+class L1(_Comparison):
+    """E[|y - G(x)|] over the pixels of the generator's images and their targets y.
+
+    Isola et al. 2016, https://arxiv.org/abs/1611.07004, equation 3; pix2pix has a weight of 100.
+    """
+
+    name = "l1"
+
+    def __call__(self, play: Play) -> tf.Tensor:
+        return _total(_absolute(made, wanted) for made, wanted in self._pairs(play))
+
+
+@keras.saving.register_keras_serializable("tfgan_app")
+class L2(_Comparison):
+    """E[(y - G(x))^2], the mean squared error, of which PSNR is the logarithm; likewise."""
+
+    name = "l2"
+
+    def __call__(self, play: Play) -> tf.Tensor:
+        return _total(_squared(made, wanted) for made, wanted in self._pairs(play))
+
+
+@keras.saving.register_keras_serializable("tfgan_app")
+class Cycle(_Comparison):
+    """E[|F(G(a)) - a|], added over the generator's inputs that it returns there and back again as `cycle`.
+
+    Zhu et al. 2017, https://arxiv.org/abs/1703.10593, equation 2. The leaves of `cycle`, a tensor or a tree, are
+    compared with as many of the first inputs, in their order.
+    """
+
+    name = "cycle"
+
+    def __init__(self, weight: Number = 10.0, interval: int = 1):
+        super().__init__(weight, interval)
+
+    def __call__(self, play: Play) -> tf.Tensor:
+        return _total(_absolute(made, wanted) for made, wanted in self._outputs(play, "cycle"))
+
+
+@keras.saving.register_keras_serializable("tfgan_app")
+class Identity(_Comparison):
+    """E[|F(a) - a|], added over the generator's inputs that it returns as `identity`: what is there already must stay.
+
+    Zhu et al. 2017, https://arxiv.org/abs/1703.10593, section 5.2, which keeps colours; otherwise as `Cycle`.
+    """
+
+    name = "identity"
+
+    def __init__(self, weight: Number = 5.0, interval: int = 1):
+        super().__init__(weight, interval)
+
+    def __call__(self, play: Play) -> tf.Tensor:
+        return _total(_absolute(made, wanted) for made, wanted in self._outputs(play, "identity"))
+
+
+@keras.saving.register_keras_serializable("tfgan_app")
+class TotalVariation(_Comparison):
+    """How much neighbouring pixels of the generator's images differ: the sum of the means, downwards and across.
+
+    Rudin et al. 1992, https://doi.org/10.1016/0167-2789(92)90242-F, in the anisotropic form. It weighs against noise
+    and patterns, and against detail.
+    """
+
+    name = "total_variation"
+
+    def __call__(self, play: Play) -> tf.Tensor:
+        images = self._images(play)
+        differences = images[:, 1:] - images[:, :-1], images[:, :, 1:] - images[:, :, :-1]
+        # A side of one pixel has no neighbours.
+        sizes = [tf.cast(tf.maximum(tf.size(x), 1), tf.float32) for x in differences]
+        return _total(tf.reduce_sum(tf.abs(x)) / size for x, size in zip(differences, sizes, strict=True))
+
+
+@keras.saving.register_keras_serializable("tfgan_app")
+class FeatureMatching(Term):
+    """E[|D_i(y) - D_i(G(x))|], added over the discriminator's `features`, the outputs of its layers i.
+
+    Wang et al. 2017, https://arxiv.org/abs/1711.11585, equation 4. The discriminator returns a dict of its `logits` and
+    of `features`, tensors in a list or any tree. Those of real samples are what fakes should come to: no gradient
+    passes there.
+    """
+
+    name, player = "feature_matching", "generator"
+
+    def __init__(self, weight: Number = 10.0, interval: int = 1):
+        super().__init__(weight, interval)
+
+    def __call__(self, play: Play) -> tf.Tensor:
+        fake, real = (keras.tree.flatten(x.get("features", [])) for x in (play.fake_outputs, play.real_outputs))
+        if not fake:
+            raise UsageError(
+                "FeatureMatching needs a discriminator that returns a dict with `features`, the outputs of its layers, "
+                f"beside `logits`. Received: {sorted(play.fake_outputs)}"
+            )
+        return _total(_absolute(a, tf.stop_gradient(b)) for a, b in zip(fake, real, strict=True))
+
+
+@keras.saving.register_keras_serializable("tfgan_app")
+class Perceptual(_Comparison):
+    """The distance between what a trained network sees of the generator's images and of their targets.
+
+    Johnson et al. 2016, https://arxiv.org/abs/1603.08155; before the ReLU as in ESRGAN, Wang et al. 2018,
+    https://arxiv.org/abs/1809.00219, section 3.3. The network is no part of the GAN: it does not learn, has no weights
+    among the GAN's, and is called for inference, in the precision that it was made in ("vgg19" in float32). It is
+    loaded when training or evaluation begins.
+
+    Args:
+        extractor: A functional `keras.Model` that takes images in [-1, 1], the path of a `.keras` file of one, or
+            "vgg19": `keras.applications.VGG19` with its weights of ImageNet and their preprocessing, which Keras
+            downloads. A model held in memory cannot be saved along with the GAN; a path can.
+        layers: Names of layers whose outputs are compared; or a dict with a factor for each, by which the distances
+            are added. By default the network's output; of "vgg19" `block5_conv4`, whose name others write conv5_4. All
+            of its layers are taken before their ReLU.
+        weight: As in `Term`. Networks that were trained apart have features of different scale.
+        distance: "l1", the mean absolute difference, or "l2", the mean squared.
+        interval: As in `Term`.
+
+    Raises:
+        UsageError: For another distance; when it is loaded, for a network that is not there, cannot be downloaded, or
+            has no such layers; in the step, for images that it cannot take.
+    """
+
+    name = "perceptual"
+
+    def __init__(
+        self,
+        extractor: NetworkLike = "vgg19",
+        layers: Sequence[str] | Mapping[str, float] | None = None,
+        weight: Number = 1.0,
+        distance: Literal["l1", "l2"] = "l1",
+        interval: int = 1,
+    ):
+        super().__init__(weight, interval)
+        if distance not in _DISTANCES:
+            raise UsageError(f"`distance` must be one of {', '.join(_DISTANCES)}. Received: distance={distance}")
+        if isinstance(layers, str):
+            layers = [layers]
+        self.extractor = extractor if isinstance(extractor, keras.Model) else str(extractor)
+        self.layers = dict(layers) if isinstance(layers, Mapping) else dict.fromkeys(layers or (), 1.0)
+        self.distance = distance
+        self._features: Callable[[tf.Tensor], list[tf.Tensor]] | None = None
+
+    def prepare(self) -> None:
+        if self._features is None:
+            # Where a step is being traced, outside of its graph.
+            with tf.init_scope():
+                self._features = layer_outputs(self.extractor, list(self.layers))
+
+    def __call__(self, play: Play) -> tf.Tensor:
+        self.prepare()
+        assert self._features is not None
+        ((made, wanted),) = self._pairs(play)
+        seen, expected = self._features(made), self._features(tf.stop_gradient(wanted))
+        factors = self.layers.values() or [1.0] * len(seen)
+        distance = _DISTANCES[self.distance]
+        return _total(factor * distance(a, b) for factor, a, b in zip(factors, seen, expected, strict=True))
+
+    def get_config(self) -> dict[str, Any]:
+        if isinstance(self.extractor, keras.Model):
+            # Its weights would not be saved along, and a reloaded term would measure something else.
+            raise ValueError(
+                f"Perceptual cannot be saved: its network {self.extractor.name} is held in memory. Save that network "
+                "to a .keras file and give Perceptual the path."
+            )
+        own = {"extractor": self.extractor, "layers": self.layers, "distance": self.distance}
+        return {**super().get_config(), **own}
+
+    def describe(self) -> dict[str, Any]:
+        name = self.extractor.name if isinstance(self.extractor, keras.Model) else self.extractor
+        own = {"extractor": name, "layers": self.layers, "distance": self.distance}
+        return {**super().get_config(), **own}
+
+
+def _absolute(a, b):
+    return tf.reduce_mean(tf.abs(a - b))
+
+
+def _squared(a, b):
+    return tf.reduce_mean(tf.square(a - b))
+
+
+_DISTANCES = {"l1": _absolute, "l2": _squared}
+
+
+def _total(parts):
+    return functools.reduce(operator.add, parts)
 
 
 def _between(play, others):

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfgan_app.base.errors import UsageError
-from tfgan_app.base.networks import apply
+from tfgan_app.base.networks import apply, images_of
 from tfgan_app.data.batches import check_samples
 from tfgan_app.exportable import Exportable
 from tfgan_app.modalities import Images, Modality
@@ -172,8 +172,3 @@ _WHAT = {
     "sides": "pictures of the one side and of the other",
     "labelled": "images and their labels",
 }
-
-
-def images_of(outputs: Any) -> tf.Tensor:
-    """Returns the pictures among what a generator returned: all of it, or the `images` of a dict."""
-    return outputs["images"] if isinstance(outputs, dict) else outputs

@@ -34,6 +34,7 @@ class Translator:
         draws: Whether results go by a seed.
         num_classes: The number of domains of one that is told which to translate to, else None.
         class_names: What they are called.
+        multi_label: Whether labels are rows of attributes, 0 or 1 each, rather than one domain.
         keeps_colours: Whether a target has the colours of its source, whatever its scale, so that what comes of a grey
             picture is to be grey.
         whole: Pixels of a result that are computed at once, unless it is said otherwise: a network of 64 channels takes
@@ -51,6 +52,7 @@ class Translator:
     draws: bool = False
     num_classes: int | None = None
     class_names: tuple[str, ...] | None = None
+    multi_label: bool = False
     keeps_colours: bool = False
     whole: int = 2**21
     tileable: bool = True
@@ -190,12 +192,20 @@ class Translator:
         Raises:
             ValueError: If they do not fit.
         """
-        return check_labels(labels, num, self.num_classes or 0, self.class_names)
+        if not self.multi_label:
+            return check_labels(labels, num, self.num_classes or 0, self.class_names)
+        rows = np.asarray(labels)
+        if rows.shape != (num, self.num_classes) or not np.isin(rows, (0, 1)).all():
+            raise ValueError(
+                f"`labels` must be {num} rows of {self.num_classes} attributes, each 0 or 1, one row for each image. "
+                f"Received: {'None' if labels is None else f'shape {rows.shape}'}"
+            )
+        return rows.astype(np.int32)
 
     @property
     def label_spec(self) -> tf.TensorSpec:
         """What `forward` takes as labels."""
-        return tf.TensorSpec((None,), tf.int32, "labels")
+        return tf.TensorSpec((None, self.num_classes) if self.multi_label else (None,), tf.int32, "labels")
 
     def _any_size(self, sources, way, extra):
         """Returns `forward` for sources of any size."""
@@ -254,6 +264,7 @@ class Translator:
             "radius": self.radius,
             "ways": list(self.ways),
             "draws": self.draws,
+            "multi_label": self.multi_label,
             "keeps_colours": self.keeps_colours,
             "whole": self.whole,
             "tileable": self.tileable,

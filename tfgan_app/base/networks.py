@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from tfgan_app.base.errors import UsageError
+from tfgan_app.base.files import PathLike, reason
 
 __all__ = [
     "BatchShape",
@@ -17,7 +18,9 @@ __all__ = [
     "call_hooks",
     "final_activations",
     "float32_copy",
+    "images_of",
     "in_float32",
+    "loaded_safely",
     "move_average",
     "pass_losses",
     "with_weights_of",
@@ -32,6 +35,26 @@ def apply(network: keras.Model, inputs: Sequence[tf.Tensor], training: bool = Fa
     # A Sequential model has no structure of inputs.
     structure = network.inputs[0] if isinstance(network, keras.Sequential) else network.input
     return network(keras.tree.pack_sequence_as(structure, inputs), training=training)
+
+
+def images_of(outputs: Any) -> tf.Tensor:
+    """Returns the pictures among what a generator returned: all of it, or the `images` of a dict."""
+    return outputs["images"] if isinstance(outputs, dict) else outputs
+
+
+def loaded_safely(path: PathLike) -> keras.Model:
+    """Loads a model of one input from a `.keras` file in Keras's safe mode, which runs no code that the file holds.
+
+    Raises:
+        UsageError: If it cannot be loaded so, or has other inputs.
+    """
+    try:
+        network = keras.models.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # of many kinds: Keras's, zipfile's, h5py's
+        raise UsageError(f"{path} cannot be loaded in Keras's safe mode: {reason(error)}") from error
+    if not isinstance(network, keras.Model) or len(network.inputs or ()) != 1:
+        raise UsageError(f"{path} is not a model of one input.")
+    return network
 
 
 def call_hooks(network: keras.Model, name: str) -> None:

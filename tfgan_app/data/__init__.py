@@ -16,6 +16,7 @@ from absl import logging
 from tfgan_app.base.errors import DataError, NotDownloadable, UnknownDataset, UnknownSplit
 from tfgan_app.base.table import is_range
 from tfgan_app.data.decoding import doubts
+from tfgan_app.data.degradations import degrade
 from tfgan_app.data.files import open_array, open_folder
 from tfgan_app.data.image_set import ImageSet
 from tfgan_app.data.locating import Kind, located
@@ -32,6 +33,7 @@ __all__ = [
     "PairSet",
     "UnknownDataset",
     "UnknownSplit",
+    "degrade",
     "load",
     "load_pairs",
     "open_images",

@@ -10,18 +10,16 @@ import itertools
 import os
 import re
 import struct
-import threading
-import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 import requests
 import tensorflow as tf
 
 from tfgan_app.base.errors import DataError, NotDownloadable, UnknownDataset, UnknownSplit
+from tfgan_app.base.hosts import cause, unreachable
 from tfgan_app.data.decoding import Item, choose_scaling, common_size, read_all
 from tfgan_app.data.galleries import Listing
 from tfgan_app.data.image_set import ImageSet
@@ -45,8 +43,6 @@ _LICENCES = {  # of datasets whose licence TFDS does not state
     "mnist": "CC BY-SA 3.0",
     "mnist_5k": "CC BY-SA 3.0",
 }
-_CONNECT_SECONDS = 4.0  # for one step of a connection to a host
-_PROBE_SECONDS = 10.0  # for all hosts together, slow name servers and redirections included
 _READ_BATCH = 256  # encoded records taken from tf.data at a time
 
 
@@ -459,13 +455,13 @@ def _prepare(name: str, builder: Any, manual_dir: str | None) -> None:
             f"{name} cannot be downloaded ({why})",
         )
 
-    if reason := _unreachable(missing):
+    if reason := unreachable(missing):
         raise not_downloadable(reason, f"no answer from {reason.split(':')[0]}")
     config = tfds.download.DownloadConfig(manual_dir=manual, try_download_gcs=False)
     try:
         builder.download_and_prepare(download_config=config)
     except (requests.RequestException, tfds.download.DownloadError) as error:
-        raise not_downloadable(_reason(error), "its download broke off") from error
+        raise not_downloadable(cause(error), "its download broke off") from error
     except Exception as error:  # a damaged archive, a full disk, a dataset that must be downloaded by hand
         raise DataError(f"'{name}' cannot be prepared from {manual} in `data_dir={root}`: {error}") from error
 
@@ -478,39 +474,6 @@ def _archives(builder: Any) -> dict[str, Any]:
     return {url: a for url, a in archives.items() if config and config.name in url} or archives
 
 
-def _reason(error: Exception) -> str:
-    # requests wraps what happened ("Failed to resolve ...") in the names and arguments of its own calls.
-    cause = getattr(error.args[0], "reason", error) if error.args else type(error).__name__
-    return str(cause).split("): ", 1)[-1]
-
-
 def _is_file(path: Path, size: int) -> bool:
     # The size tells apart the archives of MNIST and Fashion-MNIST, which go by the same names.
     return path.is_file() and path.stat().st_size == size
-
-
-def _unreachable(urls: Iterable[str]) -> str | None:
-    """Returns why one of the hosts cannot be reached, or None if all answer.
-
-    TFDS by itself retries for minutes.
-    """
-    by_host = {urlsplit(url).hostname: url for url in urls if url.startswith("http")}
-    failures: dict[str | None, str] = dict.fromkeys(by_host, f"no answer within {_PROBE_SECONDS:.0f} s")
-
-    def probe(host: str | None, url: str) -> None:
-        try:
-            # GET, without reading the body: not every host serves HEAD.
-            with requests.get(url, stream=True, timeout=_CONNECT_SECONDS) as response:
-                response.raise_for_status()
-            del failures[host]
-        except requests.RequestException as error:
-            failures[host] = _reason(error)
-
-    # Daemons: a name server that never answers must not keep the process from ending.
-    threads = [threading.Thread(target=probe, args=item, daemon=True) for item in by_host.items()]
-    deadline = time.monotonic() + _PROBE_SECONDS
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(max(0.0, deadline - time.monotonic()))
-    return next((f"{host}: {failure}" for host, failure in list(failures.items())), None)

@@ -4,12 +4,14 @@ from tfgan_app.base.lazy import lazily
 
 _FILES = {
     "SavedGAN": "loaded",
+    "SavedTranslator": "loaded",
     "card_path": "card",
     "check_format": "formats",
     "export_file": "files",
     "export_model": "saved_model",
     "exported_step": "saved_model",
     "model_card": "card",
+    "open_saved": "loaded",
 }
 
 __all__ = list(_FILES)

@@ -45,49 +45,36 @@ def model_card(
     """Returns the text of a model card.
 
     Args:
-        facts: `tfgan_app.GAN.describe()` of the model.
+        facts: `describe()` of the model, a `tfgan_app.GAN` or a `tfgan_app.TranslationGAN`.
         folder: The SavedModel's folder, from where the card is.
-        files: Names of the ONNX and LiteRT files of `generate` beside the card.
+        files: Names of the ONNX and LiteRT files of the first signature beside the card.
         data: `ImageSet.describe()` of the training images.
         command: The command line that trained it.
         batch_size: Images a step, from which the images seen follow.
         scores: `tfgan_app.study.summary()` of receipts.
-        picture: Name of a sample grid beside the card.
+        picture: Name of a picture beside the card: samples, or pictures before and after translation.
     """
     data = data or {"name": "not recorded", "licence": "not recorded", "origin": "not recorded"}
-    model, classes, steps = facts["model"], facts["num_classes"], facts["step"]
-    kind = "unconditional" if classes is None else f"conditional on {classes} classes"
+    model, steps = facts["model"], facts["step"]
     stand_in = f" (standing in for {data['fallback_for']})" if data.get("fallback_for") else ""
     seen = "not recorded" if batch_size is None else f"{steps * batch_size:,} ({steps:,} steps of {batch_size})"
     name, names = facts["modality"], facts.get("class_names")
-    arguments = f"num_{name}=tf.constant(16), seed=tf.constant(7, tf.int64)"
-    if classes is not None:
-        arguments += f", labels=tf.range(16) % {classes}"
     range_ = "in [0, 1]" if name == "images" else "as the data has them"
+    translates = "source_shape" in facts
     lines = [
         "---",
         "library_name: tensorflow",
-        "pipeline_tag: unconditional-image-generation",
+        f"pipeline_tag: {_task(facts)}",
         f"{_MARK}, {model.lower()}]",
         f"datasets: [{json.dumps(data['name'])}]",
         f"license: {json.dumps(data['licence'])}",
-        *_model_index(model, scores),
+        *_model_index(facts, scores),
         "---",
         "",
         f"# {model} trained on {data['name']}{stand_in}",
         "",
-        *([f"![Samples]({picture})", ""] if picture else []),
-        f"Draws {name} of shape {tuple(facts['shape'])} from {facts['latent_dim']} latents, {kind}.",
-        "",
-        "```python",
-        "import tensorflow as tf",
-        "",
-        f'gan = tf.saved_model.load("{folder}")',
-        f'outputs = gan.signatures["sample"]({arguments})',
-        f'{name} = outputs["{name}"]  # float32 {range_}',
-        "```",
-        "",
-        *_calls(facts, files, range_),
+        *([f"![{'Before and after' if translates else 'Samples'}]({picture})", ""] if picture else []),
+        *(_translating if translates else _drawing)(facts, folder, files, range_),
         "| | |",
         "|---|---|",
         f"| Training {name} | {data['name']}{stand_in}, split {data.get('split')}, {data.get('num_images', 0):,} |",
@@ -111,20 +98,86 @@ def model_card(
     return "\n".join(lines).rstrip() + "\n"
 
 
+def _task(facts):
+    return "image-to-image" if "source_shape" in facts else "unconditional-image-generation"
+
+
+def _drawing(facts, folder, files, range_):
+    """Returns the lines on how to draw samples."""
+    classes, name = facts["num_classes"], facts["modality"]
+    kind = "unconditional" if classes is None else f"conditional on {classes} classes"
+    arguments = f"num_{name}=tf.constant(16), seed=tf.constant(7, tf.int64)"
+    if classes is not None:
+        arguments += f", labels=tf.range(16) % {classes}"
+    return [
+        f"Draws {name} of shape {tuple(facts['shape'])} from {facts['latent_dim']} latents, {kind}.",
+        "",
+        "```python",
+        "import tensorflow as tf",
+        "",
+        f'gan = tf.saved_model.load("{folder}")',
+        f'outputs = gan.signatures["sample"]({arguments})',
+        f'{name} = outputs["{name}"]  # float32 {range_}',
+        "```",
+        "",
+        *_calls(facts, files, range_),
+    ]
+
+
+def _translating(facts, folder, files, range_):
+    """Returns the lines on how to translate pictures."""
+    channels, made, scale = facts["source_shape"][-1], facts["shape"][-1], facts["scale"]
+    larger = f", {scale} times as high and wide" if scale > 1 else ""
+    label = "" if facts["num_classes"] is None else ", labels=tf.constant([0])"
+    others = [f"`{way}` goes the other way" for way in facts["ways"][1:]]
+    seeded = ["`translate_seeded` takes a `seed` (int64) beside"] if facts["draws"] else []
+    others = ["`translate` takes and returns float32 in [0, 1]", *seeded, *others]
+    lines = [
+        f"Makes pictures of {made} channels{larger} of pictures of {channels}, of any height and width.",
+        "",
+        "```python",
+        "import tensorflow as tf",
+        "",
+        f'gan = tf.saved_model.load("{folder}")',
+        f'picture = tf.io.decode_png(tf.io.read_file("picture.png"), {channels})',
+        f'images = gan.signatures["translate_uint8"](images=picture[None]{label})["images"]  # uint8',
+        "```",
+        "",
+        f"{'; '.join(others)}.",
+        "",
+    ]
+    return [*lines, *_rows(facts, range_, "translate", f"(batch, {_sides(scale)}, {made})"), *_files(facts, files)]
+
+
+def _sides(scale):
+    return "height, width" if scale == 1 else f"{scale} height, {scale} width"
+
+
 def _calls(facts, files, range_):
     """Returns the lines on how to call `generate`, of the SavedModel and of each file."""
-    name, shape = facts["modality"], ", ".join(map(str, ("batch", *facts["shape"])))
-    rows = [*inputs(facts), (f"returns {name}", "float32", f"({shape})", range_)]
-    lines = [
-        "The signature `generate` takes latents of one's own:",
-        "",
-        "| | dtype | shape | values |",
-        "|---|---|---|---|",
-    ]
-    lines += [f"| {' | '.join(row)} |" for row in rows] + [""]
-    arguments = [f'"latents": np.random.default_rng(7).standard_normal((16, {facts["latent_dim"]}), np.float32)']
+    shape = ", ".join(map(str, ("batch", *facts["shape"])))
+    return [*_rows(facts, range_, "generate", f"({shape})", " takes latents of one's own"), *_files(facts, files)]
+
+
+def _rows(facts, range_, signature, shape, takes=""):
+    """Returns a table of what a signature takes and returns."""
+    rows = [*inputs(facts), (f"returns {facts['modality']}", "float32", shape, range_)]
+    lines = [f"The signature `{signature}`{takes}:", "", "| | dtype | shape | values |", "|---|---|---|---|"]
+    return [*lines, *(f"| {' | '.join(row)} |" for row in rows), ""]
+
+
+def _files(facts, files):
+    """Returns the lines on how to call the first signature of each file."""
+    name, lines = facts["modality"], []
+    signature, num = "generate", 16
+    if "source_shape" in facts:
+        signature, num = "translate", 1
+        height, width, channels = facts["source_shape"]
+        arguments = [f'"images": np.zeros((1, {height}, {width}, {channels}), np.float32)']
+    else:
+        arguments = [f'"latents": np.random.default_rng(7).standard_normal((16, {facts["latent_dim"]}), np.float32)']
     if facts["num_classes"] is not None:
-        arguments.append(f'"labels": np.arange(16, dtype=np.int32) % {facts["num_classes"]}')
+        arguments.append(f'"labels": np.arange({num}, dtype=np.int32) % {facts["num_classes"]}')
     given = ["arguments = {", *(f"    {argument}," for argument in arguments), "}"]
     for file in files:
         if file.endswith(ENDINGS["onnx"]):
@@ -133,8 +186,8 @@ def _calls(facts, files, range_):
         else:
             runtime = "from ai_edge_litert.interpreter import Interpreter"
             call = [
-                f'generate = Interpreter("{file}").get_signature_runner("generate")',
-                f'{name} = generate(**arguments)["{name}"]',
+                f'{signature} = Interpreter("{file}").get_signature_runner("{signature}")',
+                f'{name} = {signature}(**arguments)["{name}"]',
             ]
         lines += ["```python", "import numpy as np", runtime, "", *given, *call, "```", ""]
     return lines
@@ -152,14 +205,14 @@ def _values_row(value_range):
     return f"| Stored values | {black:g} became black, {white:g} white |"
 
 
-def _model_index(model, scores):
+def _model_index(facts, scores):
     if not scores:
         return []
-    lines = ["model-index:", f"- name: {model}", "  results:"]
+    lines = ["model-index:", f"- name: {facts['model']}", "  results:"]
     for score in scores:
         name = json.dumps(score["dataset"])
         lines += [
-            "  - task: {type: unconditional-image-generation}",
+            f"  - task: {{type: {_task(facts)}}}",
             f"    dataset: {{name: {name}, type: {name}}}",
             "    metrics:",
             f"    - name: {json.dumps(score['metric'])}",

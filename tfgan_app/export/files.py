@@ -29,19 +29,20 @@ def export_file(
     facts: dict[str, Any],
     *,
     format: str,
-    signature: str = "generate",
+    signature: str | None = None,
     opset_version: int | None = None,
 ) -> pathlib.Path:
     """Writes one signature, with the weights that it uses, as an ONNX or a LiteRT file.
 
-    Inputs and outputs have the names, dtypes and shapes of the signature; the batch may have any size.
+    Inputs and outputs have the names, dtypes and shapes of the signature, but that in ONNX the images that a translator
+    returns are `translated_images`; the batch may have any size.
 
     Args:
         path: The file, which ends in `.onnx` or `.tflite`.
         signatures: The functions and the specs of their arguments by name; see `tfgan_app.sampler.Signatures`.
         facts: What is to be known of the model, as JSON takes it. An ONNX file keeps it under the name `tfgan_app`.
         format: `onnx` or `litert`.
-        signature: Which one, of those that draw no random numbers.
+        signature: Which one, of those that draw no random numbers; the first by default.
         opset_version: The version of ONNX's operators; 18 by default.
 
     Returns:
@@ -53,6 +54,7 @@ def export_file(
     """
     check_format(format, path)
     known = [name for name in SIGNATURES if name in signatures]
+    signature = signature or next(iter(signatures))
     if signature not in known:
         raise UsageError(
             f"`signature={signature}` must be one of {', '.join(known)}: a file of `format={format}` holds a function "
@@ -81,12 +83,20 @@ def _onnx(function, specs, facts, opset):
     except ImportError as error:
         raise UsageError(f"{needed()} ({error})") from error
 
-    model, _ = tf2onnx.convert.from_function(tf.function(function, input_signature=specs), specs, opset=opset)
+    taken = {spec.name for spec in specs}
+
+    def named(*inputs):
+        # In ONNX no output has the name of an input.
+        return {f"translated_{name}" if name in taken else name: x for name, x in function(*inputs).items()}
+
+    model, _ = tf2onnx.convert.from_function(tf.function(named, input_signature=specs), specs, opset=opset)
     for value in (*model.graph.input, *model.graph.output):
         sides = value.type.tensor_type.shape.dim
-        # tf2onnx numbers the sides that it does not know.
-        if sides and not sides[0].HasField("dim_value"):
-            sides[0].dim_param = "batch"
+        # tf2onnx numbers the sides that it does not know. Those of a result may be multiples of the source's.
+        names = ("batch", "height", "width") if value in model.graph.input else ("batch",)
+        for side, name in zip(sides, names, strict=False):
+            if not side.HasField("dim_value"):
+                side.dim_param = name
     onnx.helper.set_model_props(model, {"tfgan_app": json.dumps(facts)})
     # tf2onnx leaves what it cannot translate as it is.
     onnx.checker.check_model(model, full_check=True)

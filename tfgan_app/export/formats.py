@@ -15,7 +15,10 @@ SAVED_MODEL = "tf_saved_model"
 ENDINGS = {"onnx": ".onnx", "litert": ".tflite"}
 FORMATS = (SAVED_MODEL, *ENDINGS)
 # What such a file can hold: `sample` draws latents itself, by a generator of random numbers that other runtimes lack.
-SIGNATURES = ("generate", "generate_uint8", "generate_truncated", "discriminate")
+SIGNATURES = (
+    *("generate", "generate_uint8", "generate_truncated", "discriminate"),
+    *("translate", "translate_uint8", "translate_back", "translate_back_uint8"),
+)
 
 
 def check_format(format: str, path: PathLike | None = None) -> None:
@@ -45,8 +48,11 @@ def needed() -> str:
 
 
 def inputs(facts: dict[str, Any]) -> list[tuple[str, str, str, str]]:
-    """Returns name, dtype, shape and range of what `generate` takes, from what `Sampler.describe` tells."""
-    found = [("latents", "float32", f"(batch, {facts['latent_dim']})", "drawn from N(0, 1)")]
+    """Returns name, dtype, shape and range of what the first signature takes, from what `describe` tells."""
+    if "source_shape" in facts:
+        found = [("images", "float32", f"(batch, height, width, {facts['source_shape'][-1]})", "in [0, 1]")]
+    else:
+        found = [("latents", "float32", f"(batch, {facts['latent_dim']})", "drawn from N(0, 1)")]
     if facts["num_classes"] is not None:
         found.append(("labels", "int32", "(batch,)", f"0 to {facts['num_classes'] - 1}"))
     return found

@@ -10,7 +10,8 @@ import keras
 import tensorflow as tf
 from absl import logging
 
-from tfgan_app.base.files import PROGRAM, PathLike, local_path, reason
+from tfgan_app.base.files import PROGRAM, PathLike, local_path
+from tfgan_app.base.networks import loaded_safely
 from tfgan_app.metrics import inception
 from tfgan_app.metrics.classifier import load_classifier
 from tfgan_app.modalities.modality import Array
@@ -145,7 +146,7 @@ def load_extractor(extractor: ExtractorLike, trust_extractor: bool = False) -> F
         return _keras_inception()
     path = local_path(extractor)
     if path.suffix == ".keras" and path.is_file():
-        return _of_network(_safely_loaded(path), path.stem, str(path), inception.file_sha256([path]))
+        return _of_network(loaded_safely(path), path.stem, str(path), inception.file_sha256([path]))
     if (path / "saved_model.pb").is_file():
         if not trust_extractor:
             raise ValueError(
@@ -188,16 +189,6 @@ def _keras_inception():
     function, sha256 = inception.load_keras_network()
     name = "keras_inception_v3"
     return FeatureExtractor(function, name, name, (None, None, 3), sha256, resizer=inception.KERAS_RESIZER)
-
-
-def _safely_loaded(path):
-    try:
-        network = keras.models.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # of many kinds: Keras's, zipfile's, h5py's
-        raise ValueError(f"{path} cannot be loaded in Keras's safe mode: {reason(error)}") from error
-    if not isinstance(network, keras.Model) or len(network.inputs or ()) != 1:
-        raise ValueError(f"{path} is not a model of one input.")
-    return network
 
 
 def _of_network(network, name, reference, sha256=None, facts=None):

@@ -5,7 +5,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 from keras import layers
 
@@ -155,21 +154,6 @@ class StarGAN(TranslationGAN):
         self, sources: tf.Tensor, way: str = "translate", seed: tf.Tensor | None = None, labels: tf.Tensor | None = None
     ) -> tf.Tensor:
         return apply(self.ema_generator.get_layer(_TRANSLATOR), [sources, self._rows(labels)])
-
-    def checked_labels(self, labels: npt.ArrayLike | None, num: int) -> np.ndarray:
-        if not self.multi_label:
-            return super().checked_labels(labels, num)
-        rows = np.asarray(labels)
-        if rows.shape != (num, self.num_classes) or not np.isin(rows, (0, 1)).all():
-            raise ValueError(
-                f"`labels` must be {num} rows of {self.num_classes} attributes, each 0 or 1, one row for each image. "
-                f"Received: {'None' if labels is None else f'shape {rows.shape}'}"
-            )
-        return rows.astype(np.int32)
-
-    @property
-    def label_spec(self) -> tf.TensorSpec:
-        return tf.TensorSpec((None, self.num_classes) if self.multi_label else (None,), tf.int32, "labels")
 
     @property
     def class_names(self) -> tuple[str, ...] | None:  # type: ignore[override]

@@ -354,6 +354,9 @@ def _augment(text: str | None) -> augment.Augment | Literal[False] | None:
 def _part(setting: str, text: str, module: Any) -> Any:
     """Builds the object of a module that NAME or NAME(argument=value, ...) describes; values are literals."""
     names = [name for name in module.__all__ if name not in ("Augment", "Play", "Term")]
+    if module is terms:
+        # Penalties on D; those on G are their models' own.
+        names = [name for name in names if getattr(terms, name).own_tape]
     try:
         call = ast.parse(text, mode="eval").body
         arguments: dict[str, Any] = {}

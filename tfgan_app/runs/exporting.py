@@ -5,10 +5,11 @@ from typing import Any
 
 from tfgan_app.base.errors import UsageError
 from tfgan_app.base.table import takes
-from tfgan_app.export import SavedGAN, check_format
+from tfgan_app.export import SavedGAN, SavedTranslator, check_format
 from tfgan_app.export.formats import ENDINGS, SAVED_MODEL
 from tfgan_app.runs.record import Run, open_trained
 from tfgan_app.runs.settings import Exporting
+from tfgan_app.translator import Translator
 
 __all__ = ["export"]
 
@@ -34,8 +35,9 @@ def export(**settings: Any) -> pathlib.Path:
     out = pathlib.Path(asked.out or asked.signature + ENDINGS.get(asked.format, ""))
     check_format(asked.format, out)
     gan = open_trained(asked.run, asked.saved_model, asked.checkpoint)
-    if isinstance(gan, SavedGAN) or asked.format != SAVED_MODEL:
-        return gan.export(out, asked.format, signature=asked.signature)
+    if isinstance(gan, (SavedGAN, SavedTranslator)) or asked.format != SAVED_MODEL:
+        first = isinstance(gan, Translator) and asked.signature == Exporting().signature
+        return gan.export(out, asked.format, signature=None if first else asked.signature)
     if asked.out is None:
         raise UsageError(f"`format={SAVED_MODEL}` needs `out`, the folder to write.")
     run = Run.existing(str(asked.run))

@@ -15,7 +15,7 @@ from tfgan_app.base.files import PROGRAM, check_object, local_path, read_object,
 from tfgan_app.base.versions import versions
 from tfgan_app.checkpoints import Checkpoints
 from tfgan_app.cli import flagfile
-from tfgan_app.export import SavedGAN
+from tfgan_app.export import SavedGAN, SavedTranslator, open_saved
 from tfgan_app.gan import GAN
 from tfgan_app.runs.build import Dataset, Trainable, build_gan, open_split_like, shapes_of
 from tfgan_app.runs.settings import SOURCE, Settings
@@ -243,7 +243,7 @@ class Run:
         return gan
 
 
-def open_trained(run: str | None, saved_model: str | None, checkpoint: str | int) -> GAN | SavedGAN:
+def open_trained(run: str | None, saved_model: str | None, checkpoint: str | int) -> GAN | SavedGAN | SavedTranslator:
     """Returns the one trained GAN that is asked for, of a run folder or of a SavedModel's.
 
     Raises:
@@ -254,7 +254,7 @@ def open_trained(run: str | None, saved_model: str | None, checkpoint: str | int
         return Run.existing(run).restored_gan(checkpoint)
     if saved_model is not None and run is None:
         logging.warning(PROGRAM, f"`saved_model={saved_model}`")
-        return SavedGAN(saved_model)
+        return open_saved(saved_model)
     raise UsageError(f"give either `run` or `saved_model`. Received: {'both' if run else 'neither'}")
 
 

@@ -339,7 +339,11 @@ class Exporting(Table):
     saved_model: str | None = again(Scoring, "saved_model")
     checkpoint: str | int = again(Scoring, "checkpoint")
     format: str = row("onnx", "The format: a SavedModel's folder, of a run, or one file.", one_of=FORMATS)
-    signature: str = row("generate", "What a file computes. One that truncates has a third input.", one_of=SIGNATURES)
+    signature: str = row(
+        "generate",
+        "What a file computes. One that truncates has a third input. Where a model translates, generate is translate.",
+        one_of=SIGNATURES,
+    )
     out: str | None = row(
         None,
         "The file, NAME.onnx or NAME.tflite, or the SavedModel's folder. Default: named after `signature`.",

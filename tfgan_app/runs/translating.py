@@ -101,7 +101,7 @@ def translate_files(
         UsageError: For settings that cannot be carried out.
         DataError: If there are no such pictures, or none can be translated.
     """
-    channels = _checked_channels(translator, asked)
+    channels, labels = _checked_channels(translator, asked), _checked_labels(translator, asked)
     items = _items("input", str(asked.input))
     single = not _is_many(str(asked.input))
     masks = _masks(asked.mask)
@@ -132,7 +132,7 @@ def translate_files(
             for note in source.notes - said:
                 logging.warning("%s: %s; so it is with others like it.", item.name, note)
             said |= source.notes
-            _write(translator, source, path, asked, watch)
+            _write(translator, source, path, asked, labels, watch)
             written += 1
         watch.finish(pixels[item.name])
     if not written and not kept:
@@ -148,15 +148,6 @@ def translate_files(
 def _checked_channels(translator: Translator, asked: Drawing) -> int:
     if asked.way not in translator.ways:
         raise UsageError(f"`way={asked.way}`: this model goes one way only, {', '.join(translator.ways)}.")
-    if translator.num_classes is None and asked.labels is not None:
-        raise UsageError(f"`labels={','.join(map(str, asked.labels))}`: this model takes no labels.")
-    if translator.num_classes is not None:
-        if asked.labels is None or len(asked.labels) != 1:
-            raise UsageError("`labels` must name one class, that which pictures are translated to.")
-        try:
-            check_labels(asked.labels, 1, translator.num_classes, translator.class_names)
-        except ValueError as error:
-            raise UsageError(str(error)) from error
     channels = translator.modality_of(asked.way, "source").shape[-1]
     if channels > 4:
         raise UsageError(
@@ -166,6 +157,27 @@ def _checked_channels(translator: Translator, asked: Drawing) -> int:
     if asked.mask and channels in (1, 3):
         raise UsageError(f"`mask={asked.mask}`: this model fills no holes; its sources have {channels} channels.")
     return channels
+
+
+def _checked_labels(translator: Translator, asked: Drawing) -> np.ndarray | None:
+    """Returns the domain or the attributes that pictures are translated to, as a batch of one."""
+    if translator.num_classes is None:
+        if asked.labels is not None:
+            raise UsageError(f"`labels={','.join(map(str, asked.labels))}`: this model takes no labels.")
+        return None
+    names = asked.labels or ()
+    if len(names) != 1 and not (translator.multi_label and names):
+        what = "the attributes" if translator.multi_label else "one class,"
+        raise UsageError(f"`labels` must name {what} that pictures are translated to.")
+    try:
+        classes = check_labels(names, len(names), translator.num_classes, translator.class_names)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    if not translator.multi_label:
+        return classes
+    row = np.zeros((1, translator.num_classes), np.int32)
+    row[:, classes] = 1
+    return row
 
 
 def _is_many(path: str) -> bool:
@@ -375,9 +387,16 @@ def _uncovered(colours: np.ndarray, opacity: np.ndarray) -> np.ndarray:
 # From what the network makes to a file.
 
 
-def _write(translator: Translator, source: _Source, path: pathlib.Path, asked: Drawing, watch: "_Watch") -> None:
+def _write(
+    translator: Translator,
+    source: _Source,
+    path: pathlib.Path,
+    asked: Drawing,
+    labels: np.ndarray | None,
+    watch: "_Watch",
+) -> None:
     height, width, channels = source.image.shape
-    bands = translator.bands(source.image, tile=asked.tile, seed=asked.seed, labels=asked.labels, way=asked.way)
+    bands = translator.bands(source.image, tile=asked.tile, seed=asked.seed, labels=labels, way=asked.way)
     scale, target = translator.scale, translator.modality_of(asked.way, "target")
     back = source.grey and channels >= 3 and target.shape[-1] == 3
     back = back and (scale > 1 or translator.keeps_colours)

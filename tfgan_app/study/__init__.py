@@ -14,19 +14,32 @@ from tfgan_app.study.receipts import (
     write_receipt,
 )
 from tfgan_app.study.report import write_report
+from tfgan_app.study.translation_report import Extremes, write_translation_report
+from tfgan_app.study.translation_scores import (
+    applicable_translation,
+    build_translation_metrics,
+    inapplicable_translation,
+    score_translation,
+)
 
 __all__ = [
     "ArrayFakes",
     "CollapseGuard",
+    "Extremes",
     "SampledFakes",
     "applicable",
+    "applicable_translation",
     "build_metrics",
+    "build_translation_metrics",
     "compare",
     "describe_score",
     "examine",
+    "inapplicable_translation",
     "read_receipt",
     "score",
+    "score_translation",
     "summary",
     "write_receipt",
     "write_report",
+    "write_translation_report",
 ]
