@@ -1,7 +1,7 @@
 """Trains and scores the translators of docs/translation.md, each beside the way that needs no training.
 
     python scripts/prepare_photographs.py DATA/photographs && python scripts/prepare_emoji.py DATA/emoji
-    python benchmarks/translation.py --data=DATA --data_dir=TFDS --out=translation.json --runs=RUNS [--tasks ...] [--seeds 0 1 2]
+    python benchmarks/translation.py --data=DATA --data_dir=TFDS --out=translation.json --runs=RUNS --seeds 0 1 2
 
 Each run is `python -m tfgan_app.train` with the flags of a task and a variant of it; those that are done already are
 not trained again. Variants of a task take turns, seed by seed. It prints a table a task: scores on the pictures held

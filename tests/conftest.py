@@ -51,6 +51,10 @@ FAMILY = {
             "mnist": (1_387_880, 147_488),
         },
     ),
+    "ContextEncoder": (
+        {"source_shape": (28, 28, 2), "target_shape": (28, 28, 1), "base_channels": 2, "bottleneck": 4},
+        {"context_encoder": (1_673_473, 36_641), "context_encoder_imagenet": (71_130_531, 2_766_529)},
+    ),
     "CycleGAN": (
         {"source_shape": (16, 16, 1), "target_shape": (16, 16, 1), "g_channels": 2, "d_channels": 2, "blocks": 1},
         # Published: 11 378 179 for each of two translators, 2 764 737 for each of two discriminators.
@@ -69,6 +73,16 @@ FAMILY = {
             "hinge_gan_celeba": (3_576_704, 2_765_568),
             "lsgan_lsun": (27_925_376, 11_164_416),
         },
+    ),
+    "DeepFillV2": (
+        {
+            "source_shape": (28, 28, 2),
+            "target_shape": (28, 28, 1),
+            "g_channels": 8,
+            "d_channels": 2,
+            "dilations": (2,),
+        },
+        {"deepfill": (341_050, 372_304), "deepfill_places": (4_052_478, 5_946_816)},
     ),
     "ESRGAN": (
         {

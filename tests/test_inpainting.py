@@ -4,9 +4,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import values
 
 import tfgan_app as tg
+from tfgan_app.base.errors import UsageError
 from tfgan_app.base.networks import float32_copy
+from tfgan_app.export import export_model
 from tfgan_app.models import context_encoder, deepfill
 
 # Small networks of both kinds, of sources with one colour and holes.
@@ -53,7 +56,7 @@ def attended(features, holes, scale=10.0, fuse=True):
     height, width, channels = features.shape
     rows, columns = height // 2, width // 2
     small = np.pad(features[::2, ::2], ((1, 1), (1, 1), (0, 0)))
-    touched = np.pad(holes.reshape(rows, 2, columns, 2).max((1, 3)), 1)
+    shares = np.pad(holes.reshape(rows, 2, columns, 2).mean((1, 3)), 1)
     places = [(i, j) for i in range(rows) for j in range(columns)]
     patches = np.stack([small[i : i + 3, j : j + 3].ravel() for i, j in places])
     norms = np.maximum(np.linalg.norm(patches, axis=1, keepdims=True), 1e-4)
@@ -73,7 +76,8 @@ def attended(features, holes, scale=10.0, fuse=True):
     if fuse:
         scores = summed(lambda place: place, rows, columns)
         scores = summed(lambda place: place[::-1], columns, rows)
-    known = np.array([touched[i : i + 3, j : j + 3].max() == 0 for i, j in places])
+    touched = np.array([shares[i : i + 3, j : j + 3].sum() for i, j in places])
+    known = touched == touched.min()
     large = np.pad(features, ((1, 1), (1, 1), (0, 0)))
     result = np.zeros((height + 2, width + 2, channels))
     for i, j in places:
@@ -115,16 +119,25 @@ def test_contextual_attention_fills_a_hole_with_the_pattern_around_it():
     np.testing.assert_allclose(got[0, 10:14, 10:14], pattern[10:14, 10:14], atol=0.05)
 
 
-def test_contextual_attention_without_anything_known_is_zero_and_has_gradients_where_features_are():
+def test_contextual_attention_takes_what_holes_touch_least_where_they_touch_everything():
+    features = np.random.default_rng(0).normal(size=(1, 8, 8, 2)) * 0.3
+    holes = np.zeros((8, 8))
+    holes[::2, ::2] = 1.0
+    holes[4:, 4:] = 0.5
+    got = tg.layers.ContextualAttention()([tf.constant(features), tf.constant(holes[None, ..., None])])
+    assert np.abs(got).mean() > 0
+    np.testing.assert_allclose(got[0], attended(features[0], holes), atol=2e-5)
+
+
+def test_contextual_attention_has_gradients_where_features_are_zero_and_takes_any_side():
     layer = tg.layers.ContextualAttention()
     features = tf.concat([tf.zeros((1, 8, 8, 2)), tf.ones((1, 8, 8, 2))], axis=0)
-    np.testing.assert_array_equal(layer([features, tf.ones((2, 8, 8, 1))]), np.zeros((2, 8, 8, 2)))
     with tf.GradientTape() as tape:
         tape.watch(features)
         total = tf.reduce_sum(layer([features, tf.zeros((2, 8, 8, 1))]))
     assert np.isfinite(tape.gradient(total, features)).all()
     for side in (1, 2, 3):
-        assert layer([tf.ones((1, side, side, 2)), tf.zeros((1, side, side, 1))]).shape == (1, side, side, 2)
+        assert np.isfinite(layer([tf.ones((1, side, side, 2)), tf.ones((1, side, side, 1))])).all()
 
 
 # Networks.
@@ -235,3 +248,228 @@ def test_shrinking_takes_the_mean_of_what_is_known():
 def test_context_encoder_says_which_sides_it_works_at():
     with pytest.raises(ValueError, match=r"3 to 8 pixels: 28, 64, 96 or 128.*Received: target_shape=\(50, 50, 1\)"):
         context_encoder.build_generator((50, 50, 1), 2, 4, False)
+
+
+# Models.
+
+MODELS = {
+    "context": lambda **kwargs: tg.models.ContextEncoder(
+        (28, 28, 2), (28, 28, 1), base_channels=2, bottleneck=4, **kwargs
+    ),
+    "central": lambda **kwargs: tg.models.ContextEncoder(
+        (28, 28, 2), (28, 28, 1), base_channels=2, bottleneck=4, central=True, **kwargs
+    ),
+    "deepfill": lambda **kwargs: tg.models.DeepFillV2(
+        (28, 28, 2), (28, 28, 1), g_channels=8, d_channels=2, dilations=(2,), **kwargs
+    ),
+}
+
+
+def pairs(name, num=4, seed=0):
+    """Returns sources with holes where the model takes them, and their targets."""
+    source = sources(num, 28, 28, seed)
+    target = np.array(source[..., :1])
+    if name == "central":
+        alpha = np.ones((num, 28, 28), np.float32)
+        alpha[:, 8:20, 8:20] = -1
+        source[..., 1] = alpha
+    return source, target
+
+
+def training(name, batch_size=4):
+    return tf.data.Dataset.from_tensor_slices(pairs(name, 8)).batch(batch_size, drop_remainder=True)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_two_steps_change_all_weights_and_known_pixels_stay(name):
+    model = MODELS[name](seed=0)
+    model.compile()
+    before = values(model.generator, model.discriminator)
+    history = model.fit(training(name), epochs=1, verbose=0, shuffle=False)
+    assert all(np.isfinite(value).all() for value in history.history.values())
+    for old, new in zip(before, values(model.generator, model.discriminator), strict=True):
+        assert np.isfinite(new).all() and np.any(old != new)
+    source, _ = pairs(name)
+    images = (source + 1) / 2
+    filled = model.translate(images)
+    known = images[..., 1:] >= 0.5
+    np.testing.assert_array_equal(filled[known], images[..., :1][known])
+    whole = np.concatenate([images[..., :1], np.ones_like(images[..., :1])], axis=-1)
+    np.testing.assert_array_equal(model.translate(whole), whole[..., :1])
+    small = np.round(255 * images).astype(np.uint8)
+    np.testing.assert_array_equal(np.round(255 * model.translate(small))[known], small[..., :1][known])
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_scores_see_the_picture_that_was_filled(name):
+    model = MODELS[name](seed=0)
+    source, target = pairs(name)
+    real, condition = model.unpack((source, target))
+    seed = tf.constant([0, 0], tf.int64)
+    play = model.play(real, condition, seed, training=False)
+    seen = model.observation(real, play.fake, condition, play.inputs, seed)
+    np.testing.assert_array_equal(seen.real, target)
+    np.testing.assert_allclose((seen.fake + 1) / 2, model.translate((source + 1) / 2), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_exported_models_keep_what_is_known(name, tmp_path):
+    model = MODELS[name](seed=0)
+    model.compile()
+    export_model(tmp_path, model.signatures(), model.describe(), "")
+    loaded = tf.saved_model.load(str(tmp_path))
+    for height, width in ((28, 28), (13, 6)):
+        images = np.array((sources(2, height, width) + 1) / 2)
+        if name == "central":
+            images[..., 1] = 1.0
+            images[:, height // 4 : height // 2, width // 4 : width // 2, 1] = 0.0
+        expected = model.translate(images)
+        got = loaded.signatures["translate"](images=tf.constant(images))["images"]
+        np.testing.assert_allclose(got, expected, atol=1e-5)
+        known = images[..., 1:] >= 0.5
+        np.testing.assert_array_equal(np.array(got)[known], images[..., :1][known])
+        small = np.round(255 * images).astype(np.uint8)
+        got = loaded.signatures["translate_uint8"](images=tf.constant(small))["images"]
+        np.testing.assert_array_equal(np.array(got)[known], small[..., :1][known])
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_small_pictures_and_large_ones_are_filled(name):
+    model = MODELS[name](seed=0)
+    for height, width in ((1, 2), (37, 61)):
+        images = np.ones((1, height, width, 2), np.float32)
+        images[:, height // 4 : -(height // 4) or None, width // 4 : -(width // 4) or None, 1] = 0.0
+        images[:, 0, 0, 1] = 1.0
+        filled = model.translate(images)
+        assert filled.shape == (1, height, width, 1) and np.isfinite(filled).all()
+
+
+def test_large_pictures_are_filled_in_tiles_or_brought_to_the_networks_size():
+    images = np.array((sources(1, 40, 64) + 1) / 2)
+    known = images[..., 1:] >= 0.5
+    model = MODELS["deepfill"](seed=0)
+    filled = model.translate(images, tile=16)
+    assert filled.shape == (1, 40, 64, 1)
+    np.testing.assert_array_equal(filled[known], images[..., :1][known])
+    model = MODELS["context"](seed=0)
+    np.testing.assert_array_equal(model.translate(images, tile=16), model.translate(images, tile=0))
+
+
+def test_pictures_of_which_nothing_is_known_are_refused():
+    model = MODELS["context"]()
+    images = np.ones((3, 5, 5, 2), np.float32)
+    images[1, ..., 1] = 0.0
+    with pytest.raises(
+        UsageError, match=r"`images` must have something that is known.*a picture all of which is transparent"
+    ):
+        model.translate(images)
+
+
+def test_holes_where_nothing_is_painted_are_refused():
+    model = MODELS["central"]()
+    images = np.ones((3, 28, 28, 2), np.float32)
+    images[:, 7:21, 7:21, 1] = 0.0
+    model.translate(images)
+    images[2, 6, 14, 1] = 0.0
+    message = r"`central=True` holes must lie in the middle.*Received: a picture with a hole outside.*`central=False`"
+    with pytest.raises(UsageError, match=message):
+        model.translate(images)
+    model.compile()
+    with pytest.raises(UsageError, match=message):
+        model.fit(2 * images - 1, np.zeros((3, 28, 28, 1), np.float32), verbose=0, shuffle=False)
+
+
+@pytest.mark.parametrize("model", ["ContextEncoder", "DeepFillV2"])
+def test_sources_without_alpha_are_refused(model):
+    with pytest.raises(
+        UsageError,
+        match=rf"{model} fills holes: .*alpha.*Expected: source_shape=\(28, 28, 4\).*Received.*\(28, 28, 3\)",
+    ):
+        getattr(tg.models, model)((28, 28, 3), (28, 28, 3))
+
+
+def test_deepfill_says_which_widths_can_be_split():
+    with pytest.raises(ValueError, match=r"`g_channels` must be a multiple of 4.*Received: g_channels=6"):
+        tg.models.DeepFillV2((28, 28, 2), (28, 28, 1), g_channels=6)
+
+
+# Losses, on numbers worked out by hand.
+
+
+def step(source, target, outputs):
+    return tg.terms.Play(
+        None, None, (), [tf.constant(source)], outputs, None, lambda *_: {}, target=tf.constant(target, tf.float32)
+    )
+
+
+def test_deepfill_compares_what_both_stages_painted_everywhere():
+    model = MODELS["deepfill"](l1_weight=2.0)
+    coarse, refined = model.compile_defaults()["terms"]
+    target = np.zeros((1, 2, 2, 1))
+    outputs = {"coarse": tf.fill((1, 2, 2, 1), 0.5), "refined": tf.constant([[[[1.0], [0.0]], [[-1.0], [1.0]]]])}
+    play = step(np.ones((1, 2, 2, 2), np.float32), target, outputs)
+    assert (coarse.name, float(coarse(play)), coarse.weight) == ("l1_coarse", 0.5, 2.0)
+    assert (refined.name, float(refined(play)), refined.weight) == ("l1_refined", 0.75, 2.0)
+    assert type(refined).from_config(refined.get_config()).name == "l1_refined"
+
+
+def test_deepfill_judges_filled_pictures_with_their_holes():
+    model = MODELS["deepfill"]()
+    source, target = (tf.constant(x) for x in pairs("deepfill"))
+    outputs = model.generator(source)
+    real, fake = model.judged((source, target), [source], outputs)
+    np.testing.assert_array_equal(real[0], source[..., 1:] < 0)
+    np.testing.assert_array_equal(fake[0], real[0])
+    assert real[1] is target and fake[1] is outputs["images"]
+    defaults = model.compile_defaults()
+    assert isinstance(defaults["loss"], tg.losses.Hinge)
+    assert float(defaults["g_optimizer"].learning_rate) == pytest.approx(1e-4)
+
+
+def test_context_encoder_weighs_what_is_known_at_the_edge_of_the_middle():
+    # The middle of 8x8 is 4x4; a margin of one pixel in it is known: 12 of 16 pixels.
+    model = MODELS["central"]()
+    (term,) = model.compile_defaults()["terms"]
+    source = np.ones((1, 8, 8, 2), np.float32)
+    source[:, 3:5, 3:5, 1] = -1.0
+    target = np.zeros((1, 8, 8, 1))
+    target[:, 3:5, 3:5] = 1.0
+    painted = np.full((1, 4, 4, 1), 0.5, np.float32)
+    play = step(source, target, {"painted": tf.constant(painted)})
+    assert float(term(play)) == pytest.approx((12 * 10 + 4) * 0.25 / 16)
+    assert term.weight == 0.999
+    again = type(term).from_config(term.get_config())
+    assert float(again(play)) == float(term(play))
+    (anywhere,) = MODELS["context"]().compile_defaults()["terms"]
+    assert float(anywhere(step(source, target, {"painted": tf.fill((1, 8, 8, 1), 0.5)}))) == pytest.approx(0.25)
+
+
+def test_context_encoder_judges_the_middle_and_weighs_as_the_program():
+    model = MODELS["central"]()
+    source, target = (tf.constant(x) for x in pairs("central"))
+    outputs = model.generator(source)
+    real, fake = model.judged((source, target), [source], outputs)
+    np.testing.assert_array_equal(real, target[:, 7:21, 7:21])
+    assert fake is outputs["painted"] and fake.shape == real.shape
+    defaults = model.compile_defaults()
+    assert defaults["adversarial_weight"] == 0.001 and defaults["loss"].real_label == 1.0
+    assert float(defaults["g_optimizer"].learning_rate) == pytest.approx(2e-3)
+
+
+def test_models_are_saved_by_their_arguments(tmp_path):
+    model = MODELS["central"](seed=0, known_weight=3.0)
+    model.compile()
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert loaded.terms[0].known_weight == 3.0
+    source, _ = pairs("central")
+    np.testing.assert_array_equal(loaded.translate((source + 1) / 2), model.translate((source + 1) / 2))
+
+
+def test_deepfill_trains_in_half_precision():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    model = MODELS["deepfill"](seed=0)
+    model.compile()
+    history = model.fit(training("deepfill").repeat(2), verbose=0, shuffle=False)
+    assert all(np.isfinite(value).all() for value in history.history.values())
+    assert all(np.isfinite(weight).all() for weight in values(model.generator, model.discriminator))

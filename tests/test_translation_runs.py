@@ -24,7 +24,12 @@ PIX2PIX = {
     "steps_per_epoch": 2,
 }
 DIGITS = {**PIX2PIX, "dataset": "mnist_5k", "split": "train[:32]", "eval_split": "test[:16]", "degrade": "noise(30)"}
-SUPER = {**DIGITS, "degrade": "shrink(2)", "model": "SRGAN", "model_arg": ["g_channels=4", "d_channels=4", "blocks=1", "perceptual_weight=0"]}
+SUPER = {
+    **DIGITS,
+    "degrade": "shrink(2)",
+    "model": "SRGAN",
+    "model_arg": ["g_channels=4", "d_channels=4", "blocks=1", "perceptual_weight=0"],
+}
 
 
 def write_pairs(folder, num=12, size=(24, 20)):

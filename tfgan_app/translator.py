@@ -1,5 +1,6 @@
 """What a trained translator can do, whatever it is: a GAN that makes pictures of pictures, or a SavedModel of one."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,12 +14,6 @@ from tfgan_app.sampler import Signatures, check_labels
 from tfgan_app.tiling import tiled
 
 __all__ = ["Translator", "pad_to_multiple"]
-
-# Pixels of a result that are computed at once. Measured on a CPU, networks of 64 channels (SRResNet x4, the ResNet of
-# CycleGAN) take 1.1 to 1.4 GiB for as many.
-_WHOLE = 2**21
-# Side of a tile by default, in pixels of the result.
-_TILE = 1024
 
 
 class Translator:
@@ -42,6 +37,8 @@ class Translator:
         multi_label: Whether labels are rows of attributes, 0 or 1 each, rather than one domain.
         keeps_colours: Whether a target has the colours of its source, whatever its scale, so that what comes of a grey
             picture is to be grey.
+        whole: Pixels of a result that are computed at once, unless it is said otherwise: a network of 64 channels takes
+            about 1.3 GB for two million. Larger ones are computed in tiles of half as many.
         tileable: Whether parts of a picture may be translated apart; not by networks that bring it to a size of their
             own, which are given the whole of it, however large.
     """
@@ -57,6 +54,7 @@ class Translator:
     class_names: tuple[str, ...] | None = None
     multi_label: bool = False
     keeps_colours: bool = False
+    whole: int = 2**21
     tileable: bool = True
 
     def forward(
@@ -98,9 +96,9 @@ class Translator:
             labels: Domains `(num,)` to translate to, as integers or by name, of one that is told them.
             way: One of `ways`: `translate`, or `translate_back`.
             tile: Side of the overlapping tiles, in pixels of the source, that large pictures are computed in. 0: all
-                are computed whole. None: those of more than two million pixels of the result, in tiles of about a
-                million. Where the `radius` is known and at most half a tile, and nothing is drawn, tiles give the same
-                as the whole; otherwise they give way to each other smoothly, see `tfgan_app.tiling`.
+                are computed whole. None: those of more than `whole` pixels of the result, two million by default, in
+                tiles of half as many. Where the `radius` is known and at most half a tile, and nothing is drawn, tiles
+                give the same as the whole; otherwise they give way to each other smoothly, see `tfgan_app.tiling`.
 
         Returns:
             A float32 array `(num, scale * height, scale * width, channels)` in [0, 1].
@@ -154,14 +152,14 @@ class Translator:
         if labels is not None or self.num_classes is not None:
             extra["labels"] = tf.constant(self._checked_labels(labels, 1))
         encode, (height, width, _) = self.modality_of(way, "source").encode, image.shape
-        if tile == 0 or not self.tileable or (tile is None and self.scale**2 * height * width <= _WHOLE):
+        if tile == 0 or not self.tileable or (tile is None and self.scale**2 * height * width <= self.whole):
             yield np.asarray(self._any_size(encode(image[None]), way, extra))[0]
             return
         padded = image if self.multiple == 1 else np.asarray(pad_to_multiple(image[None], self.multiple))[0]
         bands = tiled(
             lambda part: np.asarray(self._forward(encode(part), way, extra)),
             padded,
-            tile=tile or -(-_TILE // self.scale),
+            tile=tile or -(-math.isqrt(self.whole // 2) // self.scale),
             scale=self.scale,
             multiple=self.multiple,
             radius=self.radius,
@@ -268,6 +266,7 @@ class Translator:
             "draws": self.draws,
             "multi_label": self.multi_label,
             "keeps_colours": self.keeps_colours,
+            "whole": self.whole,
             "tileable": self.tileable,
             "num_classes": self.num_classes,
             "class_names": None if self.class_names is None else list(self.class_names),

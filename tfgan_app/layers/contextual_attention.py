@@ -21,12 +21,13 @@ class ContextualAttention(layers.Layer):
     Yu et al. 2018, https://arxiv.org/abs/1801.07892, section 4.1, as the authors' program of DeepFill v2 has it. At
     every other position patches of 3x3 are compared, by the product with the normalised patch. The scores of
     neighbours whose matches are neighbours too support each other ("fuse"), a softmax makes them weights, and patches
-    of 4x4 are pasted by them, where they overlap the mean. Where a hole touches every patch, the output is 0.
+    of 4x4 are pasted by them, where they overlap the mean. Where holes touch every patch, those serve that they touch
+    least; the program's output is 0 there, so small pictures would teach these layers nothing.
 
     Memory goes with the square of the number of positions: that of 32 x 32 is 4 MB a picture, that of 128 x 128 1 GB.
 
-    Called with `[features, holes]`: holes `(batch, height, width, 1)` are 1 in a hole and 0 elsewhere. Where a side is
-    odd, an edge is added, from which nothing is taken, and cut off again.
+    Called with `[features, holes]`: holes `(batch, height, width, 1)` are the share of a position, in [0, 1], that lies
+    in a hole. Where a side is odd, an edge is added, all hole, and cut off again.
 
     Args:
         softmax_scale: What scores are multiplied with before the softmax.
@@ -54,8 +55,9 @@ class ContextualAttention(layers.Layer):
         scores = tf.matmul(small, keys, transpose_b=True)
         if self.fuse:
             scores = _fused(scores, height, width)
-        touched = _patches(tf.nn.max_pool2d(holes, 2, 2, "VALID"), _PATCH, 1, height, width)
-        known = tf.cast(tf.reduce_max(_rows(touched), axis=-1) == 0.0, tf.float32)[:, None]
+        touched = _patches(tf.nn.avg_pool2d(holes, 2, 2, "VALID"), _PATCH, 1, height, width)
+        touched = tf.reduce_sum(_rows(touched), axis=-1)[:, None]
+        known = tf.cast(touched == tf.reduce_min(touched, axis=-1, keepdims=True), tf.float32)
         # As in the program, what is not known scores 0 before the softmax, and has no weight after it.
         weights = tf.nn.softmax(self.softmax_scale * scores * known) * known
 

@@ -3,13 +3,16 @@
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import layers
 
+from tfgan_app.base.errors import UsageError
 from tfgan_app.base.networks import BatchShape
 from tfgan_app.layers import BatchNormalization, Conv2D, Conv2DTranspose
 from tfgan_app.losses import NonSaturating
-from tfgan_app.models.inpainting import Compose, InpaintingGAN, SplitHoles
+from tfgan_app.models.inpainting import Compose, InpaintingGAN, SplitHoles, check_shapes
+from tfgan_app.observation import Observation
 from tfgan_app.optimizers import Adam
 from tfgan_app.schedules import Number
 from tfgan_app.terms import Play, Term
@@ -28,8 +31,8 @@ class ContextEncoder(InpaintingGAN):
 
     By default holes may be anywhere: the decoder paints the whole picture, as in the authors' `train_random.lua`. If
     `central`, it paints the half of the sides in the middle, as in their `train.lua`, and holes must lie there: those
-    elsewhere are refused. That program leaves a margin of 4 pixels inside that half known, and weighs the distance there
-    tenfold, so that what is painted joins what surrounds it: `mask(centre)` with a hole so much smaller has it so.
+    elsewhere are refused. That program leaves a margin of 4 pixels inside that half known, and weighs the distance
+    there tenfold, so that what is painted joins what surrounds it; `mask(centre, size=0.4375)` leaves it at 128x128.
 
     The network works at the sides it is trained at. Larger and smaller pictures are brought to these, and what was
     painted back, so holes in large pictures are filled as softly as it was enlarged.
@@ -51,6 +54,8 @@ class ContextEncoder(InpaintingGAN):
         ValueError: For other sides.
     """
 
+    tileable = False
+
     def __init__(
         self,
         source_shape: tuple[int, int, int],
@@ -63,6 +68,7 @@ class ContextEncoder(InpaintingGAN):
         known_weight: float | None = None,
         **kwargs: Any,
     ):
+        check_shapes(type(self).__name__, source_shape, target_shape)
         super().__init__(
             build_generator(target_shape, base_channels, bottleneck, central),
             build_discriminator(target_shape, base_channels, central),
@@ -86,6 +92,35 @@ class ContextEncoder(InpaintingGAN):
     def judged(self, real: Any, inputs: list[tf.Tensor], outputs: Any) -> tuple[Any, Any]:
         _, target = real
         return _middle(target, outputs["painted"]), outputs["painted"]
+
+    def observation(
+        self, real: Any, fake: Any, condition: tuple[tf.Tensor, ...], inputs: list[tf.Tensor], seed: tf.Tensor
+    ) -> Observation:
+        # Scores are of the picture that comes of it.
+        filled = Compose()([*SplitHoles()(inputs[0]), fake])
+        return super().observation(real, filled, condition, inputs, seed)
+
+    def check(self, data: Any) -> None:
+        super().check(data)
+        if isinstance(data[0], np.ndarray):
+            self._check_middle(data[0][..., -1] < 0)
+
+    def check_holes(self, holes: np.ndarray) -> None:
+        super().check_holes(holes)
+        self._check_middle(holes)
+
+    def _check_middle(self, holes):
+        """Refuses holes where nothing is painted."""
+        if not self.central:
+            return
+        top, left = (side // 4 for side in holes.shape[1:])
+        around = holes.copy()
+        around[:, top : holes.shape[1] - top, left : holes.shape[2] - left] = False
+        if around.any():
+            raise UsageError(
+                "With `central=True` holes must lie in the middle, from a quarter of height and width to three "
+                "quarters. Received: a picture with a hole outside. With `central=False` they may lie anywhere."
+            )
 
 
 @keras.saving.register_keras_serializable("tfgan_app")

@@ -9,7 +9,7 @@ from keras import layers, ops
 
 from tfgan_app.layers import ContextualAttention, GatedConv2D, SpectralConv2D
 from tfgan_app.losses import Hinge
-from tfgan_app.models.inpainting import Compose, InpaintingGAN, SplitHoles
+from tfgan_app.models.inpainting import Compose, InpaintingGAN, SplitHoles, check_shapes
 from tfgan_app.optimizers import Adam
 from tfgan_app.schedules import Number
 from tfgan_app.terms import Play, Term
@@ -28,7 +28,8 @@ class DeepFillV2(InpaintingGAN):
     spectrally normalised discriminator judges the filled picture patch by patch, knowing where holes were, by the hinge
     loss. What both stages paint is held to the truth by L1, in holes and elsewhere.
 
-    Pictures may have any size. Attention takes memory by the square of their area: see the layer.
+    Pictures may have any size. Attention takes memory by the square of their area, so those of more than half a million
+    pixels are filled in tiles, each by what it has itself.
 
     Args:
         source_shape: `(height, width, channels + 1)` of the pictures trained on; the last channel tells holes.
@@ -45,7 +46,8 @@ class DeepFillV2(InpaintingGAN):
     """
 
     joint_pass = True
-    multiple = 4
+    # Attention over a tile of 512x512 has 4096 positions, 64 MB for each of its few tables of pairs.
+    whole = 2**19
 
     def __init__(
         self,
@@ -58,6 +60,7 @@ class DeepFillV2(InpaintingGAN):
         l1_weight: Number = 1.0,
         **kwargs: Any,
     ):
+        check_shapes(type(self).__name__, source_shape, target_shape)
         if g_channels < 4 or g_channels % 4:
             raise ValueError(
                 "`g_channels` must be a multiple of 4: half of an eighth of the widest layer's are gates. Received: "
@@ -68,6 +71,7 @@ class DeepFillV2(InpaintingGAN):
             build_discriminator(target_shape[-1], d_channels),
             source_shape=source_shape,
             target_shape=target_shape,
+            multiple=4,
             **kwargs,
         )
         self.l1_weight = l1_weight
@@ -83,7 +87,7 @@ class DeepFillV2(InpaintingGAN):
     def judged(self, real: Any, inputs: list[tf.Tensor], outputs: Any) -> tuple[Any, Any]:
         source, target = real
         _, holes = SplitHoles()(source)
-        return (target, holes), (outputs["images"], holes)
+        return (holes, target), (holes, outputs["images"])
 
 
 @keras.saving.register_keras_serializable("tfgan_app")
@@ -131,8 +135,7 @@ def build_generator(channels: int, g_channels: int, dilations: Sequence[int]) ->
     imagined = _dilated(_encode(filled, widths), dilations)
     widths = [g_channels * width for width in (1, 1, 2, 4, 4, 4)]
     copied = _encode(filled, widths, last_activation="relu")
-    # A feature is in a hole if any of its 16 pixels is.
-    copied = ContextualAttention()([copied, layers.MaxPooling2D(4, padding="same", dtype="float32")(holes)])
+    copied = ContextualAttention()([copied, layers.AveragePooling2D(4, padding="same", dtype="float32")(holes)])
     copied = _gated(_gated(copied, 4 * g_channels), 4 * g_channels)
     refined = _decode(layers.Concatenate()([imagined, copied]), g_channels, channels)
 
@@ -141,15 +144,15 @@ def build_generator(channels: int, g_channels: int, dilations: Sequence[int]) ->
 
 
 def build_discriminator(channels: int, d_channels: int) -> keras.Model:
-    """Returns images `(batch, height, width, channels)` and holes `(..., 1)` -> logits, 256 a patch."""
-    images = keras.Input((None, None, channels), name="images")
+    """Returns holes `(batch, height, width, 1)` and images `(..., channels)` -> logits, many for each patch."""
     holes = keras.Input((None, None, 1), name="holes")
+    images = keras.Input((None, None, channels), name="images")
     x = layers.Concatenate()([images, holes])
     for width in _D_WIDTHS:
         x = SpectralConv2D(width * d_channels, 5, 2, "same")(x)
         # The last one too, as in the program.
         x = layers.LeakyReLU(0.2)(x)
-    return keras.Model([images, holes], layers.Activation("linear", dtype="float32")(x), name="discriminator")
+    return keras.Model([holes, images], layers.Activation("linear", dtype="float32")(x), name="discriminator")
 
 
 # Widths are those of convolutions, as in the program, half of whose channels are gates.

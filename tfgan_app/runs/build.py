@@ -205,6 +205,10 @@ def build_gan(
         UsageError: For an argument that the model does not take, or values that it refuses.
     """
     gan = build_model(settings, image_shape, num_classes, source_shape)
+    if settings.degrade is not None:
+        # What is grey before is grey after.
+        degradation = data.degradations.parse_degradation(settings.degrade)
+        gan.keeps_colours = degradation.channels(3) >= 3
     if gan.num_classes is not None and getattr(gan, "supervised", True):
         gan.class_names = class_names
     compile_gan(gan, settings, **compile_arguments)

@@ -16,7 +16,7 @@ from tfgan_app.base.files import PROGRAM, reason, require_writable
 from tfgan_app.base.table import takes
 from tfgan_app.data import ImageSet, PairSet
 from tfgan_app.data.trees import listed
-from tfgan_app.export import SavedGAN
+from tfgan_app.export import open_saved
 from tfgan_app.metrics.base import ImageMetric
 from tfgan_app.metrics.extractors import FeatureExtractor
 from tfgan_app.runs.build import Dataset, open_extractor, open_split
@@ -301,7 +301,7 @@ class _OfRun(_Source):
 class _OfSavedModel(_Source):
     def __init__(self, asked: Scoring, folder: str) -> None:
         logging.warning(PROGRAM, f"`saved_model={folder}`")
-        self.asked, self.sampler = asked, SavedGAN(folder)
+        self.asked, self.sampler = asked, open_saved(folder)
         self.facts = {"source": folder, "step": self.sampler.facts["step"], "weights": "EMA", **self._drawn()}
         self.receipt = pathlib.Path("scores") / ("_".join(pathlib.Path(folder).absolute().parts[-2:]) + ".json")
 

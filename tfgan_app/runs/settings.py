@@ -258,7 +258,7 @@ class Scoring(Table):
     raw: bool = row(False, "Score the run's generator itself rather than its moving average.")
     metrics: tuple[str, ...] | None = row(
         None,
-        "What to measure; all for all that apply. Default: of a GAN fd, kd, precision and density; of a translator all.",
+        "What to measure; all for all that apply. Default: of a GAN fd, kd, precision, density; of a translator all.",
     )
     extractor: str = again(Settings, "extractor")
     trust_extractor: bool = again(Settings, "trust_extractor")
