@@ -374,6 +374,7 @@ def test_masks_that_do_not_fit_have_their_message(tmp_path, monkeypatch):
         ({"out": "b.jpg"}, "`out=b.jpg` must end in .png or name a folder"),
         ({"way": "translate_back"}, "`way=translate_back`: this model goes one way only, translate"),
         ({"labels": (1,)}, "`labels=1`: this model takes no labels"),
+        ({"dropout": False}, "`dropout=False`: this model has none that it keeps"),
         ({"tile": -1}, "`tile=-1` must be an integer of at least 0"),
     ],
 )

@@ -187,3 +187,19 @@ def test_a_translator_between_classes_trains_on_labelled_images(tmp_path):
     assert picture.shape[1] == 2 + 11 * 30 and picture.shape[0] > 8 * 30
     saved = tf.saved_model.load(str(trained.saved_model)).signatures["translate"]
     assert saved(images=tf.zeros((2, 9, 5, 1)), labels=tf.constant([3, 4]))["images"].shape == (2, 9, 5, 1)
+
+
+def test_dropout_goes_by_the_seed_and_can_be_turned_off(tmp_path):
+    picture = np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    settings = {**DIGITS, "image_size": 64, "train_steps": 1, "steps_per_epoch": 1}
+    trained = runs.train(**settings, run_dir=tmp_path / "run")
+    found = {}
+    for name, drawn in {"0": {}, "again": {}, "1": {"seed": 1}, "none": {"dropout": False}}.items():
+        out = tmp_path / f"{name}.png"
+        runs.generate(run=tmp_path / "run", input=tmp_path / "a.png", out=out, **drawn)
+        found[name] = np.asarray(Image.open(out)).astype(int)
+    assert np.any(found["0"] != found["1"]) and np.any(found["0"] != found["none"])
+    np.testing.assert_array_equal(found["0"], found["again"])
+    mean = trained.gan.translate(picture[None, :, :, None], seed=None)
+    assert np.abs(found["none"] - 255 * mean[0, ..., 0]).max() <= 1

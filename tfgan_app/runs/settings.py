@@ -308,6 +308,9 @@ class Drawing(Table):
         "NAME.png of one, or a folder, in which names are kept.",
         path=True,
     )
+    dropout: bool = row(
+        True, "Keep the dropout that a translator draws by `seed`, as Pix2Pix does; without it, its mean network."
+    )
     mask: str | None = row(
         None,
         "A picture as large as `input`, or a folder or .zip with the same names, white where a model that fills holes "

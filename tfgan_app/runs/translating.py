@@ -72,7 +72,7 @@ def check_translating(asked: Drawing) -> None:
         UsageError: For settings of pictures that are drawn beside `input`, and of those that are translated without.
     """
     defaults = Drawing()
-    drawn, translated = ("grid", "num_images", "truncation", "scale", "frames"), ("mask", "tile", "way")
+    drawn, translated = ("grid", "num_images", "truncation", "scale", "frames"), ("dropout", "mask", "tile", "way")
     for name in drawn if asked.input else translated:
         value = getattr(asked, name)
         if value != getattr(defaults, name):
@@ -102,6 +102,8 @@ def translate_files(
         DataError: If there are no such pictures, or none can be translated.
     """
     channels, labels = _checked_channels(translator, asked), _checked_labels(translator, asked)
+    if not (asked.dropout or translator.draws):
+        raise UsageError("`dropout=False`: this model has none that it keeps.")
     items = _items("input", str(asked.input))
     single = not _is_many(str(asked.input))
     masks = _masks(asked.mask)
@@ -259,7 +261,7 @@ def _claim(out: pathlib.Path, translator: Translator, asked: Drawing) -> None:
         raise UsageError(f"`out={out}` lies in `input`, whose pictures it would be among the next time.")
     require_writable("out", out / RECORD)
     labels = None if asked.labels is None else list(asked.labels)
-    settings = {name: getattr(asked, name) for name in ("run", "saved_model", "seed", "tile", "way", "mask")}
+    settings = {name: getattr(asked, name) for name in ("run", "saved_model", "seed", "dropout", "tile", "way", "mask")}
     record = {"model": translator.describe(), **settings, "labels": labels}
     record = json.loads(json.dumps(record))
     path = out / RECORD
@@ -396,7 +398,8 @@ def _write(
     watch: "_Watch",
 ) -> None:
     height, width, channels = source.image.shape
-    bands = translator.bands(source.image, tile=asked.tile, seed=asked.seed, labels=labels, way=asked.way)
+    seed = asked.seed if asked.dropout else None
+    bands = translator.bands(source.image, tile=asked.tile, seed=seed, labels=labels, way=asked.way)
     scale, target = translator.scale, translator.modality_of(asked.way, "target")
     back = source.grey and channels >= 3 and target.shape[-1] == 3
     back = back and (scale > 1 or translator.keeps_colours)
