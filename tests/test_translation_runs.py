@@ -99,6 +99,8 @@ def test_two_sides_go_there_and_back_and_their_pools_are_resumed(tmp_path):
     (receipt,) = trained.receipts
     # Nobody knows the truth, so nothing is compared with it.
     assert {"fd", "cycle_mae", "fd_back"} <= receipt["scores"].keys() and "psnr" not in receipt["scores"]
+    known = runs.evaluate(run=tmp_path / "whole", truth=True, out=tmp_path / "truth.json").receipt
+    assert known["real"]["paired"] and {"psnr", "mae", "psnr_back"} <= known["scores"].keys()
     assert {"translate", "translate_back"} <= set(tf.saved_model.load(str(trained.saved_model)).signatures)
 
 

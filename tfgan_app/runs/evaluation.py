@@ -252,7 +252,10 @@ class _Source:
     @property
     def _kind(self) -> str:
         """What the sampler is compared with: images, or the pairs or sides that a translator learnt from."""
-        return getattr(self.sampler, "data", "images")
+        kind = getattr(self.sampler, "data", "images")
+        if self.asked.truth and kind != "sides":
+            raise UsageError("`truth=True` is for translators that learnt from two sides: others know it anyway.")
+        return "pairs" if self.asked.truth else kind
 
     def _asked_for(self, settings: Settings) -> Settings:
         """Returns settings with those about images that were given in place of their own."""
@@ -296,8 +299,8 @@ class _OfRun(_Source):
     def open_real(self) -> Dataset:
         """Opens the images that the run was scored on, changed by what is given."""
         settings, split = self._asked_for(self.run.settings), self.asked.split or self.run.record["eval_split"]
-        if self.asked.dataset is not None:
-            return open_split(settings, split)
+        if self.asked.dataset is not None or self.asked.truth:
+            return open_split(settings, split, self._kind)
         return self.run.open_split(split, settings)
 
 

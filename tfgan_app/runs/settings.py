@@ -255,6 +255,7 @@ class Scoring(Table):
         "The run's checkpoint: last, best (by the run's own scores) or a step.",
         must=("be last, best or a step", lambda text: text in ("last", "best") or str(text).isdigit()),
     )
+    truth: bool = row(False, "Score a translator that learnt from two sides on pairs, whose truth is known.")
     raw: bool = row(False, "Score the run's generator itself rather than its moving average.")
     metrics: tuple[str, ...] | None = row(
         None,
