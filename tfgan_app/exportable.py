@@ -3,6 +3,7 @@
 import inspect
 import math
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -11,6 +12,7 @@ from tfgan_app.adversarial import AdversarialModel
 from tfgan_app.base.errors import UsageError
 from tfgan_app.base.files import PathLike, local_path, written_whole
 from tfgan_app.export import card_path, check_format, export_file, export_model, model_card
+from tfgan_app.sampler import check_class_names
 
 __all__ = ["Exportable"]
 
@@ -21,6 +23,9 @@ class Exportable(AdversarialModel):
     A subclass is a `tfgan_app.sampler.Sampler` or a `tfgan_app.translator.Translator` besides, which says what the
     signatures are.
     """
+
+    num_classes: int | None
+    _class_names: tuple[str, ...] | None = None
 
     def __new__(cls, *args, **kwargs):
         # The arguments are kept for `get_config`, so that no subclass lists its own again.
@@ -116,6 +121,16 @@ class Exportable(AdversarialModel):
         }
 
     @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """What the classes are called, in their order; None where that is not known."""
+        return self._class_names
+
+    @class_names.setter
+    def class_names(self, names: Sequence[str] | None) -> None:
+        # Past Keras, which would track a list.
+        object.__setattr__(self, "_class_names", check_class_names(names, self.num_classes))
+
+    @property
     def arguments(self) -> dict[str, Any]:
         """What the model was built with, by name; the seed is that which was drawn where none was given."""
         _, *names = self._bound.signature.parameters
@@ -125,7 +140,8 @@ class Exportable(AdversarialModel):
         }
         arguments = {name: given[name] for name in names}
         kwargs = arguments.pop("kwargs", {})
-        return {**arguments, **kwargs, "seed": self.seed, "name": self.name}
+        named = {} if self.class_names is None else {"class_names": self.class_names}
+        return {**arguments, **kwargs, **named, "seed": self.seed, "name": self.name}
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments that rebuild the model; its networks are among them where they were given."""

@@ -18,7 +18,7 @@ from tfgan_app.layers.batch_norm import mean_statistics, measured_statistics
 from tfgan_app.modalities import Modality
 from tfgan_app.observation import Observation
 from tfgan_app.players import Judge
-from tfgan_app.sampler import Sampler, Signatures, check_class_names
+from tfgan_app.sampler import Sampler, Signatures
 
 __all__ = ["GAN"]
 
@@ -199,21 +199,6 @@ class GAN(Exportable, Sampler):
             return judge(modality.encode(samples), labels, training=False)
 
         return {**found, "discriminate": (discriminate, [samples, *labels])}
-
-    @property
-    def class_names(self) -> tuple[str, ...] | None:
-        """What the classes are called, in their order; None where that is not known."""
-        return self._class_names
-
-    @class_names.setter
-    def class_names(self, names: Sequence[str] | None) -> None:
-        # Past Keras, which would track a list.
-        object.__setattr__(self, "_class_names", check_class_names(names, self.num_classes))
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        named = {} if self.class_names is None else {"class_names": self.class_names}
-        return {**super().arguments, **named}
 
     @property
     def image_shape(self) -> tuple[int, ...]:

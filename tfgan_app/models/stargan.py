@@ -17,7 +17,6 @@ from tfgan_app.layers import Conv2D, Conv2DTranspose, InstanceNormalization
 from tfgan_app.losses import Wasserstein
 from tfgan_app.observation import Observation
 from tfgan_app.optimizers import Adam
-from tfgan_app.sampler import check_class_names
 from tfgan_app.terms import Cycle, GradientPenalty, Play, Term
 from tfgan_app.translation import TranslationGAN
 
@@ -154,20 +153,6 @@ class StarGAN(TranslationGAN):
         self, sources: tf.Tensor, way: str = "translate", seed: tf.Tensor | None = None, labels: tf.Tensor | None = None
     ) -> tf.Tensor:
         return apply(self.ema_generator.get_layer(_TRANSLATOR), [sources, self._rows(labels)])
-
-    @property
-    def class_names(self) -> tuple[str, ...] | None:
-        """What the classes are called, in their order; None where that is not known."""
-        return self._class_names
-
-    @class_names.setter
-    def class_names(self, names: Sequence[str] | None) -> None:
-        # Past Keras, which would track a list.
-        object.__setattr__(self, "_class_names", check_class_names(names, self.num_classes))
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        return {**super().arguments, "class_names": self.class_names}
 
     def draw(self, real: Any, condition: tuple[tf.Tensor, ...], seed: tf.Tensor) -> list[tf.Tensor]:
         (own,) = condition
