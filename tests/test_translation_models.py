@@ -466,15 +466,14 @@ def test_discriminators_of_a_cycle_gan_learn_from_earlier_fakes():
     np.testing.assert_array_equal(gan.shown(play).fake[1], play.fake[1])
 
 
-@pytest.mark.parametrize("name", ["CycleGAN", "Pix2Pix"])
-def test_training_goes_on_as_if_it_had_not_stopped(name, tmp_path):
+def test_a_cycle_gan_goes_on_with_its_pool_as_if_it_had_not_stopped(tmp_path):
     def fresh():
         keras.utils.set_random_seed(1)
-        gan = tiny_model(name, **({"pool_size": 3} if name == "CycleGAN" else {}))
+        gan = tiny_model("CycleGAN", pool_size=3)
         gan.compile(run_eagerly=True)
         return gan
 
-    data = batches(name, num=4, size=2)
+    data = batches("CycleGAN", num=4, size=2)
     straight, first, second = fresh(), fresh(), fresh()
     straight.fit(data, shuffle=False, verbose=0)
     first.fit(data.take(2), shuffle=False, verbose=0)

@@ -1,6 +1,6 @@
 """GANs that make pictures of pictures: of pairs of a source and its target, or of two sides without pairs."""
 
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import numpy as np
@@ -44,9 +44,6 @@ class TranslationGAN(Exportable, Translator):
         >>> gan.fit(tf.data.Dataset.from_tensor_slices((sources, targets)).batch(16), epochs=20)
         >>> gan.translate(pictures)  # (num, height, width, channels) in [0, 1]
     """
-
-    # What batches are: pairs of a source and its target, two sides that share no pair, or images with labels.
-    data: Literal["pairs", "sides", "labelled"] = "pairs"
 
     def __init__(
         self,

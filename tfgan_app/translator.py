@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,8 @@ class Translator:
     with (`forward`), and decoded, in [0, 1], for people (`translate`).
 
     Attributes:
+        data: What it learns from in batches of two: pairs of a source and its target, two sides that share no pair, or
+            images with labels.
         source: What it is given, with the shape that it was trained on.
         target: What it makes of that.
         scale: Pixels of the target's side for each of the source's.
@@ -43,6 +45,7 @@ class Translator:
             own, which are given the whole of it, however large.
     """
 
+    data: Literal["pairs", "sides", "labelled"] = "pairs"
     source: Modality
     target: Modality
     scale: int = 1
@@ -257,6 +260,7 @@ class Translator:
         return {
             "model": type(self).__name__,
             "modality": self.target.name,
+            "data": self.data,
             "source_shape": list(self.source.shape),
             "shape": list(self.target.shape),
             "scale": self.scale,

@@ -145,6 +145,7 @@ class SavedTranslator(_Saved, Translator):
         self.radius, self.ways, self.draws = facts["radius"], tuple(facts["ways"]), facts["draws"]
         self.multi_label = facts.get("multi_label", False)
         self.keeps_colours, self.tileable = facts.get("keeps_colours", False), facts.get("tileable", True)
+        self.data, self.whole = facts.get("data", self.data), facts.get("whole", self.whole)
         self._load(folder)
 
     def forward(

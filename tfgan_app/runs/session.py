@@ -271,7 +271,8 @@ class Session:
         self.say(f"{counted(images.num_images)} of {images.name} ({images.split}), {images.image_shape}{scored}.")
         folder = self.run.directory / "checkpoints"
         self.checkpoints = Checkpoints(self.gan, folder, settings.keep_checkpoints, writes=self.chief)
-        if (self.checkpoints.newest_step or 0) < settings.pretrain_steps:
+        if 0 < settings.pretrain_steps >= (self.checkpoints.newest_step or 0):
+            # Just at its end too: the next phase begins with new optimizers, whether or not the run stopped there.
             self._compile(pretraining=True)
         restored = self.checkpoints.restore()
         self.say(f"XLA {'on' if self.gan.jit_compile else 'off'}, {self._why_compiled()}.")
