@@ -164,3 +164,26 @@ def test_networks_of_ones_own_translate():
         tg.TranslationGAN(generator, discriminator)
     with pytest.raises(UsageError, match="The sides of targets must be those of sources, or the same whole number"):
         tg.TranslationGAN(generator, discriminator, source_shape=(5, 8, 1))
+
+
+def test_a_translator_between_classes_trains_on_labelled_images(tmp_path):
+    settings = {
+        **PIX2PIX,
+        "model": "StarGAN",
+        "model_arg": ["g_channels=2", "d_channels=2", "blocks=1"],
+        "n_critic": 1,
+        "dataset": "mnist_5k",
+        "split": "train[:32]",
+        "eval_split": "test[:16]",
+        "train_steps": 2,
+    }
+    trained = runs.train(**settings, run_dir=tmp_path)
+    assert trained.gan.num_classes == 10 and trained.gan.class_names == tuple("0123456789")
+    (receipt,) = trained.receipts
+    found = runs.evaluate(run=tmp_path, metrics=["fd", "cas"])
+    assert found.receipt["scores"]["fd"] == pytest.approx(receipt["scores"]["fd"], rel=1e-3)
+    picture = np.asarray(Image.open(trained.samples / "step_00000002.png"))
+    # Eight images, each in ten classes beside itself.
+    assert picture.shape[1] == 2 + 11 * 30 and picture.shape[0] > 8 * 30
+    saved = tf.saved_model.load(str(trained.saved_model)).signatures["translate"]
+    assert saved(images=tf.zeros((2, 9, 5, 1)), labels=tf.constant([3, 4]))["images"].shape == (2, 9, 5, 1)

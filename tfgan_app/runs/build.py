@@ -68,13 +68,13 @@ def open_split(settings: Settings, split: str, kind: str | None = None) -> Datas
     Args:
         settings: The settings.
         split: The split.
-        kind: `images`, `pairs` or `sides`; by default what their model learns from.
+        kind: `images`, `labelled` ones, `pairs` or `sides`; by default what their model learns from.
 
     Raises:
         UsageError: For settings that mean nothing for that kind.
     """
     kind = kind or data_of(settings)
-    if kind == "images":
+    if kind in ("images", "labelled"):
         return open_images(settings, split)
     return data.open_pairs(split=split, fallback_dataset=settings.fallback_dataset, **_source(settings, kind))
 

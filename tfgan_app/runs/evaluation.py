@@ -22,8 +22,9 @@ from tfgan_app.metrics.extractors import FeatureExtractor
 from tfgan_app.runs.build import Dataset, open_extractor, open_split
 from tfgan_app.runs.record import Run
 from tfgan_app.runs.settings import SOURCE, Scoring, Settings
+from tfgan_app.sampler import Sampler
 from tfgan_app.study import receipts
-from tfgan_app.study.fakes import ArrayFakes, SampledFakes
+from tfgan_app.study.fakes import ArrayFakes, RelabelledFakes, SampledFakes
 from tfgan_app.study.memorisation import examine
 from tfgan_app.study.report import PAGE, write_report
 from tfgan_app.study.translation_report import Extremes, write_translation_report
@@ -99,7 +100,7 @@ def evaluate(
         raise UsageError(f"{why or '`extractor=none`'}: name one with `extractor`, such as inception")
     train = None if asked.report is None else _open_train(source)
     num_images = min(num for num in (asked.num_images, source.num_images, real.num_images) if num is not None)
-    fakes = source.fakes(num_images)
+    fakes = source.fakes(num_images, real)
     try:
         metrics, left_out = _metrics(asked.metrics, extractor, real, fakes, num_images)
         receipt = receipts.score(
@@ -172,7 +173,7 @@ def _evaluate_translator(
 def _check_classes(sampler: Any, real: ImageSet) -> None:
     """Refuses to compare class by class where the classes of the two sides are not the same ones."""
     drawn, there = getattr(sampler, "class_names", None), real.class_names
-    if not drawn or not there or not sampler.supervised or drawn == there:
+    if not drawn or not there or not getattr(sampler, "supervised", True) or drawn == there:
         return
     raise UsageError(
         f"`dataset={real.name}` has the classes {listed(list(there))}, the generator draws {listed(list(drawn))}: they "
@@ -233,8 +234,10 @@ class _Source:
     sampler: Any = None
     history: pathlib.Path | None = None
 
-    def fakes(self, num_images: int) -> Any:
-        """Returns so many fakes as `tfgan_app.study.receipts.score` takes them."""
+    def fakes(self, num_images: int, real: ImageSet) -> Any:
+        """Returns so many fakes as `tfgan_app.study.receipts.score` takes them, to stand beside the real ones."""
+        if self._kind == "labelled":
+            return RelabelledFakes(self.sampler, real.sample(num_images))
         return SampledFakes(self.sampler, num_images, self.asked.seed, self.asked.truncation)
 
     def open_train(self) -> Dataset | None:
@@ -318,7 +321,7 @@ class _OfImages(_Source):
         }
         self.receipt = pathlib.Path("scores") / f"{pathlib.PurePath(path).stem}.json"
 
-    def fakes(self, num_images: int) -> Any:
+    def fakes(self, num_images: int, real: ImageSet) -> Any:
         chosen = self.images.sample(num_images)
         self.facts["chosen"] = chosen.chosen
         return ArrayFakes(chosen)
@@ -360,7 +363,7 @@ def _report(
         # What the page shows first is of all classes then.
         order = np.random.RandomState(0).permutation(num)
         images, labels = images[order], None if labels is None else labels[order]
-        samples = np.asarray(source.fakes(num).batch(0, num, labels))
+        samples = np.asarray(source.fakes(num, real).batch(0, num, labels))
         samples = samples[order] if source.sampler is None else samples
         memorisation = None
         if train is not None:
@@ -378,7 +381,7 @@ def _report(
             modality=real.modality,
             extractor=extractor,
             memorisation=memorisation,
-            sampler=source.sampler,
+            sampler=source.sampler if isinstance(source.sampler, Sampler) else None,
             history=source.history,
         )
     except (OSError, *receipts.FAILURES) as error:

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfgan_app import callbacks
+from tfgan_app import callbacks, models
 from tfgan_app.base import pictures
 from tfgan_app.base.errors import (
     Error,
@@ -256,7 +256,7 @@ class Session:
         if self.extractor:
             self._check_enough(self.extractor)
         images = self.images
-        self.task = task_of(images, self.test, self.extractor)
+        self.task = task_of(getattr(models, settings.model), images, self.test, self.extractor)
         with self.strategy.scope():
             self._metrics = self.task.metrics(self._num_scored)
             if why_none and not self._metrics:

@@ -12,10 +12,9 @@ from tfgan_app.gan import GAN
 from tfgan_app.metrics import L1, PSNR, FrechetDistance
 from tfgan_app.metrics.base import ImageMetric
 from tfgan_app.metrics.extractors import FeatureExtractor
-from tfgan_app.runs.build import Dataset
 from tfgan_app.study import receipts
 from tfgan_app.study.collapse import shrunk
-from tfgan_app.study.fakes import SampledFakes
+from tfgan_app.study.fakes import RelabelledFakes, SampledFakes, relabelled
 from tfgan_app.study.translation_report import triptychs
 from tfgan_app.study.translation_scores import (
     Translated,
@@ -25,7 +24,7 @@ from tfgan_app.study.translation_scores import (
 )
 from tfgan_app.translation import TranslationGAN
 
-__all__ = ["Drawing", "Task", "Translating", "task_of"]
+__all__ = ["Drawing", "Relabelling", "Task", "Translating", "task_of"]
 
 # Images that samples are held against.
 _GUARD_IMAGES = 500
@@ -89,7 +88,7 @@ class Drawing(Task):
     def validation(self, num: int) -> tf.data.Dataset:
         return self.test.sample(num).in_order(250)
 
-    def guarded(self) -> tuple[np.ndarray, None]:
+    def guarded(self) -> tuple[np.ndarray, Callable[[Any], np.ndarray] | None]:
         return self.train.sample(_GUARD_IMAGES).first(_GUARD_IMAGES)[0], None
 
     def picture(self, gan: GAN) -> np.ndarray:
@@ -157,14 +156,35 @@ class Translating(Task):
         return score_translation(gan, self.test, metrics, num_images=num, facts=facts, say=say)
 
 
+class Relabelling(Drawing):
+    """A translator between the classes of images, compared with real images of the classes that it is told."""
+
+    def picture(self, gan: Any) -> np.ndarray:
+        images, _ = self.test.sample(_SHOWN).first(_SHOWN)
+        num = gan.num_classes
+        rows = [images, *(relabelled(gan, images, np.full(len(images), label)) for label in range(num))]
+        cells = np.asarray(gan.target.store(np.concatenate(np.stack(rows, axis=1))))
+        names = gan.class_names or [str(label) for label in range(num)]
+        return pictures.titled(pictures.tile(cells, num + 1), ["source", *names])
+
+    def guarded(self) -> tuple[np.ndarray, Callable[[Any], np.ndarray]]:
+        images, labels = self.train.sample(_GUARD_IMAGES).first(_GUARD_IMAGES)
+        assert labels is not None
+        return images, lambda gan: relabelled(gan, images, (labels + 1) % gan.num_classes)
+
+    def score(self, gan: Any, num: int, facts: dict[str, Any], say: Callable[[str], object]) -> receipts.Receipt:
+        assert self.extractor is not None
+        fakes = RelabelledFakes(gan, self.test.sample(num))
+        metrics = receipts.build_metrics(["fd"], self.extractor, self.test, fakes, num)
+        return receipts.score(fakes, self.test, metrics, num_images=num, facts=facts, say=say)
+
+
 def _batch(pairs: PairSet) -> int:
     return max(1, min(250, _PIXELS // int(np.prod(pairs.target_shape))))
 
 
-def task_of(train: Dataset, test: Dataset, extractor: FeatureExtractor | None) -> Task:
-    """Returns what a run on such images does: it translates where they are pairs or sides, and draws else."""
-    if isinstance(train, PairSet):
-        assert isinstance(test, PairSet)
-        return Translating(train, test, extractor)
-    assert isinstance(test, ImageSet)
-    return Drawing(train, test, extractor)
+def task_of(model: type, train: Any, test: Any, extractor: FeatureExtractor | None) -> Task:
+    """Returns what a run of a model does, trained and tested on what it learns from."""
+    kind = getattr(model, "data", None)
+    task = Drawing if kind is None else Relabelling if kind == "labelled" else Translating
+    return task(train, test, extractor)

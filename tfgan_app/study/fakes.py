@@ -9,8 +9,9 @@ from tfgan_app.base.latents import draw_latents, slerp
 from tfgan_app.base.randomness import stream
 from tfgan_app.data.image_set import ImageSet
 from tfgan_app.sampler import Sampler
+from tfgan_app.translator import Translator
 
-__all__ = ["ArrayFakes", "Fakes", "SampledFakes"]
+__all__ = ["ArrayFakes", "Fakes", "RelabelledFakes", "SampledFakes", "relabelled"]
 
 
 class SampledFakes:
@@ -71,4 +72,30 @@ class ArrayFakes:
         return samples[: stop - start]
 
 
-Fakes: TypeAlias = SampledFakes | ArrayFakes
+class RelabelledFakes:
+    """Images as a translator between classes makes them, each of the class of the real one that it stands beside.
+
+    Args:
+        translator: A `tfgan_app.translator.Translator` that is told classes.
+        images: The `tfgan_app.data.ImageSet` that is translated; which of them to which class goes by a fixed seed.
+    """
+
+    labelled, latent_dim = True, None
+
+    def __init__(self, translator: Translator, images: ImageSet):
+        self.translator = translator
+        sources, _ = images.first(images.num_images)
+        self._sources = sources[np.random.default_rng(0).permutation(len(sources))]
+
+    def batch(self, start: int, stop: int, labels: np.ndarray | None) -> np.ndarray:
+        """Returns the fakes of a range, as `SampledFakes.batch`."""
+        return relabelled(self.translator, self._sources[start:stop], labels)
+
+
+def relabelled(translator: Translator, images: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
+    """Returns images as they are in other classes, all in the network's range."""
+    decoded = np.asarray(translator.source.decode(images))
+    return np.asarray(translator.target.encode(translator.translate(decoded, labels=labels)))
+
+
+Fakes: TypeAlias = SampledFakes | ArrayFakes | RelabelledFakes
