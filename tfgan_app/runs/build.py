@@ -268,7 +268,7 @@ def build_model(
         given["latent_dim"] = settings.latent_dim
     unknown = sorted(given.keys() - accepted.keys())
     if unknown:
-        takes = ", ".join(name for name in accepted if name not in _GIVEN)
+        takes = ", ".join(name for name in accepted if name not in GIVEN)
         raise UsageError(f"{settings.model} takes no {', '.join(unknown)}. It takes {takes}.")
     if settings.conditional and "num_classes" not in accepted:
         raise UsageError(f"`model={settings.model}` takes no labels, so `conditional` has no meaning for it.")
@@ -292,7 +292,7 @@ def build_model(
 
 
 # Arguments that follow from the images.
-_GIVEN = ("image_shape", "source_shape", "target_shape", "num_classes", "kwargs")
+GIVEN = ("image_shape", "source_shape", "target_shape", "num_classes", "kwargs")
 
 
 def needs_labels(settings: Settings) -> bool:
