@@ -5,6 +5,7 @@ import operator
 import re
 import textwrap
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -79,6 +80,18 @@ def test_readme_has_every_model_with_its_recipes():
     }
 
 
+def test_the_page_of_translation_has_every_recipe_of_a_translator():
+    (table,) = re.findall(
+        r"^\| You want \|.*?\n\n", (ROOT / "docs" / "translation.md").read_text(), re.DOTALL | re.MULTILINE
+    )
+    found = {}
+    for row in table.strip().splitlines()[2:]:
+        _, _, model, *recipes = row.strip("|").split("|")
+        found.setdefault(model.split("`")[1], set()).update(re.findall(r"`(\w+)`", "".join(recipes)))
+    translators = [name for name in FAMILY if issubclass(getattr(tg.models, name), tg.TranslationGAN)]
+    assert found == {name: set(FAMILY[name][1]) for name in translators}
+
+
 @every_page
 def test_python_is_whole_and_names_what_there_is(page):
     for code in python(page):
@@ -91,7 +104,7 @@ def test_python_is_whole_and_names_what_there_is(page):
 
 
 def test_the_examples_of_contributing_train():
-    model, term = python(ROOT / "CONTRIBUTING.md")
+    model, translator, term = python(ROOT / "CONTRIBUTING.md")
     generator, discriminator = tiny_networks()
     names = {
         "build_generator": lambda image_shape, latent_dim, width: generator,
@@ -104,3 +117,21 @@ def test_the_examples_of_contributing_train():
     gan.compile(terms=[*gan.compile_defaults()["terms"], names["L1"](weight=100.0)])
     logs = train(gan, random_images(4)).history
     assert logs.keys() >= {"r1", "l1"} and all(np.isfinite(values).all() for values in logs.values())
+
+    source = keras.Input((None, None, 1), name="source")
+    names |= {
+        "TranslationGAN": tg.TranslationGAN,
+        "NonSaturating": tg.losses.NonSaturating,
+        "L1": tg.terms.L1,
+        "build_generator": lambda source_channels, channels, width: keras.Model(
+            source, keras.layers.Conv2D(channels, 3, padding="same", activation="tanh")(source)
+        ),
+        "build_discriminator": lambda target_shape, width: tiny_networks()[1],
+    }
+    exec(translator, names)
+    gan = names["MyTranslator"](SHAPE, SHAPE, seed=3)
+    gan.compile()
+    images = random_images(4)
+    logs = gan.fit(images, images, batch_size=2, verbose=0).history
+    assert "l1" in logs and all(np.isfinite(values).all() for values in logs.values())
+    assert gan.translate(np.zeros((1, 3, 5, 1))).shape == (1, 3, 5, 1)

@@ -10,6 +10,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
+import tfgan_app as tg
+
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
@@ -22,17 +24,40 @@ def code_cells(path):
 
 
 def test_there_are_notebooks():
-    assert {path.stem for path in NOTEBOOKS} == {"fit_in_a_notebook", "load_a_savedmodel", "your_own_networks"}
+    assert {path.stem for path in NOTEBOOKS} == {
+        "enlarge_and_translate",
+        "fit_in_a_notebook",
+        "load_a_savedmodel",
+        "your_own_networks",
+    }
+
+
+@pytest.fixture(scope="module")
+def enlarger(tmp_path_factory):
+    """Returns the folder of an exported model that enlarges, small and untrained."""
+    gan = tg.models.SRGAN(
+        (8, 8, 3),
+        (16, 16, 3),
+        form="compact",
+        g_channels=2,
+        blocks=1,
+        d_channels=2,
+        d_units=2,
+        perceptual_weight=0,
+    )
+    gan.compile()
+    return gan.export(tmp_path_factory.mktemp("enlarger") / "1")
 
 
 @every_notebook
-def test_runs_from_top_to_bottom(path, tmp_path):
+def test_runs_from_top_to_bottom(path, tmp_path, enlarger):
     folder = tmp_path / "notebooks"
     folder.mkdir()
     shutil.copy(path, folder)
     (tmp_path / "saved_models").symlink_to(ROOT / "saved_models")
     command = [sys.executable, str(ROOT / "notebooks" / "execute.py"), str(folder / path.name)]
     environment = {**os.environ, "TFGAN_NOTEBOOK_STEPS": "2", "TMPDIR": str(tmp_path)}
+    environment["TFGAN_SUPERRES_MODEL"] = str(enlarger)
 
     run = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=300)
 

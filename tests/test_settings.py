@@ -25,6 +25,8 @@ EARLIER = {
     "penalty": ["R1(weight=5)"],
     "augment": None,
     "n_critic": None,
+    "adversarial_weight": None,
+    "pretrain_steps": 0,
     "conditional": None,
     "ema_decay": 0.5,
     "g_learning_rate": None,
@@ -35,6 +37,11 @@ EARLIER = {
     "fallback_dataset": "mnist_5k",
     "data_dir": None,
     "manual_dir": None,
+    "targets": None,
+    "paired": "auto",
+    "reverse": False,
+    "degrade": None,
+    "crop": None,
     "split": "train[:64]",
     "image_size": None,
     "channels": 1,
@@ -84,13 +91,15 @@ OTHERS = {
     **{"eval_split": "test", "eval_images": 2, "score_every": None, "extractor": "auto", "trust_extractor": True},
     **{"batch_size": 9, "train_steps": 3, "steps_per_epoch": 3, "steps_per_execution": 2, "mixed_precision": "none"},
     **{"jit_compile": "auto", "strategy": "mirrored", "sync_batch_norm": True, "seed": 1, "deterministic": True},
-    **{"decay_from": 1, "mirror": True},
+    **{"decay_from": 1, "mirror": True, "adversarial_weight": 0.5, "pretrain_steps": 1, "targets": "maps"},
+    **{"paired": "side_by_side", "reverse": True, "degrade": "grey", "crop": 16},
     **{"keep_checkpoints": 4, "on_collapse": "stop", "export": ["litert"], "run_dir": "runs/new", "precision": "none"},
 }
 FIXED = {
     *("model", "model_arg", "latent_dim", "loss", "real_label", "penalty", "augment", "n_critic", "conditional"),
     *("ema_decay", "batch_size", "seed", "decay_learning_rates"),
-    *("sync_batch_norm", "precision", "decay_from", "mirror"),
+    *("sync_batch_norm", "precision", "decay_from", "mirror", "adversarial_weight", "pretrain_steps"),
+    *("reverse", "degrade", "crop"),
 }
 
 
