@@ -14,6 +14,7 @@ from keras import layers
 
 import tfgan_app as tg
 from tfgan_app import adversarial, cli
+from tfgan_app.models.inpainting import InpaintingGAN
 from tfgan_app.runs import Settings
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -56,7 +57,15 @@ FAMILY = {
         {"context_encoder": (1_673_473, 36_641), "context_encoder_imagenet": (71_130_531, 2_766_529)},
     ),
     "CycleGAN": (
-        {"source_shape": (16, 16, 1), "target_shape": (16, 16, 1), "g_channels": 2, "d_channels": 2, "blocks": 1},
+        # A pool so small that the second step takes from it.
+        {
+            "source_shape": (16, 16, 1),
+            "target_shape": (16, 16, 1),
+            "g_channels": 2,
+            "d_channels": 2,
+            "blocks": 1,
+            "pool_size": 3,
+        },
         # Published: 11 378 179 for each of two translators, 2 764 737 for each of two discriminators.
         {
             **dict.fromkeys(("cycle_gan", "cycle_gan_vangogh"), (22_756_358, 5_529_474)),
@@ -202,6 +211,12 @@ FAMILY = {
 LATENT_DIM = 3
 SHAPE = (8, 8, 1)
 
+# The exported models by what their generators are given: latents, or pictures.
+GANS, TRANSLATORS = (
+    [name for name in tg.models.__all__ if issubclass(getattr(tg.models, name), kind)]
+    for kind in (tg.GAN, tg.TranslationGAN)
+)
+
 
 def tiny_model(name, **kwargs):
     assert name in FAMILY, f"Give {name} a row in conftest.FAMILY, so that the tests cover it."
@@ -214,6 +229,33 @@ def random_images(num, shape=SHAPE, seed=0):
 
 def random_labels(num, num_classes=3):
     return (np.arange(num) % num_classes).astype(np.int32)
+
+
+def holed(images, hidden=-1.0):
+    """Makes the middle of sources a hole, where every model that fills holes may have one; returns them."""
+    rows, columns = (slice(-(-side // 3), side - -(-side // 3)) for side in images.shape[1:3])
+    images[..., -1] = 1.0
+    images[:, rows, columns, -1] = hidden
+    return images
+
+
+def random_data(gan, num, seed=0):
+    """Returns what a model of any kind is fitted to: images, or sources; and labels, targets or None."""
+    if isinstance(gan, tg.GAN):
+        labels = None if gan.num_classes is None else random_labels(num, gan.num_classes)
+        return random_images(num, gan.image_shape, seed), labels
+    source = random_images(num, gan.source.shape, seed)
+    if gan.data == "labelled":
+        return source, random_domains(gan, num)
+    source = holed(source) if isinstance(gan, InpaintingGAN) else source
+    return source, random_images(num, gan.target.shape, seed + 1)
+
+
+def random_domains(gan, num):
+    """Returns labels as a translator to many domains takes them: one of each picture, or a row of attributes."""
+    if not gan.multi_label:
+        return random_labels(num, gan.num_classes)
+    return np.random.default_rng(2).integers(0, 2, (num, gan.num_classes)).astype(np.int32)
 
 
 def tiny_networks(num_classes=None, dropout=0.0, d_batch_norm=False):

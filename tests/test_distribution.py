@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import assert_all_close, random_images, random_labels, tiny_model, tiny_networks, train, values
+from conftest import assert_all_close, random_data, random_images, tiny_model, tiny_networks, train, values
 
 import tfgan_app as tg
 from tfgan_app import data
@@ -114,7 +114,7 @@ def test_replicas_keep_one_pool_and_drop_their_parts(two):
 
 
 def trained(name, strategy, steps, **arguments):
-    """Returns the weights and the last losses of a tiny model after some steps on 8 images each."""
+    """Returns the weights and the last losses of a tiny model after some steps on 8 samples each."""
     keras.utils.set_random_seed(1)
     with strategy.scope():
         # With Adam's own epsilon rounding decides about the steps of parameters that have almost no gradient; WGAN's
@@ -125,10 +125,9 @@ def trained(name, strategy, steps, **arguments):
         gan.compile(**optimizers, jit_compile=False, **arguments)
     synchronize(gan.generator)
     synchronize(gan.discriminator)
-    num = 8 * gan.n_critic * steps
-    images = random_images(num, gan.image_shape)
-    images = images if gan.num_classes is None else (images, random_labels(num, gan.num_classes))
-    batches = tf.data.Dataset.from_tensor_slices(images).batch(8, drop_remainder=True)
+    images, other = random_data(gan, 8 * gan.batches_a_step * steps)
+    samples = images if other is None else (images, other)
+    batches = tf.data.Dataset.from_tensor_slices(samples).batch(8, drop_remainder=True)
     # As the command trains: from an endless data set, by epochs.
     logs = gan.fit(batches.repeat(), steps_per_epoch=steps // 2, epochs=2, verbose=0, shuffle=False).history
     return [w.numpy() for w in gan.weights], {name: values[-1] for name, values in logs.items()}
@@ -166,6 +165,12 @@ def test_two_devices_see_by_a_network_of_a_file_as_one(two, tmp_path):
 def test_two_devices_learn_what_one_learns_with_every_model(two, name):
     # On one device, too, weights of BigGAN's that differ by 3e-7 of themselves at first are 2e-5 apart at the end.
     assert_trains_alike(name, two, 20, tolerance=3e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ESRGAN", "SRGAN"])
+def test_two_devices_learn_what_one_learns_while_the_discriminator_rests(two, name):
+    assert_trains_alike(name, two, 6, n_critic=0)
 
 
 @pytest.mark.slow

@@ -4,12 +4,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import values
 
 import tfgan_app as tg
 from tfgan_app.base.errors import UsageError
-from tfgan_app.base.networks import float32_copy
-from tfgan_app.export import export_model
 from tfgan_app.models import context_encoder, deepfill
 
 # Small networks of both kinds, of sources with one colour and holes.
@@ -200,40 +197,6 @@ def test_what_is_known_is_kept_and_what_lies_under_holes_does_not_matter(name, p
     np.testing.assert_array_equal(network(other)["images"], images)
 
 
-@pytest.mark.parametrize("name", SMALL)
-def test_networks_take_pictures_of_any_size_one_by_one(name):
-    network = SMALL[name]()
-    step = 4 if name == "deepfill" else 1
-    for height, width in ((1, 1), (2, 7), (9, 13)):
-        source = sources(3, height * step, width * step)
-        images = network(source)["images"]
-        assert images.shape == (3, height * step, width * step, 1) and np.isfinite(images).all()
-        # Neighbours in the batch have no part in it.
-        np.testing.assert_allclose(network(source[1:2])["images"], images[1:2], atol=1e-6)
-
-
-@pytest.mark.parametrize("name", SMALL)
-def test_networks_are_copied_and_saved(name, tmp_path):
-    network = SMALL[name]()
-    source = sources(2, 28, 28)
-    expected = network(source)["images"]
-    np.testing.assert_array_equal(float32_copy(network)(source)["images"], expected)
-    network.save(tmp_path / "network.keras")
-    loaded = keras.saving.load_model(tmp_path / "network.keras")
-    np.testing.assert_array_equal(loaded(source)["images"], expected)
-
-
-@pytest.mark.parametrize("name", SMALL)
-def test_all_weights_get_gradients(name):
-    network = SMALL[name]()
-    source = sources(4, 28, 28)
-    with tf.GradientTape() as tape:
-        outputs = network(source, training=True)
-        total = sum(tf.reduce_sum(tf.square(output)) for output in outputs.values())
-    gradients = tape.gradient(total, network.trainable_weights)
-    assert all(np.isfinite(gradient).all() for gradient in gradients)
-
-
 def test_shrinking_takes_the_mean_of_what_is_known():
     colours = tf.reshape(tf.constant([1.0, 0.0, 0.5, 0.0, -1.0, -1.0, 0.0, 0.0], tf.float32), (1, 2, 4, 1))
     holes = tf.reshape(tf.constant([0.0, 1, 0, 1, 0, 0, 1, 1]), (1, 2, 4, 1))
@@ -276,28 +239,21 @@ def pairs(name, num=4, seed=0):
     return source, target
 
 
-def training(name, batch_size=4):
-    return tf.data.Dataset.from_tensor_slices(pairs(name, 8)).batch(batch_size, drop_remainder=True)
-
-
 @pytest.mark.parametrize("name", MODELS)
-def test_two_steps_change_all_weights_and_known_pixels_stay(name):
+def test_known_pixels_stay(name):
     model = MODELS[name](seed=0)
-    model.compile()
-    before = values(model.generator, model.discriminator)
-    history = model.fit(training(name), epochs=1, verbose=0, shuffle=False)
-    assert all(np.isfinite(value).all() for value in history.history.values())
-    for old, new in zip(before, values(model.generator, model.discriminator), strict=True):
-        assert np.isfinite(new).all() and np.any(old != new)
     source, _ = pairs(name)
     images = (source + 1) / 2
-    filled = model.translate(images)
     known = images[..., 1:] >= 0.5
-    np.testing.assert_array_equal(filled[known], images[..., :1][known])
+    stored = np.round(255 * images).astype(np.uint8)
+    # In Python and in what is exported.
+    signatures = {key: call for key, (call, _) in model.signatures().items()}
+    for filled in (model.translate(images), signatures["translate"](tf.constant(images))["images"]):
+        np.testing.assert_array_equal(np.asarray(filled)[known], images[..., :1][known])
+    for filled in (255 * model.translate(stored), signatures["translate_uint8"](tf.constant(stored))["images"]):
+        np.testing.assert_array_equal(np.round(filled)[known], stored[..., :1][known])
     whole = np.concatenate([images[..., :1], np.ones_like(images[..., :1])], axis=-1)
     np.testing.assert_array_equal(model.translate(whole), whole[..., :1])
-    small = np.round(255 * images).astype(np.uint8)
-    np.testing.assert_array_equal(np.round(255 * model.translate(small))[known], small[..., :1][known])
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -310,38 +266,6 @@ def test_scores_see_the_picture_that_was_filled(name):
     seen = model.observation(real, play.fake, condition, play.inputs, seed)
     np.testing.assert_array_equal(seen.real, target)
     np.testing.assert_allclose((seen.fake + 1) / 2, model.translate((source + 1) / 2), atol=1e-5)
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_exported_models_keep_what_is_known(name, tmp_path):
-    model = MODELS[name](seed=0)
-    model.compile()
-    export_model(tmp_path, model.signatures(), model.describe(), "")
-    loaded = tf.saved_model.load(str(tmp_path))
-    for height, width in ((28, 28), (13, 6)):
-        images = np.array((sources(2, height, width) + 1) / 2)
-        if name == "central":
-            images[..., 1] = 1.0
-            images[:, height // 4 : height // 2, width // 4 : width // 2, 1] = 0.0
-        expected = model.translate(images)
-        got = loaded.signatures["translate"](images=tf.constant(images))["images"]
-        np.testing.assert_allclose(got, expected, atol=1e-5)
-        known = images[..., 1:] >= 0.5
-        np.testing.assert_array_equal(np.array(got)[known], images[..., :1][known])
-        small = np.round(255 * images).astype(np.uint8)
-        got = loaded.signatures["translate_uint8"](images=tf.constant(small))["images"]
-        np.testing.assert_array_equal(np.array(got)[known], small[..., :1][known])
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_small_pictures_and_large_ones_are_filled(name):
-    model = MODELS[name](seed=0)
-    for height, width in ((1, 2), (37, 61)):
-        images = np.ones((1, height, width, 2), np.float32)
-        images[:, height // 4 : -(height // 4) or None, width // 4 : -(width // 4) or None, 1] = 0.0
-        images[:, 0, 0, 1] = 1.0
-        filled = model.translate(images)
-        assert filled.shape == (1, height, width, 1) and np.isfinite(filled).all()
 
 
 def test_large_pictures_are_filled_in_tiles_or_brought_to_the_networks_size():
@@ -464,12 +388,3 @@ def test_models_are_saved_by_their_arguments(tmp_path):
     assert loaded.terms[0].known_weight == 3.0
     source, _ = pairs("central")
     np.testing.assert_array_equal(loaded.translate((source + 1) / 2), model.translate((source + 1) / 2))
-
-
-def test_deepfill_trains_in_half_precision():
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    model = MODELS["deepfill"](seed=0)
-    model.compile()
-    history = model.fit(training("deepfill").repeat(2), verbose=0, shuffle=False)
-    assert all(np.isfinite(value).all() for value in history.history.values())
-    assert all(np.isfinite(weight).all() for weight in values(model.generator, model.discriminator))

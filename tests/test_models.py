@@ -1,4 +1,4 @@
-"""tfgan_app.models: one harness that every exported model passes, and the numbers of the papers."""
+"""tfgan_app.models: one harness that every exported model that draws passes, and the numbers of the papers."""
 
 import functools
 import inspect
@@ -10,8 +10,10 @@ import pytest
 import tensorflow as tf
 from conftest import (
     FAMILY,
+    GANS,
     assert_all_close,
     play,
+    random_data,
     random_images,
     random_labels,
     state,
@@ -28,12 +30,13 @@ from tfgan_app.base.precision import dtype_policy
 from tfgan_app.checkpoints import Checkpoints
 from tfgan_app.export.loaded import SavedGAN
 
-# The harness: a model is covered as soon as it is exported; conftest.FAMILY must hold its row.
+# The harness: a model is covered as soon as it is exported; conftest.FAMILY must hold its row. Translators have one of
+# their own, test_translators.py; the long tests here are of all models.
 
 
 def kinds():
     """Returns a parameter for each model, and another for those that may be conditional or not."""
-    for name in tg.models.__all__:
+    for name in GANS:
         yield pytest.param((name, {}), id=name)
         labels = inspect.signature(getattr(tg.models, name).__init__).parameters.get("num_classes")
         if labels is not None and labels.default is None:
@@ -54,7 +57,7 @@ def trained(request):
     critic = {} if gan.compile_defaults().get("n_critic", 1) == 1 else {"n_critic": 2}
     gan.compile(**rates, **critic, run_eagerly=bool(arguments))
     num = 8 * gan.n_critic
-    data = random_images(num, gan.image_shape), random_labels(num, gan.num_classes) if gan.num_classes else None
+    data = random_data(gan, num)
     before = {name: values(getattr(gan, name)) for name in ("generator", "discriminator", "ema_generator")}
     train(gan, *data)
     data = data[0][:8], None if data[1] is None else data[1][:8]
@@ -127,11 +130,9 @@ def test_fifty_steps_in_16_bits_leave_finite_weights(name, policy):
     keras.config.set_dtype_policy(policy)
     gan = tiny_model(name)
     gan.compile()
-    num = 4 * gan.n_critic * 50
-    images = np.tanh(random_images(num, gan.image_shape) * 2)
-    labels = None if gan.num_classes is None else random_labels(num, gan.num_classes)
+    images, other = random_data(gan, 4 * gan.n_critic * 50)
     before = values(gan.generator)
-    train(gan, images, labels)
+    train(gan, images, other)
     assert int(gan.iterations) == 50
     for variable in gan.weights:
         assert np.isfinite(np.array(variable)).all(), variable.path

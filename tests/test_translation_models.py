@@ -1,4 +1,4 @@
-"""Pix2Pix, CycleGAN and StarGAN: networks as their programs have them, their steps, what they translate."""
+"""Pix2Pix, CycleGAN and StarGAN: networks as their programs have them, their losses, what is theirs alone."""
 
 import functools
 import itertools
@@ -7,14 +7,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import FAMILY, assert_all_close, random_labels, state, tiny_model, values
+from conftest import random_data, tiny_model
 from keras import layers
 
 import tfgan_app as tg
 from tfgan_app.base.colour import luminance_grey
 from tfgan_app.base.errors import UsageError
-from tfgan_app.checkpoints import Checkpoints
-from tfgan_app.export import export_model
 from tfgan_app.models import cycle_gan, patch_gan, pix2pix, stargan
 
 # Networks. What PyTorch computes, as the programs call it.
@@ -253,127 +251,23 @@ def test_stargans_networks_have_the_published_blocks(without_values):
     assert larger.output["class_logits"].shape == (None, 5)
 
 
-# The step.
-
-
-def batches(name, num=2, size=4, **kwargs):
-    """Returns a dataset of batches that a tiny model of FAMILY takes."""
-    arguments = FAMILY[name][0] | kwargs
-    source = pictures(num * size, *arguments["source_shape"])
-    if name == "StarGAN":
-        labels = random_labels(num * size, arguments["num_classes"])
-        if arguments.get("multi_label"):
-            labels = np.random.default_rng(2).integers(0, 2, (num * size, arguments["num_classes"])).astype(np.int32)
-        other = labels
-    else:
-        other = pictures(num * size, *arguments["target_shape"], seed=1)
-    return tf.data.Dataset.from_tensor_slices((source, other)).batch(size)
-
-
-VARIANTS = [
-    ("Pix2Pix", {}),
-    ("Pix2Pix", {"norm": "batch", "target_shape": (64, 64, 3), "keep_lightness": True}),
-    ("CycleGAN", {}),
-    ("CycleGAN", {"target_shape": (16, 16, 3)}),
-    ("StarGAN", {}),
-    ("StarGAN", {"multi_label": True}),
-]
-
-
-@pytest.fixture(scope="module", params=VARIANTS, ids=lambda variant: "-".join([variant[0], *variant[1]]))
-def trained(request):
-    """A tiny model after two steps, its data, and the weights of its networks from before."""
-    name, kwargs = request.param
-    keras.utils.set_random_seed(1)
-    gan = tiny_model(name, **kwargs)
-    rates = {key: keras.optimizers.Adam(1e-2) for key in ("g_optimizer", "d_optimizer")}
-    gan.compile(**rates, n_critic=1, run_eagerly=True)
-    data = batches(name, **kwargs)
-    before = {network: values(getattr(gan, network)) for network in ("generator", "discriminator", "ema_generator")}
-    history = gan.fit(data, shuffle=False, verbose=0).history
-    return gan, data, before, history
-
-
-def test_two_steps_move_all_weights(trained):
-    gan, _, before, history = trained
-    for name, weights in before.items():
-        network = getattr(gan, name)
-        moved = [not np.array_equal(old, new) for old, new in zip(weights, values(network), strict=True)]
-        assert all(moved), (name, [v.path for v, there in zip(network.weights, moved, strict=True) if not there])
-    assert all(np.isfinite(losses).all() for losses in history.values())
-
-
-def asked(gan, sources, way="translate"):
-    """Returns what a model is asked beside pictures, for `translate` and for its signatures."""
-    if gan.num_classes is None:
-        return {}
-    num = len(sources)
-    rows = np.arange(num * gan.num_classes).reshape(num, -1) % 2
-    return {"labels": (rows if gan.multi_label else random_labels(num, gan.num_classes)).astype(np.int32)}
-
-
-@pytest.mark.parametrize("shape", [(1, 1), (19, 66)])
-def test_pictures_of_any_size_are_translated(trained, shape):
-    gan = trained[0]
-    for way in gan.ways:
-        takes, makes = (gan.modality_of(way, side).shape[-1] for side in ("source", "target"))
-        sources = (pictures(3, *shape, takes) + 1) / 2
-        extra = asked(gan, sources)
-        results = gan.translate(sources, way=way, **extra)
-        assert results.shape == (3, *shape, makes)
-        assert results.dtype == np.float32
-        assert 0 <= results.min() <= results.max() <= 1
-        # A picture's result depends on no other.
-        last = gan.translate(sources[2:], way=way, **{name: x[2:] for name, x in extra.items()})
-        np.testing.assert_array_equal(results[2:], last)
-
-
-def test_an_export_equals_the_model(trained, tmp_path):
-    gan = trained[0]
-    loaded = tf.saved_model.load(str(export_model(tmp_path / "model", gan.signatures(), gan.describe())))
-    for way in gan.ways:
-        sources = (pictures(2, 21, 34, gan.modality_of(way, "source").shape[-1]) + 1) / 2
-        extra = asked(gan, sources)
-        labels = {name: tf.constant(x) for name, x in extra.items()}
-        exported = loaded.signatures[way](images=tf.constant(sources), **labels)["images"]
-        # One batch there, one picture at a time here.
-        np.testing.assert_allclose(exported, gan.translate(sources, way=way, **extra), atol=1e-5)
-        stored = np.round(255 * sources).astype(np.uint8)
-        exported = loaded.signatures[f"{way}_uint8"](images=tf.constant(stored), **labels)["images"]
-        expected = 255 * gan.translate(stored, way=way, **extra)
-        np.testing.assert_allclose(exported, np.round(expected), atol=1)
-    if gan.draws:
-        seeded = loaded.signatures["translate_seeded"](images=tf.constant(sources), seed=tf.constant(5, tf.int64))
-        np.testing.assert_allclose(seeded["images"], gan.translate(sources, seed=5), atol=1e-5)
-
-
-def test_a_file_rebuilds_the_model(trained, tmp_path):
-    gan = trained[0]
-    gan.save(tmp_path / "gan.keras")
-    again = keras.models.load_model(tmp_path / "gan.keras")
-    assert_all_close(state(again), state(gan))
-    assert again.get_config() == gan.get_config()
-    way = gan.ways[-1]
-    sources = (pictures(1, 16, 16, gan.modality_of(way, "source").shape[-1]) + 1) / 2
-    results = [model.translate(sources, way=way, **asked(gan, sources)) for model in (gan, again)]
-    np.testing.assert_array_equal(*results)
+# What they minimise.
 
 
 def bce(logits, label):
     return np.mean(np.log1p(np.exp(logits)) - label * logits)
 
 
-def logs_of(gan, data):
-    """Returns what `evaluate` tells of a batch, its arrays, and what the generator makes of them."""
-    logs = gan.evaluate(data.take(1), return_dict=True, verbose=0)
-    batch = [np.asarray(part) for part in next(iter(data))]
-    return logs, batch
+def logs_of(gan):
+    """Returns what `evaluate` tells of a batch, and its arrays."""
+    data = random_data(gan, 4)
+    return gan.evaluate(*data, return_dict=True, verbose=0), data
 
 
 def test_pix2pix_losses():
     gan = tiny_model("Pix2Pix", d_layers=1)
     gan.compile(run_eagerly=True)
-    logs, (source, target) = logs_of(gan, batches("Pix2Pix"))
+    logs, (source, target) = logs_of(gan)
     images = np.asarray(gan.forward(tf.constant(source), seed=gan._seed("test latents", 0)))
     real, fake = (np.asarray(gan.discriminator([source, x]), np.float64) for x in (target, images))
     np.testing.assert_allclose(logs["d_loss"], bce(real, 1.0) + bce(fake, 0.0), rtol=1e-5)
@@ -384,7 +278,7 @@ def test_pix2pix_losses():
 def test_cycle_gan_losses():
     gan = tiny_model("CycleGAN")
     gan.compile(run_eagerly=True)
-    logs, (a, b) = logs_of(gan, batches("CycleGAN"))
+    logs, (a, b) = logs_of(gan)
 
     def translated(name, x):
         return np.asarray(gan.ema_generator.get_layer(name)(x), np.float64)
@@ -411,7 +305,7 @@ def test_cycle_gan_losses():
 def test_stargan_losses(multi_label):
     gan = tiny_model("StarGAN", multi_label=multi_label)
     gan.compile(run_eagerly=True)
-    logs, (images, labels) = logs_of(gan, batches("StarGAN", multi_label=multi_label))
+    logs, (images, labels) = logs_of(gan)
     own = np.float32(labels if multi_label else np.eye(3)[labels])
     _, wanted, same = gan.draw(tf.constant(images), (tf.constant(own),), gan._seed("test latents", 0))
     wanted = np.asarray(wanted)
@@ -464,23 +358,6 @@ def test_discriminators_of_a_cycle_gan_learn_from_earlier_fakes():
     # Scores see what the generator makes now.
     play = gan.play((a, b), (), tf.constant([0, 0], tf.int64), training=False)
     np.testing.assert_array_equal(gan.shown(play).fake[1], play.fake[1])
-
-
-def test_a_cycle_gan_goes_on_with_its_pool_as_if_it_had_not_stopped(tmp_path):
-    def fresh():
-        keras.utils.set_random_seed(1)
-        gan = tiny_model("CycleGAN", pool_size=3)
-        gan.compile(run_eagerly=True)
-        return gan
-
-    data = batches("CycleGAN", num=4, size=2)
-    straight, first, second = fresh(), fresh(), fresh()
-    straight.fit(data, shuffle=False, verbose=0)
-    first.fit(data.take(2), shuffle=False, verbose=0)
-    Checkpoints(first, tmp_path).save()
-    Checkpoints(second, tmp_path).restore()
-    second.fit(data.skip(2), shuffle=False, verbose=0)
-    assert_all_close(state(second), state(straight))
 
 
 def test_pix2pix_keeps_dropout_by_a_seed():
