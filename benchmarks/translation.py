@@ -85,7 +85,7 @@ TASKS = {
         ("fd", "fd_back", "cycle_mae"),
     ),
 }
-DIGITS = {name: 2 for name in ("psnr", "psnr_y", "psnr_hole", "psnr_back", "fd", "fd_back")}
+DIGITS = dict.fromkeys(("psnr", "psnr_y", "psnr_hole", "psnr_back", "fd", "fd_back"), 2)
 DIGITS |= {"ssim": 3, "ssim_y": 3}
 
 
