@@ -23,6 +23,7 @@ from conftest import (
 )
 
 import tfgan_app as tg
+from tfgan_app.base.errors import Failure
 from tfgan_app.base.networks import images_of
 from tfgan_app.checkpoints import Checkpoints
 from tfgan_app.metrics import L1, Back, CycleError
@@ -40,6 +41,11 @@ KINDS = [
     ("StarGAN", {"multi_label": True}),
 ]
 BATCH = 4
+
+# What takes long, and goes by no argument.
+of_each_model = pytest.mark.parametrize(
+    "kind", KINDS[: len(TRANSLATORS)], ids=TRANSLATORS, indirect=True, scope="module"
+)
 
 
 @dataclasses.dataclass
@@ -119,8 +125,7 @@ def test_training_goes_on_as_if_it_had_not_stopped(kind, trained, tmp_path):
     assert_all_close(state(second), trained.after)
 
 
-# One graph a model: it takes several times as long.
-@pytest.mark.parametrize("kind", KINDS[: len(TRANSLATORS)], ids=TRANSLATORS, indirect=True, scope="module")
+@of_each_model
 def test_a_graph_learns_what_single_operations_do(kind, trained):
     gan = build(*kind, run_eagerly=False)
     logs = fit(gan, *trained.data)
@@ -129,6 +134,7 @@ def test_a_graph_learns_what_single_operations_do(kind, trained):
         np.testing.assert_allclose(value, trained.logs[loss], rtol=1e-2, err_msg=loss)
 
 
+@of_each_model
 def test_files_rebuild_the_model(trained, tmp_path):
     gan, last = trained.gan, trained.gan
     assert type(gan).from_config(gan.get_config()).get_config() == gan.get_config()
@@ -232,3 +238,25 @@ def test_tensorflow_alone_translates_pictures_of_any_size(trained, bare_tensorfl
     assert names == sorted([*gan.signatures(), "serving_default"])
     for (call, _), found, (wanted, tolerance) in zip(calls, results, expected, strict=True):
         np.testing.assert_allclose(found, wanted, atol=tolerance, err_msg=call)
+
+
+# Its random numbers, and the filter that brings a picture to the network's size.
+NOT_IN_ONNX = {"Pix2Pix": "StatelessRandomUniform", "ContextEncoder": "ScaleAndTranslate"}
+
+
+@pytest.mark.slow
+@of_each_model
+def test_one_file_translates_pictures_of_any_size(trained, tmp_path):
+    onnxruntime, gan = pytest.importorskip("onnxruntime"), trained.gan
+    if type(gan).__name__ in NOT_IN_ONNX:
+        with pytest.raises(Failure, match=f"`signature=translate` cannot .*{NOT_IN_ONNX[type(gan).__name__]}"):
+            gan.export(tmp_path / "model.onnx", format="onnx")
+        return
+    for way in gan.ways:
+        path = gan.export(tmp_path / f"{way}.onnx", format="onnx", signature=way)
+        session = onnxruntime.InferenceSession(str(path))
+        # None so small that instance normalisation is left with one pixel: it would enlarge mere rounding.
+        for size in ((7, 19), gan.source.shape[:2]):
+            images, asked = pictures(gan, 2, size, way), domains(gan, 2)
+            (found,) = session.run(None, {"images": images, **asked})
+            np.testing.assert_allclose(found, gan.translate(images, way=way, **asked), atol=1e-5)

@@ -287,7 +287,8 @@ def pad_to_multiple(images: Array, multiple: int) -> tf.Tensor:
         return images
     for axis in (1, 2):
         side = tf.shape(images)[axis]
-        whole = -(-side // multiple) * multiple
+        # Of positive numbers: ONNX rounds quotients towards 0.
+        whole = (side + multiple - 1) // multiple * multiple
         # 0 1 2 1 0 1 2 ...
         period = tf.maximum(2 * side - 2, 1)
         position = tf.range(whole) % period

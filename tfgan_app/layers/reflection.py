@@ -69,5 +69,6 @@ def _mirrored(side, before, after):
     """Returns which of `side` pixels stands at each place of a padded side."""
     # There and back again takes 2 (side - 1) steps.
     period = tf.maximum(2 * (side - 1), 1)
-    places = tf.math.floormod(tf.range(-before, side + after), period)
+    # What lies before the first mirrors what follows it. No negative numbers: ONNX's remainder of them is another.
+    places = tf.abs(tf.range(-before, side + after)) % period
     return tf.minimum(places, period - places) % side
