@@ -1,6 +1,8 @@
 """Trains and scores the translators of docs/translation.md, each beside the way that needs no training.
 
-    python scripts/prepare_photographs.py DATA/photographs && python scripts/prepare_emoji.py DATA/emoji
+    python scripts/prepare_photographs.py DATA/photographs
+    python scripts/prepare_emoji.py DATA/emoji
+    python scripts/prepare_digits.py DATA/digits
     python benchmarks/translation.py --data=DATA --data_dir=TFDS --out=translation.json --runs=RUNS --seeds 0 1 2
 
 Each run is `python -m tfgan_app.train` with the flags of a task and a variant of it; those that are done already are
@@ -24,23 +26,67 @@ import tfgan_app
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """A task: its flags, variants of them, and the scores that its table shows."""
+    """A task: its flags, variants of them, and the scores that its table shows; `truth` are flags of `evaluate`."""
 
     title: str
     flags: tuple[str, ...]
     variants: dict[str, tuple[str, ...]]
     scores: tuple[str, ...]
+    truth: tuple[str, ...] = ()
 
 
+EMOJI = ("--dataset={data}/emoji", "--image_size=64")
 TASKS = {
     "superres": Task(
         "Super-resolution x4 of photographs",
         ("--flagfile=superres.flags", "--dataset={data}/photographs"),
-        {"SRResNet, L1 alone": ("--nogan",), "SRGAN": ()},
+        {"pixels alone": ("--pretrain_steps=25000",), "SRGAN": ()},
         ("psnr_y", "ssim_y", "psnr", "ssim"),
     ),
+    "strokes": Task(
+        "Holes in Fashion-MNIST, strokes",
+        ("--flagfile=deepfill.flags",),
+        {"L1 alone": ("--adversarial_weight=0",), "DeepFillV2": ()},
+        ("mae_hole", "psnr_hole", "ssim", "fd"),
+    ),
+    "denoise": Task(
+        "Noise of 50 levels in Fashion-MNIST",
+        ("--flagfile=pix2pix_denoise.flags",),
+        {"L1 alone": ("--adversarial_weight=0",), "Pix2Pix": ()},
+        ("psnr", "ssim", "fd"),
+    ),
+    "colours": Task(
+        "Colours for grey emoji of 64x64",
+        ("--flagfile=pix2pix_colours.flags", *EMOJI),
+        {"L1 alone": ("--adversarial_weight=0",), "Pix2Pix": ()},
+        ("psnr", "ssim", "mae"),
+    ),
+    "edges": Task(
+        "Emoji of 64x64 from their edges",
+        ("--flagfile=pix2pix_edges.flags", *EMOJI),
+        {"L1 alone": ("--adversarial_weight=0",), "Pix2Pix": ()},
+        ("psnr", "ssim", "mae"),
+    ),
+    "unpaired": Task(
+        "Edges and pictures of Fashion-MNIST without pairs, scored by the truth",
+        ("--flagfile=cycle_gan_edges.flags",),
+        {"CycleGAN": (), "without the cycle": ("--model_arg=cycle_weight=0",)},
+        ("psnr", "ssim", "fd", "psnr_back"),
+        ("--truth",),
+    ),
+    "hands": Task(
+        "Digits of one hand to another's",
+        (
+            *("--model=CycleGAN", "--model_arg=g_channels=16", "--model_arg=d_channels=32", "--model_arg=blocks=4"),
+            *("--dataset=mnist_5k", "--targets={data}/digits", "--image_size=28", "--channels=1", "--batch_size=4"),
+            *("--decay_learning_rates", "--decay_from=2500", "--train_steps=5000"),
+        ),
+        {"CycleGAN": ()},
+        ("fd", "fd_back", "cycle_mae"),
+    ),
 }
-DIGITS = {"psnr": 2, "psnr_y": 2, "psnr_hole": 2, "ssim": 3, "ssim_y": 3}
+DIGITS = dict.fromkeys(("psnr", "psnr_y", "psnr_hole", "psnr_back", "fd", "fd_back"), 2)
+DIGITS |= {"ssim": 3, "ssim_y": 3}
 
 
 def table(task, runs):
@@ -77,7 +123,12 @@ def trained(task, variant, seed, args):
     clock = folder / "seconds.txt"
     if not clock.exists():
         clock.write_text(f"{time.monotonic() - begun:.0f}\n")
-    receipt = json.loads(max((folder / "scores").glob("step_*.json")).read_text())
+    path = max((folder / "scores").glob("step_*.json"))
+    if TASKS[task].truth:
+        path = folder / "truth.json"
+        command = [sys.executable, "-m", "tfgan_app.evaluate", f"--run={folder}", f"--out={path}"]
+        call([*command, *TASKS[task].truth])
+    receipt = json.loads(path.read_text())
     kept = {key: receipt[key] for key in ("scores", "baseline") if key in receipt}
     facts = {"used": receipt["real"]["used"], "step": receipt["fake"]["step"]}
     return {"task": task, "variant": variant, "seed": seed, "seconds": int(clock.read_text()), **facts, **kept}

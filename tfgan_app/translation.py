@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfgan_app.base.errors import UsageError
 from tfgan_app.base.networks import apply, images_of
+from tfgan_app.base.receptive_field import receptive_radius
 from tfgan_app.data.batches import check_samples
 from tfgan_app.exportable import Exportable
 from tfgan_app.modalities import Images, Modality
@@ -69,7 +70,7 @@ class TranslationGAN(Exportable, Translator):
                 "The sides of targets must be those of sources, or the same whole number of times as long. Received: "
                 f"source_shape={tuple(source_shape)}, target_shape={tuple(target_shape)}"
             )
-        self.scale, self.multiple = int(scale), multiple
+        self.scale, self.multiple, self.radius = int(scale), multiple, receptive_radius(generator)
 
     @property
     def modality(self) -> Modality:

@@ -7,7 +7,6 @@ import keras
 from keras import layers
 
 from tfgan_app.base.errors import UsageError
-from tfgan_app.base.receptive_field import receptive_radius
 from tfgan_app.layers import BatchNormalization, BilinearUpsample, PixelUnshuffle, SpectralConv2D
 from tfgan_app.losses import RelativisticAverage
 from tfgan_app.models.superres import content_terms, convolution, dense, pretrain_arguments, scale_of, small_start
@@ -75,7 +74,6 @@ class ESRGAN(TranslationGAN):
             multiple=_unshuffled(scale_of("ESRGAN", source_shape, target_shape, _SCALES)),
             **kwargs,
         )
-        self.radius = receptive_radius(self.generator)
         # Nothing in it normalises by the batch.
         self.joint_pass = discriminator == "unet"
 

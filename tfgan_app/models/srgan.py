@@ -7,7 +7,6 @@ import keras
 from keras import layers
 
 from tfgan_app.base.errors import UsageError
-from tfgan_app.base.receptive_field import receptive_radius
 from tfgan_app.layers import BatchNormalization, BilinearUpsample, PixelShuffle, PReLU
 from tfgan_app.losses import NonSaturating
 from tfgan_app.models.superres import content_terms, convolution, dense, pretrain_arguments, scale_of, small_start
@@ -80,7 +79,6 @@ class SRGAN(TranslationGAN):
             target_shape=target_shape,
             **kwargs,
         )
-        self.radius = receptive_radius(self.generator)
 
     def compile_defaults(self) -> dict[str, Any]:
         return {
