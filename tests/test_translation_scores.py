@@ -26,6 +26,7 @@ from tfgan_app.study import (
     write_receipt,
     write_translation_report,
 )
+from tfgan_app.study.page import Page
 from tfgan_app.study.translation_report import triptychs
 from tfgan_app.study.translation_scores import TRANSLATION_METRICS, Translated
 from tfgan_app.translation import TranslationGAN
@@ -482,3 +483,12 @@ def test_translators_of_tensors_will_do(small):
         score_translation(x, small, build_translation_metrics(["psnr"], x, small)) for x in (Tensors(), doubling())
     ]
     assert found[0]["scores"] == found[1]["scores"]
+
+
+def test_curves_show_terms_alone_where_the_discriminator_rests(tmp_path):
+    history = tmp_path / "metrics.csv"
+    history.write_text("step,epoch,seconds,l1,val_l1,val_mae\n2,1,0.5,0.3,0.3,0.2\n4,2,0.9,0.2,0.3,0.1\n")
+    page = Page(tmp_path / "report", "Curves")
+    page.curves(history)
+    assert {path.name for path in (tmp_path / "report").iterdir()} >= {"losses.png", "scores.png"}
+    assert "<h2>Losses</h2>\n<img" in page.write().read_text()
