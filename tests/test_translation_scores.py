@@ -437,9 +437,9 @@ def test_page_shows_scores_beside_the_baseline_and_the_extremes(small, tmp_path)
     assert "With 4 pairs of pictures test" in page and not re.search(r'(src|href)="(?!data:)', page)
     with Image.open(tmp_path / "report" / "worst.png") as sheet:
         assert len(np.unique(np.asarray(sheet))) > 100
-    # A panel a score, and none for the errors of scores or for losses.
-    with Image.open(tmp_path / "report" / "scores.png") as two, Image.open(tmp_path / "report" / "losses.png") as one:
-        assert two.height == round(one.height / 3.2 * 4.0)
+    # A panel a score, and none for the errors of scores; one for the players' losses, and one for a term.
+    with Image.open(tmp_path / "report" / "scores.png") as two, Image.open(tmp_path / "report" / "losses.png") as both:
+        assert two.height == both.height
 
 
 def test_page_without_values_shows_the_first(tmp_path):
