@@ -26,6 +26,7 @@ from tfgan_app.study import (
     write_receipt,
     write_translation_report,
 )
+from tfgan_app.study.page import Page
 from tfgan_app.study.translation_report import triptychs
 from tfgan_app.study.translation_scores import TRANSLATION_METRICS, Translated
 from tfgan_app.translation import TranslationGAN
@@ -436,9 +437,9 @@ def test_page_shows_scores_beside_the_baseline_and_the_extremes(small, tmp_path)
     assert "With 4 pairs of pictures test" in page and not re.search(r'(src|href)="(?!data:)', page)
     with Image.open(tmp_path / "report" / "worst.png") as sheet:
         assert len(np.unique(np.asarray(sheet))) > 100
-    # A panel a score, and none for the errors of scores or for losses.
-    with Image.open(tmp_path / "report" / "scores.png") as two, Image.open(tmp_path / "report" / "losses.png") as one:
-        assert two.height == round(one.height / 3.2 * 4.0)
+    # A panel a score, and none for the errors of scores; one for the players' losses, and one for a term.
+    with Image.open(tmp_path / "report" / "scores.png") as two, Image.open(tmp_path / "report" / "losses.png") as both:
+        assert two.height == both.height
 
 
 def test_page_without_values_shows_the_first(tmp_path):
@@ -482,3 +483,12 @@ def test_translators_of_tensors_will_do(small):
         score_translation(x, small, build_translation_metrics(["psnr"], x, small)) for x in (Tensors(), doubling())
     ]
     assert found[0]["scores"] == found[1]["scores"]
+
+
+def test_curves_show_terms_alone_where_the_discriminator_rests(tmp_path):
+    history = tmp_path / "metrics.csv"
+    history.write_text("step,epoch,seconds,l1,val_l1,val_mae\n2,1,0.5,0.3,0.3,0.2\n4,2,0.9,0.2,0.3,0.1\n")
+    page = Page(tmp_path / "report", "Curves")
+    page.curves(history)
+    assert {path.name for path in (tmp_path / "report").iterdir()} >= {"losses.png", "scores.png"}
+    assert "<h2>Losses</h2>\n<img" in page.write().read_text()

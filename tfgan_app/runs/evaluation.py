@@ -310,6 +310,10 @@ class _OfSavedModel(_Source):
         self.asked, self.sampler = asked, open_saved(folder)
         self.facts = {"source": folder, "step": self.sampler.facts["step"], "weights": "EMA", **self._drawn()}
         self.receipt = pathlib.Path("scores") / ("_".join(pathlib.Path(folder).absolute().parts[-2:]) + ".json")
+        if self._kind in ("pairs", "sides") and asked.crop is None and asked.image_size is None:
+            # As in training: pictures of other sizes are then no matter.
+            height, width, _ = self.sampler.target.shape
+            self.asked = dataclasses.replace(asked, crop=min(height, width))
 
 
 class _OfImages(_Source):

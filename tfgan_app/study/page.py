@@ -31,6 +31,9 @@ td:first-child, th:first-child { text-align: left; } .note { color: #555; font-s
   .note { color: #aaa; } img.chart { filter: invert(.88) hue-rotate(180deg); } }
 """
 
+# Columns of `metrics.csv` that are no losses.
+_COUNTS = ("step", "epoch", "seconds")
+
 
 class Page:
     """A page that is written as `index.html`, with the pictures in it as PNG files beside.
@@ -81,7 +84,10 @@ class Page:
         with self.part("Losses"):
             rows = _history(history)
             losses = ["d_loss", "g_loss", "d_real", "d_fake"]
-            self.chart("Losses", "losses", _curves(rows, [losses]), "By step, averaged over each epoch.")
+            played = [[name for name in losses if name in rows]]
+            terms = [[name] for name in rows if not name.startswith("val_") and name not in (*losses, *_COUNTS)]
+            groups = [group for group in (*played, *terms) if group]
+            self.chart("Losses", "losses", _curves(rows, groups), "By step, averaged over each epoch.")
             validated = {name: name.removeprefix("val_") for name in sorted(rows) if name.startswith("val_")}
             scores = [
                 [name]
@@ -146,6 +152,5 @@ def _curves(rows, groups):
     figure, axes = chart(len(groups))
     for panel, names in zip(axes, groups, strict=True):
         for name in names:
-            if name in rows:
-                panel.plot(rows["step"], rows[name], label=name, linewidth=1.5)
+            panel.plot(rows["step"], rows[name], label=name, linewidth=1.5)
     return finished(figure, axes, "step")
