@@ -9,6 +9,7 @@ over rounds, and the medians of the ratios within a round.
 A row is one pair of networks with one loss, optimizer and batch. Three systems train it: `ours`, as
 `--mixed_precision=auto` and the model's own choice of XLA have it; `torch`, as published, in eager float32; and
 `torch_best`, what a careful PyTorch user would make of it (pytorch_gans.py, `--best`). All train on images in memory.
+Rows of translators train on pairs of random pictures (pytorch_translation.py).
 
 docs/performance.md shows the reports of docs/performance/ between marks of their files' names.
 
@@ -40,12 +41,14 @@ class Row(NamedTuple):
     Attributes:
         model: Its class here.
         arguments: Of the class.
-        torch_model: Its name in pytorch_gans.py.
+        torch_model: Its name in pytorch_gans.py, or in pytorch_translation.py.
         side: Of the images.
         steps: In a turn.
         steps_per_execution: As in the model's recipe.
         channels: Of the images.
         batch_size: Of each update.
+        source_side: Of the pictures that it translates; 0 for a GAN that takes none.
+        pretrain: Whether the generator trains alone.
     """
 
     model: str
@@ -56,6 +59,8 @@ class Row(NamedTuple):
     steps_per_execution: int = 1
     channels: int = 1
     batch_size: int = 64
+    source_side: int = 0
+    pretrain: bool = False
 
 
 ROWS = {
@@ -65,8 +70,15 @@ ROWS = {
     # For a GPU.
     "stylegan2_256": Row("StyleGAN2", {"channel_base": 16384}, "stylegan2_256", 256, 10, 1, 3, 32),
     "biggan128": Row("BigGAN", {"num_classes": 1000, "orthogonal": 0.0}, "biggan128", 128, 10, 1, 3, 32),
+    # Translators, in the batches of their papers or fewer. PyTorch's SRGAN compares no features either.
+    "pix2pix256": Row("Pix2Pix", {}, "pix2pix256", 256, 4, 1, 3, 1, 256),
+    "pix2pix256_4": Row("Pix2Pix", {}, "pix2pix256", 256, 1, 1, 3, 4, 256),
+    "cycle128": Row("CycleGAN", {}, "cycle128", 128, 2, 1, 3, 1, 128),
+    "srgan96": Row("SRGAN", {"perceptual_weight": 0.0}, "srgan96", 96, 4, 1, 3, 4, 24),
+    "srgan96_pixels": Row("SRGAN", {"perceptual_weight": 0.0}, "srgan96_pixels", 96, 8, 1, 3, 4, 24, True),
 }
 SMALL_ROWS = ("mlp", "dcgan28", "dcgan64")
+TRANSLATION_ROWS = ("pix2pix256", "pix2pix256_4", "cycle128", "srgan96", "srgan96_pixels")
 TORCH = {"torch": [], "torch_best": ["--best"]}
 PEAKS = ("float32", "bfloat16", "float16")
 
@@ -119,13 +131,13 @@ def measure(row, args, data):
     """Returns the report of a row: facts and the seconds a step of each system in each round."""
     steps = ROWS[row].steps
     own = [sys.executable, __file__, f"--worker={row}", f"--data={data}"]
+    script = ["pytorch_translation.py"] if ROWS[row].source_side else ["pytorch_gans.py", f"--data={data}", "--serve"]
     torch = [
         args.torch_python,
-        HERE / "pytorch_gans.py",
+        HERE / script[0],
+        *script[1:],
         f"--model={ROWS[row].torch_model}",
-        f"--data={data}",
         f"--batch_size={ROWS[row].batch_size}",
-        "--serve",
     ]
     commands = {"ours": own} | {name: [*torch, *flags] for name, flags in TORCH.items()}
     commands |= {f"torch_{way}": [*torch, f"--way={way}"] for way in args.torch_variants}
@@ -175,7 +187,8 @@ def table(report):
             ratios = [other / own for other, own in zip(seconds, ours, strict=True)]
             median = statistics.median(seconds)
             ratio = "" if name == "ours" else f"{statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
-            cells = [row, name, mode, f"{ROWS[row].batch_size / median:.0f}", ratio, f"{flops / median / peak:.0%}"]
+            rate = ROWS[row].batch_size / median
+            cells = [row, name, mode, f"{rate:.{0 if rate >= 10 else 2}f}", ratio, f"{flops / median / peak:.0%}"]
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -211,11 +224,12 @@ def _facts(report):
     peaks = ", ".join(f"{peak / 1e9:.0f} GFLOP/s in {name}" for name, peak in report["peaks"].items())
     versions = found["ours"]["versions"] | found["torch"]["versions"]
     machine = f"{report['machine']['cores']} cores of {report['machine']['cpu']}"
+    rows = "" if tuple(report["rows"]) == SMALL_ROWS else f"--rows {' '.join(report['rows'])} "
     built = f" built for CUDA {versions['cuda']}" if "gpu" in report["machine"] else ""
     return (
         f"{report['machine'].get('gpu', machine)}, {report['date'][:10]}; TensorFlow "
         f"{versions['tensorflow']}{built}, Keras {versions['keras']}, PyTorch {versions['torch']}; peaks: {peaks}. "
-        f"Made by `python benchmarks/speed.py --repeats={report['repeats']}`."
+        f"Made by `python benchmarks/speed.py {rows}--repeats={report['repeats']}`."
     )
 
 
@@ -261,26 +275,33 @@ def serve_ours(row, path, precision, xla):
     from tfgan_app.base.versions import versions
 
     settings = ROWS[row]
-    model, shape = getattr(tg.models, settings.model), (settings.side, settings.side, settings.channels)
     policy = choose_precision(precision).policy
     keras.config.set_dtype_policy(policy)
-    gan = model(shape, seed=0, **settings.arguments)
+    rng = np.random.default_rng(0)
+    shapes = [(side, side, settings.channels) for side in (settings.source_side, settings.side) if side]
+    gan = getattr(tg.models, settings.model)(*shapes, seed=0, **settings.arguments)
     gan.compile(
-        # PyTorch's have none either.
-        terms=[],
+        **(gan.pretrain_arguments() if settings.pretrain else {} if settings.source_side else {"terms": []}),
+        # PyTorch's GANs have no terms either, and its translators have these.
         steps_per_execution=settings.steps_per_execution,
         jit_compile={"true": True, "false": False}.get(xla),
     )
-    images = np.repeat(np.round(tf.image.resize(np.load(path), shape[:2])).astype(np.uint8), shape[-1], axis=-1)
-    labels = np.random.default_rng(0).integers(gan.num_classes or 1, size=len(images), dtype=np.int32)
-    batches = data.records.hold((images, labels)).records.batches(settings.batch_size, 0, 0)
-    batches = batches.map(lambda x, y: (data.to_float(x), y) if gan.num_classes else data.to_float(x)).prefetch(2)
+    if settings.source_side:
+        held = tuple(rng.integers(256, size=(16, *shape), dtype=np.uint8) for shape in shapes)
+    else:
+        images = np.repeat(np.round(tf.image.resize(np.load(path), shapes[0][:2])).astype(np.uint8), shapes[0][-1], -1)
+        held = images, rng.integers(gan.num_classes or 1, size=len(images), dtype=np.int32)
+    batches = data.records.hold(held).records.batches(settings.batch_size, 0, 0)
+    if settings.source_side:
+        batches = batches.map(lambda x, y: (data.to_float(x), data.to_float(y)))
+    else:
+        batches = batches.map(lambda x, y: (data.to_float(x), y) if gan.num_classes else data.to_float(x))
     facts = {
         "flops": step_flops(gan, settings.batch_size, gan.n_critic),
         "mode": f"{policy}{', XLA' if gan.jit_compile else ''}",
         "versions": versions() | {"cuda": tf.sysconfig.get_build_info().get("cuda_version")},
     }
-    train_in_turns(gan, batches, facts)
+    train_in_turns(gan, batches.prefetch(2), facts)
     return 0
 
 
@@ -314,23 +335,34 @@ def step_flops(gan, batch_size, n_critic=1):
 
     D is passed forward and back on real images and on fakes in each of its updates, and once more for G, which needs no
     gradients of D's weights. G is passed forward for each update of D, and back once. A pass back costs as much as one
-    forward for the gradients of the activations, and as much again for those of the weights.
+    forward for the gradients of the activations, and as much again for those of the weights. Without updates of D, G
+    trains alone.
     """
-    g_passes, d_passes = n_critic + 2, 6 * n_critic + 2
-    return batch_size * float(g_passes * forward_flops(gan.generator) + d_passes * forward_flops(gan.discriminator))
+    g_passes, d_passes = (n_critic + 2, 6 * n_critic + 2) if n_critic else (3, 0)
+    source, target = (getattr(getattr(gan, side, None), "shape", ()) for side in ("source", "target"))
+    g_flops = forward_flops(gan.generator, source[:2])
+    return batch_size * float(g_passes * g_flops + d_passes * forward_flops(gan.discriminator, target[:2]))
 
 
-def forward_flops(network):
+def forward_flops(network, sides=()):
     """Returns the floating-point operations of a functional network's matrix products and convolutions for one image.
 
     TensorFlow counts them in the graph. Weights need no values.
+
+    Args:
+        network: The network.
+        sides: Height and width of an image, where it takes any.
     """
     import tensorflow as tf
 
     def specs(variables):
         return [tf.TensorSpec(variable.shape, tf.float32) for variable in variables]
 
-    inputs = [tf.TensorSpec((1, *x.shape[1:]), x.dtype) for x in network.inputs]
+    def shape(x):
+        batch, *rest = x.shape
+        return (batch or 1, *(sides if None in rest else rest[:2]), *rest[2:])
+
+    inputs = [tf.TensorSpec(shape(x), x.dtype) for x in network.inputs]
 
     def call(trainable, others, *images):
         return network.stateless_call(trainable, others, list(images) if len(images) > 1 else images[0])[0]

@@ -7,7 +7,7 @@ import tensorflow as tf
 from conftest import random_images
 
 from tfgan_app.layers import Conv2D, Conv2DTranspose
-from tfgan_app.layers.convolution import kernel_gradient
+from tfgan_app.layers.convolution import kernel_gradient, kernel_gradient_by_products
 
 
 @pytest.mark.parametrize(
@@ -15,6 +15,8 @@ from tfgan_app.layers.convolution import kernel_gradient
     [
         (4, 2, "same", 8),
         (3, 1, "same", 7),
+        (4, 1, "same", 7),
+        (4, 1, "valid", 7),
         (3, 2, "same", 7),
         (3, 2, "same", 8),
         (3, 2, "valid", 8),
@@ -31,7 +33,11 @@ def test_gradient_of_the_kernel_is_tensorflows(kernel, stride, padding, side):
         upstream = tf.random.stateless_normal(outputs.shape, (3, 4))
         value = tf.reduce_sum(outputs * upstream)
     found = kernel_gradient(tf.constant(images), upstream, (kernel, kernel), (stride, stride), padding)
-    np.testing.assert_allclose(found, tape.gradient(value, weights), atol=1e-4)
+    expected = tape.gradient(value, weights)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    if stride == 1:
+        found = kernel_gradient_by_products(tf.constant(images), upstream, (kernel, kernel), (1, 1), padding)
+        np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 def operations_and_gradients(layer, images):
@@ -50,6 +56,19 @@ def operations_and_gradients(layer, images):
 
 
 LAYERS = [(Conv2D, keras.layers.Conv2D, (8, 8, 32)), (Conv2DTranspose, keras.layers.Conv2DTranspose, (4, 4, 32))]
+
+
+def test_wide_convolutions_take_products_for_their_kernels():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    images = tf.constant(random_images(2, (12, 12, 256)))
+    layers = [cls(256, 4) for cls in (Conv2D, keras.layers.Conv2D)]
+    for layer in layers:
+        layer.build(images.shape)
+    layers[1].set_weights(layers[0].get_weights())
+    (operations, found), (others, expected) = (operations_and_gradients(layer, images) for layer in layers)
+    assert "Conv2DBackpropFilter" in others and "Conv2DBackpropFilter" not in operations
+    for one, other in zip(found, expected, strict=True):
+        assert np.abs(one - other).max() <= 0.02 * np.abs(other).max()
 
 
 @pytest.mark.parametrize(("ours", "theirs", "shape"), LAYERS)

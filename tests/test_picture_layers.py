@@ -157,6 +157,33 @@ def test_reflection_is_numpys_whatever_the_side(sides, padding):
         np.testing.assert_array_equal(call(x), expected)
 
 
+@pytest.mark.parametrize("padding", [1, ((2, 0), (1, 3))])
+def test_reflections_gradient_is_tensorflows(padding):
+    x, upstream = tf.constant(random_images(2, (6, 7, 3))), None
+    layer, gradients = tg.layers.ReflectionPadding2D(padding), []
+    for pad in (layer, lambda x: tf.pad(x, [(0, 0), *layer.padding, (0, 0)], "REFLECT")):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            padded = pad(x)
+        upstream = tf.random.stateless_normal(padded.shape, (1, 2)) if upstream is None else upstream
+        gradients.append(tape.gradient(padded, x, upstream))
+    np.testing.assert_allclose(*gradients, atol=1e-6)
+
+
+def test_cropping_is_kerass(tmp_path):
+    x = tf.constant(random_images(2, (6, 7, 3)))
+    found = []
+    for layer in (tg.layers.Cropping2D(((1, 0), (2, 3))), keras.layers.Cropping2D(((1, 0), (2, 3)))):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            cropped = layer(x)
+        found.append((cropped, tape.gradient(cropped, x, cropped)))
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert tg.layers.Cropping2D(1)(keras.Input((None, 5, 3))).shape == (None, None, 3, 3)
+    np.testing.assert_array_equal(*saved(tg.layers.Cropping2D(1), tmp_path, (None, 5, 3)))
+
+
 def test_reflection_knows_its_shape_and_is_saved(tmp_path):
     layer = tg.layers.ReflectionPadding2D((2, 1))
     assert layer(keras.Input((None, 5, 3))).shape == (None, None, 7, 3)

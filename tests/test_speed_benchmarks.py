@@ -45,9 +45,9 @@ def test_operations_are_those_of_products_and_convolutions(speed):
 
 
 def test_rows_name_what_both_sides_have(speed):
-    torch_rows = (ROOT / "benchmarks" / "pytorch_gans.py").read_text()
     for row in speed.ROWS.values():
-        assert f'"{row.torch_model}": ' in torch_rows
+        script = "pytorch_translation.py" if row.source_side else "pytorch_gans.py"
+        assert f'"{row.torch_model}": ' in (ROOT / "benchmarks" / script).read_text()
         assert row.steps % row.steps_per_execution == 0
     for row in map(speed.ROWS.get, speed.SMALL_ROWS):
         gan = getattr(tg.models, row.model)((row.side, row.side, row.channels), **row.arguments)
@@ -94,6 +94,76 @@ def test_large_networks_have_the_weights_of_ours():
         for name, gan in ours.items()
     }
     assert json.loads(done.stdout) == counts
+
+
+TRANSLATORS = """
+import json, torch
+import pytorch_translation as networks
+def counts(recipe):
+    parts = map(torch.nn.ModuleList, recipe.build())
+    return [sum(p.numel() for p in part.parameters()) for part in parts]
+def cycle():
+    norm = torch.nn.InstanceNorm2d
+    return [networks.resnet(8, 2) for _ in range(2)], [networks.patch_gan(3, 8, norm) for _ in range(2)]
+def srgan():
+    return [networks.MSRResNet(8, 2)], [networks.srgan_discriminator(32, 8, 16)]
+small = {
+    "pix2pix256": (lambda: ([networks.UNet(8, 6)], [networks.patch_gan(6, 8)]), 128, 128),
+    "cycle128": (cycle, 64, 64),
+    "srgan96": (srgan, 8, 32),
+    "srgan96_pixels": (srgan, 8, 32),
+}
+found = {"full": {name: counts(recipe) for name, recipe in networks.RECIPES.items()}, "small": {}}
+for name, (build, source_side, side) in small.items():
+    recipe = networks.RECIPES[name]._replace(build=build, source_side=source_side, side=side)
+    found["small"][name] = counts(recipe)
+    for best in (False, True):
+        trainer = networks.Translation(recipe, 2, best)
+        trained = trainer.networks[:1] if name == "srgan96_pixels" else trainer.networks
+        weights = [p for part in trained for p in part.parameters() if p.ndim > 1]
+        before = [p.detach().clone() for p in weights]
+        trainer.step(next(networks.pairs(recipe, 2)))
+        assert all(torch.isfinite(p).all() and (p != old).any() for p, old in zip(weights, before)), name
+print(json.dumps(found))
+"""
+
+
+def test_translators_have_the_weights_of_ours():
+    if importlib.util.find_spec("torch") is None:
+        pytest.skip("needs PyTorch")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "benchmarks")}
+    done = subprocess.run([sys.executable, "-c", TRANSLATORS], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    srgan = tg.models.SRGAN((8, 8, 3), (32, 32, 3), g_channels=8, blocks=2, d_channels=8, d_units=16)
+    ours = {
+        "pix2pix256": tg.models.Pix2Pix((128, 128, 3), (128, 128, 3), g_channels=8, d_channels=8, depth=6, d_layers=3),
+        "cycle128": tg.models.CycleGAN(
+            (64, 64, 3), (64, 64, 3), g_channels=8, d_channels=8, blocks=2, d_layers=3, identity_weight=1.0
+        ),
+        "srgan96": srgan,
+        "srgan96_pixels": srgan,
+    }
+    assert found["small"] == {
+        name: [sum(keras.ops.size(v) for v in net.trainable_variables) for net in (gan.generator, gan.discriminator)]
+        for name, gan in ours.items()
+    }
+    # The published sizes, to which the tests of the models hold ours.
+    assert found["full"] == {
+        "pix2pix256": [54_413_955, 2_768_705],
+        "cycle128": [2 * 7_837_699, 2 * 2_764_737],
+        "srgan96": [1_517_571, 23_565_505],
+        "srgan96_pixels": [1_517_571, 23_565_505],
+    }
+
+
+def test_operations_of_translators_are_counted_at_their_sides(speed):
+    gan = tg.models.CycleGAN((16, 16, 3), (16, 16, 3), g_channels=4, d_channels=4, blocks=1)
+    g_flops, d_flops = (speed.forward_flops(network, (16, 16)) for network in (gan.generator, gan.discriminator))
+    # Six passes of a translator: of each side's pictures through both, and of what comes back.
+    assert g_flops == 3 * speed.forward_flops(gan.generator.get_layer("a_to_b"), (16, 16)) * 2
+    assert speed.step_flops(gan, 2) == 2 * (3 * g_flops + 8 * d_flops)
+    assert speed.step_flops(gan, 2, n_critic=0) == 2 * 3 * g_flops
 
 
 def test_ratios_are_medians_over_rounds(speed):

@@ -7,6 +7,7 @@ from tfgan_app.layers.clipping import ClipWeights
 from tfgan_app.layers.colour import LabColour
 from tfgan_app.layers.contextual_attention import ContextualAttention
 from tfgan_app.layers.convolution import Conv2D, Conv2DTranspose
+from tfgan_app.layers.cropping import Cropping2D
 from tfgan_app.layers.dropout import SeededDropout
 from tfgan_app.layers.equalized import EqualizedConv2D, EqualizedDense
 from tfgan_app.layers.fir import FIRDownsample, FIRFilter, FIRUpsample
@@ -41,6 +42,7 @@ __all__ = [
     "ContextualAttention",
     "Conv2D",
     "Conv2DTranspose",
+    "Cropping2D",
     "EqualizedConv2D",
     "EqualizedDense",
     "FIRDownsample",

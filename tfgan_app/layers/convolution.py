@@ -3,12 +3,14 @@
 import keras
 import tensorflow as tf
 
-__all__ = ["Conv2D", "Conv2DTranspose", "kernel_gradient"]
+__all__ = ["Conv2D", "Conv2DTranspose", "kernel_gradient", "kernel_gradient_by_products"]
 
 # Measured on AVX-512 BF16: up to this many positions of the smaller image, and from this many channels on, oneDNN's
 # kernels for a forward pass take 0.3 to 0.8 of the time of those for the gradient (docs/performance.md).
 _POSITIONS = 64
 _CHANNELS = 32
+# Beyond, from this many channels on and at stride 1, a matrix product for each place of the kernel takes 0.4 to 0.9.
+_WIDE = 256
 
 
 @keras.saving.register_keras_serializable("tfgan_app")
@@ -19,10 +21,13 @@ class Conv2D(keras.layers.Conv2D):
         def convolve(x, kernel):
             return super(Conv2D, self).convolution_op(x, kernel)
 
-        own = _gains(self, inputs.shape, self.compute_output_shape(inputs.shape)) or _is_stepped_over(
-            self, inputs.shape
-        )
-        if self.groups > 1 or not own:
+        outputs_shape = self.compute_output_shape(inputs.shape)
+        gradient = kernel_gradient
+        if _gains_by_products(self, inputs.shape, outputs_shape):
+            gradient = kernel_gradient_by_products
+        elif not (_gains(self, inputs.shape, outputs_shape) or _is_stepped_over(self, inputs.shape)):
+            return convolve(inputs, kernel)
+        if self.groups > 1:
             return convolve(inputs, kernel)
 
         @tf.custom_gradient
@@ -35,7 +40,7 @@ class Conv2D(keras.layers.Conv2D):
                     strides=(1, *self.strides, 1),
                     padding=self.padding.upper(),
                 )
-                return of_x, kernel_gradient(x, upstream, self.kernel_size, self.strides, self.padding)
+                return of_x, gradient(x, upstream, self.kernel_size, self.strides, self.padding)
 
             return convolve(x, kernel), gradients
 
@@ -81,19 +86,44 @@ def kernel_gradient(
     Returns:
         A tensor `(*kernel_size, channels_in, channels_out)`.
     """
-    pads = [(0, 0)]
-    for side, new_side, kernel, stride in zip(
-        images.shape[1:3], upstream.shape[1:3], kernel_size, strides, strict=True
-    ):
-        # TensorFlow pads more at the end where the padding is uneven. What no kernel reaches is cut off.
-        needed = (new_side - 1) * stride + kernel - side
-        before = max(needed, 0) // 2 if padding == "same" else 0
-        pads.append((before, needed - before))
+    pads = [(0, 0), *_pads(images, upstream, kernel_size, strides, padding)]
     x = tf.transpose(images, (3, 1, 2, 0))
     x = tf.pad(x, [(before, max(after, 0)) for before, after in [*pads, (0, 0)]])
     height, width = (x.shape[axis] + min(pads[axis][1], 0) for axis in (1, 2))
     kernel = tf.transpose(upstream, (1, 2, 0, 3))
     return tf.transpose(tf.nn.conv2d(x[:, :height, :width], kernel, 1, "VALID", dilations=strides), (1, 2, 0, 3))
+
+
+def kernel_gradient_by_products(
+    images: tf.Tensor, upstream: tf.Tensor, kernel_size: tuple[int, int], strides: tuple[int, int], padding: str
+) -> tf.Tensor:
+    """Returns what `kernel_gradient` does, for stride 1, as one matrix product for each place of the kernel.
+
+    Each is that of the upstream gradient with the images as this place sees them, over all positions. Arguments are
+    those of `kernel_gradient`.
+    """
+    pads = _pads(images, upstream, kernel_size, strides, padding)
+    if any(sum(pads, ())):
+        images = tf.pad(images, [(0, 0), *pads, (0, 0)])
+    (rows, columns), channels = upstream.shape[1:3], images.shape[3]
+    upstream = tf.reshape(upstream, (-1, upstream.shape[3]))
+    places = [(y, x) for y in range(kernel_size[0]) for x in range(kernel_size[1])]
+    seen = (tf.reshape(images[:, y : y + rows, x : x + columns], (-1, channels)) for y, x in places)
+    products = tf.stack([tf.matmul(part, upstream, transpose_a=True) for part in seen])
+    return tf.reshape(products, (*kernel_size, channels, upstream.shape[1]))
+
+
+def _pads(images, upstream, kernel_size, strides, padding):
+    """Returns how a convolution pads height and width, `(before, after)` each; negative for what no kernel reaches."""
+    pads = []
+    for side, new_side, kernel, stride in zip(
+        images.shape[1:3], upstream.shape[1:3], kernel_size, strides, strict=True
+    ):
+        # TensorFlow pads more at the end where the padding is uneven.
+        needed = (new_side - 1) * stride + kernel - side
+        before = max(needed, 0) // 2 if padding == "same" else 0
+        pads.append((before, needed - before))
+    return pads
 
 
 def _is_stepped_over(layer, images):
@@ -114,12 +144,27 @@ def _is_stepped_over(layer, images):
 def _gains(layer, larger, smaller):
     """Whether `kernel_gradient` is faster than TensorFlow's own, for shapes of a convolution's two sides."""
     return (
+        _can_gain(layer, smaller) and smaller[1] * smaller[2] <= _POSITIONS and min(larger[3], smaller[3]) >= _CHANNELS
+    )
+
+
+def _gains_by_products(layer, images, outputs):
+    """Whether `kernel_gradient_by_products` is."""
+    return (
+        _can_gain(layer, outputs)
+        and None not in images[1:3]
+        and set(layer.strides) == {1}
+        and outputs[1] * outputs[2] > _POSITIONS
+        and min(images[3], outputs[3]) >= _WIDE
+    )
+
+
+def _can_gain(layer, smaller):
+    return (
         layer.compute_dtype == "bfloat16"
         and max(layer.kernel_size) > 1
         and set(layer.dilation_rate) == {1}
         and layer.data_format == "channels_last"
         and None not in smaller[1:3]
-        and smaller[1] * smaller[2] <= _POSITIONS
-        and min(larger[3], smaller[3]) >= _CHANNELS
         and not tf.config.list_physical_devices("GPU")
     )

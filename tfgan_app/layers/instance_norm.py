@@ -9,6 +9,9 @@ from tfgan_app.base.networks import BatchShape
 
 __all__ = ["InstanceNormalization"]
 
+# Batches of up to so many images are normalised one by one, which copies them less often.
+_FEW = 4
+
 
 @keras.saving.register_keras_serializable("tfgan_app")
 class InstanceNormalization(keras.layers.Layer):
@@ -43,11 +46,20 @@ class InstanceNormalization(keras.layers.Layer):
             self.beta = self.add_weight(name="beta", shape=input_shape[-1:], initializer="zeros", autocast=False)
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        if inputs.shape[0] in range(1, _FEW + 1):
+            images = [self._normalized(image, 1) for image in tf.split(inputs, inputs.shape[0])]
+            return tf.concat(images, axis=0) if len(images) > 1 else images[0]
         channels = inputs.shape[-1]
         batch, height, width, _ = tf.unstack(tf.shape(inputs))
         # Every image's channels become channels of one image, whose batch statistics are then theirs.
         images = tf.reshape(tf.transpose(inputs, (1, 2, 0, 3)), (1, height, width, batch * channels))
-        ones = tf.ones((batch * channels,))
+        outputs = self._normalized(images, batch)
+        outputs = tf.transpose(tf.reshape(outputs, (height, width, batch, channels)), (2, 0, 1, 3))
+        return tf.ensure_shape(outputs, inputs.shape)
+
+    def _normalized(self, images, batch):
+        """Normalises one image that holds the channels of a batch of them."""
+        ones = tf.ones((tf.shape(images)[-1],))
         outputs, *_ = tf.raw_ops.FusedBatchNormV3(
             x=images,
             scale=tf.tile(self.gamma, [batch]) if self.affine else ones,
@@ -57,8 +69,7 @@ class InstanceNormalization(keras.layers.Layer):
             epsilon=self.epsilon,
             is_training=True,
         )
-        outputs = tf.transpose(tf.reshape(outputs, (height, width, batch, channels)), (2, 0, 1, 3))
-        return tf.ensure_shape(outputs, inputs.shape)
+        return outputs
 
     def compute_output_shape(self, input_shape: BatchShape) -> BatchShape:
         return input_shape

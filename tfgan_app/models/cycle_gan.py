@@ -9,7 +9,14 @@ from keras import layers
 
 from tfgan_app.base.errors import UsageError
 from tfgan_app.base.networks import apply
-from tfgan_app.layers import Conv2D, Conv2DTranspose, ImagePool, InstanceNormalization, ReflectionPadding2D
+from tfgan_app.layers import (
+    Conv2D,
+    Conv2DTranspose,
+    Cropping2D,
+    ImagePool,
+    InstanceNormalization,
+    ReflectionPadding2D,
+)
 from tfgan_app.losses import LeastSquares
 from tfgan_app.models.patch_gan import init, patch_layers, patch_logits
 from tfgan_app.terms import Cycle, Identity, Play
@@ -174,7 +181,7 @@ def build_translator(
     for factor in (2, 1):
         # What such a convolution's gradient is; `same` would be that of the other.
         x = Conv2DTranspose(factor * base_channels, 3, 2, "valid", kernel_initializer=init())(x)
-        x = _normalized(layers.Cropping2D(((1, 0), (1, 0)))(x))
+        x = _normalized(Cropping2D(((1, 0), (1, 0)))(x))
     x = _reflected(x, channels, 7)
     return keras.Model(source, layers.Activation("tanh", dtype="float32")(x), name=name)
 
