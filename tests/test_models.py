@@ -1,6 +1,5 @@
 """tfgan_app.models: one harness that every exported model that draws passes, and the numbers of the papers."""
 
-import functools
 import inspect
 import itertools
 
@@ -15,7 +14,6 @@ from conftest import (
     play,
     random_data,
     random_images,
-    random_labels,
     state,
     tiny_gan,
     tiny_model,
@@ -363,14 +361,10 @@ def test_real_images_and_fakes_that_pass_d_together_are_judged_as_apart(name):
     # Away from branches that begin at zero.
     shaken = [weight + tf.random.stateless_normal(weight.shape, (1, 2)) for weight in gan.discriminator.get_weights()]
     gan.discriminator.set_weights(shaken)
-    real, fake = (tf.constant(random_images(4, gan.image_shape, seed=seed)) for seed in (1, 2))
-    condition = () if gan.num_classes is None else (tf.constant(random_labels(4)),)
-    inputs = gan.draw(real, condition, tf.constant([1, 2], tf.int64))
+    real, condition = gan.unpack(random_data(gan, 4))
 
     def loss():
-        discriminate = functools.partial(gan.discriminate, training=True)
-        step = play(real=real, fake=fake, condition=condition, inputs=inputs, discriminate=discriminate)
-        return gan.discriminator_loss(step).numpy()
+        return gan.discriminator_loss(gan.play(real, condition, tf.constant([1, 2], tf.int64))).numpy()
 
     together = loss()
     gan.joint_pass = False

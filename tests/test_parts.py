@@ -161,9 +161,9 @@ def test_a_run_scores_on_and_is_guarded_by_all_classes(sorted_digits, tmp_path):
     )
     with runs.Session(settings) as session:
         session.open()
-        labels = np.concatenate([batch[1] for batch in session._validation()])
+        labels = np.concatenate([batch[1] for batch in session.task.validation(100)])
         share = np.bincount(open_images(str(sorted_digits[0])).first(1000)[1]) / 10
         assert len(labels) == 100 and np.abs(np.bincount(labels) - share).max() < 1
         assert len(set(session._guard()._real.classes)) == DIGITS
-        receipt = session._score(session.extractor)[0]
+        receipt = session._score()[0]
     assert receipt["real"]["used"] == 100 and receipt["real"]["chosen"].startswith("seeded sample stratified")

@@ -15,6 +15,9 @@ from tfgan_app.tiling import tiled
 
 __all__ = ["Translator", "pad_to_multiple"]
 
+# Pixels of small pictures' results that are computed at once.
+_TOGETHER = 2**18
+
 
 class Translator:
     """Base of what makes pictures of pictures of any size.
@@ -113,15 +116,21 @@ class Translator:
         pictures, chosen = self._checked_images(images, way), None
         if labels is not None or self.num_classes is not None:
             chosen = self._checked_labels(labels, len(pictures))
-        modality = self.modality_of(way, "target")
-        results = []
-        for index, picture in enumerate(pictures):
-            label = None if chosen is None else chosen[index : index + 1]
-            bands = self.bands(picture, seed=seed, labels=label, way=way, tile=tile)
-            results.append(np.concatenate([np.asarray(modality.decode(band)) for band in bands]))
-        height, width = pictures.shape[1:3]
+        modality, (height, width) = self.modality_of(way, "target"), pictures.shape[1:3]
         shape = (self.scale * height, self.scale * width, modality.shape[-1])
-        return np.stack(results) if results else np.zeros((0, *shape), np.float32)
+        results = [np.zeros((0, *shape), np.float32)]
+        size = 1 if tile else max(1, _TOGETHER // (shape[0] * shape[1]))
+        for start in range(0, len(pictures), size):
+            part = pictures[start : start + size]
+            label = None if chosen is None else chosen[start : start + size]
+            if size == 1:
+                bands = list(self.bands(part[0], seed=seed, labels=label, way=way, tile=tile))
+                outputs = np.concatenate(bands)[None]
+            else:
+                sources = self.modality_of(way, "source").encode(part)
+                outputs = self._any_size(sources, way, self._extra(seed, label))
+            results.append(np.asarray(modality.decode(outputs)))
+        return np.concatenate(results)
 
     def bands(
         self,
@@ -149,11 +158,10 @@ class Translator:
         """
         self._check_way(way)
         image = self._checked_images(np.asarray(image)[None], way)[0]
-        extra: dict[str, Any] = {}
-        if self.draws:
-            extra["seed"] = tf.constant([-1 if seed is None else seed, 0], tf.int64)
+        chosen = None
         if labels is not None or self.num_classes is not None:
-            extra["labels"] = tf.constant(self._checked_labels(labels, 1))
+            chosen = self._checked_labels(labels, 1)
+        extra = self._extra(seed, chosen)
         encode, (height, width, _) = self.modality_of(way, "source").encode, image.shape
         if tile == 0 or not self.tileable or (tile is None and self.scale**2 * height * width <= self.whole):
             yield np.asarray(self._any_size(encode(image[None]), way, extra))[0]
@@ -171,6 +179,15 @@ class Translator:
         for band in bands:
             yield band[:left, : self.scale * width]
             left -= min(left, len(band))
+
+    def _extra(self, seed, labels):
+        """Returns what `forward` is given besides sources and way."""
+        extra: dict[str, Any] = {}
+        if self.draws:
+            extra["seed"] = tf.constant([-1 if seed is None else seed, 0], tf.int64)
+        if labels is not None:
+            extra["labels"] = tf.constant(labels)
+        return extra
 
     def _check_way(self, way):
         if way not in self.ways:

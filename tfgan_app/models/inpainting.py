@@ -73,7 +73,14 @@ class InpaintingGAN(TranslationGAN):
     """
 
     def translate(self, images: npt.ArrayLike, **kwargs: Any) -> np.ndarray:
-        """Fills the holes of pictures, as `Translator.translate`."""
+        """Fills the holes of pictures, as `Translator.translate`.
+
+        Raises:
+            UsageError: As `check_holes`, besides.
+        """
+        pictures = np.asarray(images)
+        if pictures.ndim == 4 and pictures.size and pictures.shape[-1] == self.source.shape[-1]:
+            self.check_holes(holes_of(pictures)[..., 0])
         filled = super().translate(images, **kwargs)
         return np.asarray(_kept(np.asarray(images), filled))
 
