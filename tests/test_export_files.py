@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from commands import run
-from conftest import FAMILY, LATENT_DIM, SHAPE, random_images, random_labels, tiny_gan, tiny_model, train
+from conftest import GANS, LATENT_DIM, SHAPE, random_images, random_labels, tiny_gan, tiny_model, train
 
 import tfgan_app as tg
 from tfgan_app import runs
@@ -103,7 +103,7 @@ def test_a_file_judges_as_the_saved_model_does(case, format, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", FAMILY)
+@pytest.mark.parametrize("name", GANS)
 @every_format
 def test_every_model_becomes_a_file(name, format, tmp_path):
     gan = shaken(tiny_model(name))
@@ -367,3 +367,22 @@ def test_the_command_refuses_in_one_line(flags, message):
 def test_a_run_as_a_saved_model_needs_a_folder(exported_run):
     with pytest.raises(UsageError, match=r"^`format=tf_saved_model` needs `out`, the folder to write\.$"):
         runs.export(run=exported_run[0], format="tf_saved_model")
+
+
+def test_a_file_that_lost_an_axis_on_its_way_is_made_again(tmp_path, monkeypatch):
+    onnx, tf2onnx = pytest.importorskip("onnx"), pytest.importorskip("tf2onnx")
+    gan, convert, calls = tiny_gan(), tf2onnx.convert.from_function, []
+
+    def losing(*arguments, **options):
+        model, other = convert(*arguments, **options)
+        calls.append(None)
+        if len(calls) % 6:
+            model.graph.output[0].type.tensor_type.shape.dim.add()
+        return model, other
+
+    monkeypatch.setattr(tf2onnx.convert, "from_function", losing)
+    with pytest.raises(Failure, match=r"tf2onnx makes results of \{'images': 5\} axes in place of \{'images': 4\}"):
+        gan.export(tmp_path / "a.onnx", format="onnx")
+    assert len(calls) == 5
+    path = gan.export(tmp_path / "a.onnx", format="onnx")
+    assert len(calls) == 6 and len(onnx.load(path).graph.output[0].type.tensor_type.shape.dim) == 4

@@ -22,6 +22,10 @@ __all__ = ["export_file"]
 # Of ONNX's operators: the newest that tf2onnx writes, read by every ONNX Runtime from 1.14 on.
 _OPSET = 18
 
+# tf2onnx 1.17 goes through graphs in the order of addresses in memory, and now and then drops a Squeeze on its way: two
+# of a hundred files of an SRGAN in grey had an axis too many.
+_TRIALS = 5
+
 
 def export_file(
     path: PathLike,
@@ -89,7 +93,15 @@ def _onnx(function, specs, facts, opset):
         # In ONNX no output has the name of an input.
         return {f"translated_{name}" if name in taken else name: x for name, x in function(*inputs).items()}
 
-    model, _ = tf2onnx.convert.from_function(tf.function(named, input_signature=specs), specs, opset=opset)
+    traced = tf.function(named, input_signature=specs)
+    ranks = {name: x.shape.rank for name, x in traced.get_concrete_function().structured_outputs.items()}
+    for _ in range(_TRIALS):
+        model, _ = tf2onnx.convert.from_function(traced, specs, opset=opset)
+        found = {value.name: len(value.type.tensor_type.shape.dim) for value in model.graph.output}
+        if found == ranks:
+            break
+    else:
+        raise ValueError(f"tf2onnx makes results of {found} axes in place of {ranks}")
     for value in (*model.graph.input, *model.graph.output):
         sides = value.type.tensor_type.shape.dim
         # tf2onnx numbers the sides that it does not know. Those of a result may be multiples of the source's.
