@@ -23,6 +23,7 @@ from tfgan_app.data.locating import Kind, located
 from tfgan_app.data.named import open_named, open_prepared, peek_named
 from tfgan_app.data.pairs import PairSet, load_pairs, open_pairs, peek_pairs
 from tfgan_app.data.records import Indexed
+from tfgan_app.data.splits import open_splits
 from tfgan_app.data.trees import sentence
 from tfgan_app.modalities.images import to_float, to_uint8
 
@@ -80,15 +81,7 @@ def load(
     Raises:
         DataError: If the dataset cannot be used as asked.
     """
-    train = open_images(dataset, split=splits[0], **source_options)
-    if train.fallback_for is not None:  # the hosts need not be asked again for each split
-        dataset = source_options.pop("fallback_dataset")
-    if train.value_range is not None:
-        source_options["value_range"] = train.value_range
-    others = [open_images(dataset, split=split, **source_options) for split in splits[1:]]
-    notes = tuple(dict.fromkeys(note for images in (train, *others) for note in images.notes))
-    if remarks := dataclasses.replace(train, split=", ".join(splits), notes=notes).remarks():
-        logging.warning("%s", remarks)
+    train, *others = open_splits(open_images, dataset, splits, source_options)
     return train.passes(batch_size, seed=seed, mirror=mirror), *(images.in_order(batch_size) for images in others)
 
 

@@ -37,7 +37,7 @@ from tfgan_app.data.named import (
 from tfgan_app.data.pair_set import PairSet, Reader
 from tfgan_app.data.partners import Place, by_names, in_sides, in_two, matched, places_of, side_of
 from tfgan_app.data.records import Indexed, Shape
-from tfgan_app.data.splits import split_indices, split_name
+from tfgan_app.data.splits import open_splits, split_indices, split_name
 from tfgan_app.data.trees import Tree, counted, listed, paths, scan_folder, scan_zip, sentence
 from tfgan_app.modalities.image_files import Header, fit_image, read_header
 from tfgan_app.modalities.values import Range, scaled
@@ -86,15 +86,7 @@ def load_pairs(
     Raises:
         DataError: If the dataset cannot be used as asked.
     """
-    train = open_pairs(dataset, split=splits[0], **source_options)
-    if train.fallback_for is not None:  # the hosts need not be asked again for each split
-        dataset = source_options.pop("fallback_dataset")
-    if train.value_range is not None:
-        source_options["value_range"] = train.value_range
-    others = [open_pairs(dataset, split=split, **source_options) for split in splits[1:]]
-    notes = tuple(dict.fromkeys(note for pairs in (train, *others) for note in pairs.notes))
-    if remarks := dataclasses.replace(train, split=", ".join(splits), notes=notes).remarks():
-        logging.warning("%s", remarks)
+    train, *others = open_splits(open_pairs, dataset, splits, source_options)
     return train.passes(batch_size, seed=seed, mirror=mirror), *(pairs.in_order(batch_size) for pairs in others)
 
 

@@ -1,14 +1,44 @@
 """Splits of folders and arrays: `train`, `test`, `train[:90%]`, `train[500:1500]`."""
 
+import dataclasses
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
+from absl import logging
 
 from tfgan_app.base.errors import DataError, UnknownSplit
 from tfgan_app.data.layouts import role_of
 
 _SPLIT = re.compile(r"(?P<name>[^\[\]]+)(?:\[(?P<start>-?\d+%?)?:(?P<stop>-?\d+%?)?\])?")
+
+
+def open_splits(
+    open_split: Callable[..., Any], dataset: str, splits: Sequence[str], source_options: dict[str, Any]
+) -> list[Any]:
+    """Opens splits of a dataset, the others as the first one is, and says what was found.
+
+    Args:
+        open_split: `open_images` or `open_pairs`.
+        dataset: The dataset.
+        splits: The splits.
+        source_options: The other arguments of `open_split`.
+
+    Returns:
+        An `ImageSet` or a `PairSet` for each split.
+    """
+    first = open_split(dataset, split=splits[0], **source_options)
+    if first.fallback_for is not None:  # the hosts need not be asked again for each split
+        dataset = source_options["fallback_dataset"]
+        source_options = {**source_options, "fallback_dataset": None}
+    if first.value_range is not None:
+        source_options = {**source_options, "value_range": first.value_range}
+    opened = [first, *(open_split(dataset, split=split, **source_options) for split in splits[1:])]
+    notes = tuple(dict.fromkeys(note for one in opened for note in one.notes))
+    if remarks := dataclasses.replace(first, split=", ".join(splits), notes=notes).remarks():
+        logging.warning("%s", remarks)
+    return opened
 
 
 def split_name(split: str, available: Iterable[str], where: str) -> str:

@@ -58,7 +58,7 @@ def resolved(settings: Settings) -> Settings:
 
 def data_of(settings: Settings) -> str:
     """Returns what the model that settings name learns from: `images`, `pairs` or two `sides`."""
-    kind = getattr(getattr(models, settings.model), "data", "labelled")
+    kind = getattr(getattr(models, settings.model), "data", "images")
     return "images" if kind == "labelled" else kind
 
 
