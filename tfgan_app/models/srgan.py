@@ -9,9 +9,7 @@ from keras import layers
 from tfgan_app.base.errors import UsageError
 from tfgan_app.layers import BatchNormalization, BilinearUpsample, PixelShuffle, PReLU
 from tfgan_app.losses import NonSaturating
-from tfgan_app.models.superres import content_terms, convolution, dense, pretrain_arguments, scale_of, small_start
-from tfgan_app.optimizers import Adam
-from tfgan_app.translation import TranslationGAN
+from tfgan_app.models.superres import SuperResolutionGAN, convolution, dense, scale_of, small_start
 
 __all__ = ["SRGAN"]
 
@@ -19,7 +17,7 @@ _SCALES = (1, 2, 3, 4, 8)
 
 
 @keras.saving.register_keras_serializable("tfgan_app")
-class SRGAN(TranslationGAN):
+class SRGAN(SuperResolutionGAN):
     """Super-resolution: a residual network that is trained by pixels first, then against a discriminator of pictures.
 
     The settings are those of BasicSR's program (https://github.com/XPixelGroup/BasicSR), whose networks without batch
@@ -81,17 +79,7 @@ class SRGAN(TranslationGAN):
         )
 
     def compile_defaults(self) -> dict[str, Any]:
-        return {
-            "g_optimizer": Adam(1e-4, beta_1=0.9, beta_2=0.99),
-            "d_optimizer": Adam(1e-4, beta_1=0.9, beta_2=0.99),
-            "loss": NonSaturating(real_label=1.0),
-            "terms": content_terms(self.arguments),
-            "adversarial_weight": 5e-3,
-        }
-
-    def pretrain_arguments(self) -> dict[str, Any]:
-        """Returns the arguments of `compile` for the first phase, in which the generator learns by pixels alone."""
-        return pretrain_arguments()
+        return {**super().compile_defaults(), "loss": NonSaturating(real_label=1.0)}
 
 
 def build_generator(

@@ -11,8 +11,25 @@ from tfgan_app.base.errors import UsageError
 from tfgan_app.layers import Conv2D
 from tfgan_app.optimizers import Adam
 from tfgan_app.terms import L1, Perceptual, Term
+from tfgan_app.translation import TranslationGAN
 
-__all__ = ["content_terms", "convolution", "dense", "plain_start", "pretrain_arguments", "scale_of", "small_start"]
+__all__ = ["SuperResolutionGAN", "convolution", "dense", "plain_start", "scale_of", "small_start"]
+
+
+class SuperResolutionGAN(TranslationGAN):
+    """A GAN that enlarges, trained in two phases by the settings of BasicSR's program."""
+
+    def compile_defaults(self) -> dict[str, Any]:
+        return {
+            "g_optimizer": Adam(1e-4, beta_1=0.9, beta_2=0.99),
+            "d_optimizer": Adam(1e-4, beta_1=0.9, beta_2=0.99),
+            "terms": _content_terms(self.arguments),
+            "adversarial_weight": 5e-3,
+        }
+
+    def pretrain_arguments(self) -> dict[str, Any]:
+        """Returns the arguments of `compile` for the first phase, in which the generator learns by pixels alone."""
+        return {"g_optimizer": Adam(2e-4, beta_1=0.9, beta_2=0.99), "terms": [L1()], "n_critic": 0}
 
 
 def scale_of(
@@ -44,18 +61,13 @@ def _shape(*sides):
     return f"({','.join(map(str, sides))})"
 
 
-def content_terms(arguments: dict[str, Any]) -> list[Term]:
+def _content_terms(arguments: dict[str, Any]) -> list[Term]:
     """Returns what a generator minimises beside the adversarial loss, for a model's arguments: pixels and features."""
     terms: list[Term] = [L1(arguments["pixel_weight"])] if arguments["pixel_weight"] else []
     if arguments["perceptual_weight"]:
         extractor, layers = arguments["perceptual"], arguments["perceptual_layers"]
         terms.append(Perceptual(extractor, layers, arguments["perceptual_weight"]))
     return terms
-
-
-def pretrain_arguments() -> dict[str, Any]:
-    """Returns the arguments of `compile` for the first phase: BasicSR's for SRResNet and RRDBNet."""
-    return {"g_optimizer": Adam(2e-4, beta_1=0.9, beta_2=0.99), "terms": [L1()], "n_critic": 0}
 
 
 def small_start(_: int) -> dict[str, Any]:
