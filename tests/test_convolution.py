@@ -32,12 +32,24 @@ def test_gradient_of_the_kernel_is_tensorflows(kernel, stride, padding, side):
         outputs = tf.nn.conv2d(images, weights, stride, padding.upper())
         upstream = tf.random.stateless_normal(outputs.shape, (3, 4))
         value = tf.reduce_sum(outputs * upstream)
-    found = kernel_gradient(tf.constant(images), upstream, (kernel, kernel), (stride, stride), padding)
     expected = tape.gradient(value, weights)
-    np.testing.assert_allclose(found, expected, atol=1e-4)
-    if stride == 1:
-        found = kernel_gradient_by_products(tf.constant(images), upstream, (kernel, kernel), (1, 1), padding)
+    for gradient in (kernel_gradient, kernel_gradient_by_products):
+        found = gradient(tf.constant(images), upstream, (kernel, kernel), (stride, stride), padding)
         np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_gradient_of_a_kernel_that_is_not_square():
+    images = tf.constant(random_images(3, (9, 12, 4)))
+    weights = tf.Variable(tf.random.stateless_normal((5, 2, 4, 6), (1, 2)))
+    for padding in ("same", "valid"):
+        with tf.GradientTape() as tape:
+            outputs = tf.nn.conv2d(images, weights, (2, 3), padding.upper())
+            value = tf.reduce_sum(tf.square(outputs)) / 2
+        expected = tape.gradient(value, weights)
+        for gradient in (kernel_gradient, kernel_gradient_by_products):
+            np.testing.assert_allclose(
+                gradient(images, outputs, (5, 2), (2, 3), padding), expected, rtol=1e-4, atol=1e-3
+            )
 
 
 def operations_and_gradients(layer, images):
@@ -58,15 +70,26 @@ def operations_and_gradients(layer, images):
 LAYERS = [(Conv2D, keras.layers.Conv2D, (8, 8, 32)), (Conv2DTranspose, keras.layers.Conv2DTranspose, (4, 4, 32))]
 
 
-def test_wide_convolutions_take_products_for_their_kernels():
+@pytest.mark.parametrize(
+    ("ours", "theirs", "shape", "arguments"),
+    [
+        (Conv2D, keras.layers.Conv2D, (2, 12, 12, 256), {}),
+        (Conv2D, keras.layers.Conv2D, (2, 20, 20, 128), {"strides": 2, "padding": "same"}),
+        (Conv2D, keras.layers.Conv2D, (2, 4, 4, 128), {"strides": 2, "padding": "same"}),
+        (Conv2DTranspose, keras.layers.Conv2DTranspose, (2, 1, 1, 128), {"strides": 2, "padding": "same"}),
+        (Conv2DTranspose, keras.layers.Conv2DTranspose, (2, 10, 10, 128), {"strides": 2, "padding": "same"}),
+    ],
+)
+def test_wide_convolutions_take_products_for_their_kernels(ours, theirs, shape, arguments):
     keras.config.set_dtype_policy("mixed_bfloat16")
-    images = tf.constant(random_images(2, (12, 12, 256)))
-    layers = [cls(256, 4) for cls in (Conv2D, keras.layers.Conv2D)]
+    images = tf.constant(random_images(2, shape[1:]))
+    layers = [cls(256, 4, use_bias=False, **arguments) for cls in (ours, theirs)]
     for layer in layers:
         layer.build(images.shape)
     layers[1].set_weights(layers[0].get_weights())
     (operations, found), (others, expected) = (operations_and_gradients(layer, images) for layer in layers)
     assert "Conv2DBackpropFilter" in others and "Conv2DBackpropFilter" not in operations
+    assert any("MatMul" in name for name in operations)
     for one, other in zip(found, expected, strict=True):
         assert np.abs(one - other).max() <= 0.02 * np.abs(other).max()
 

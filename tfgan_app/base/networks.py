@@ -179,6 +179,9 @@ def move_average(average: keras.Model, network: keras.Model, decay: tf.Tensor) -
     """
     for old, current in zip(average.weights, network.weights, strict=True):
         if current.trainable:
-            old.assign_add((1.0 - decay) * (current - old))
+            # One pass less over the weights than an addition of the scaled difference.
+            tf.raw_ops.ResourceApplyGradientDescent(
+                var=old.value.handle, alpha=tf.cast(1.0 - decay, old.dtype), delta=old - current
+            )
         else:
             old.assign(current)

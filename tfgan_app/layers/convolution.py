@@ -5,12 +5,14 @@ import tensorflow as tf
 
 __all__ = ["Conv2D", "Conv2DTranspose", "kernel_gradient", "kernel_gradient_by_products"]
 
-# Measured on AVX-512 BF16: up to this many positions of the smaller image, and from this many channels on, oneDNN's
-# kernels for a forward pass take 0.3 to 0.8 of the time of those for the gradient (docs/performance.md).
+# Measured on AVX-512 BF16 (docs/performance.md). Up to this many positions of the smaller image, and from this many
+# channels on, oneDNN's kernels for a forward pass take 0.3 to 0.8 of the time of those for the gradient.
 _POSITIONS = 64
 _CHANNELS = 32
-# Beyond, from this many channels on and at stride 1, a matrix product for each place of the kernel takes 0.4 to 0.9.
-_WIDE = 256
+# Of wide layers matrix products take 0.2 to 0.9 of it: in smaller batches than this many images there, and beyond.
+_IMAGES = 32
+_WIDE = 128
+_WIDE_UNSTRIDED = 256
 
 
 @keras.saving.register_keras_serializable("tfgan_app")
@@ -21,13 +23,10 @@ class Conv2D(keras.layers.Conv2D):
         def convolve(x, kernel):
             return super(Conv2D, self).convolution_op(x, kernel)
 
-        outputs_shape = self.compute_output_shape(inputs.shape)
-        gradient = kernel_gradient
-        if _gains_by_products(self, inputs.shape, outputs_shape):
-            gradient = kernel_gradient_by_products
-        elif not (_gains(self, inputs.shape, outputs_shape) or _is_stepped_over(self, inputs.shape)):
-            return convolve(inputs, kernel)
-        if self.groups > 1:
+        gradient = _faster_gradient(self, inputs.shape, self.compute_output_shape(inputs.shape))
+        if gradient is None and _is_stepped_over(self, inputs.shape):
+            gradient = kernel_gradient
+        if gradient is None or self.groups > 1:
             return convolve(inputs, kernel)
 
         @tf.custom_gradient
@@ -52,14 +51,15 @@ class Conv2DTranspose(keras.layers.Conv2DTranspose):
     """`keras.layers.Conv2DTranspose`, faster to train in bfloat16 on a CPU while images are small."""
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        if self.output_padding is not None or not _gains(self, self.compute_output_shape(inputs.shape), inputs.shape):
+        gradient = _faster_gradient(self, self.compute_output_shape(inputs.shape), inputs.shape)
+        if gradient is None or self.output_padding is not None:
             return super().call(inputs)
 
         @tf.custom_gradient
         def operation(x, kernel):
             def gradients(upstream):
                 of_x = tf.nn.conv2d(upstream, kernel, self.strides, self.padding.upper())
-                return of_x, kernel_gradient(upstream, x, self.kernel_size, self.strides, self.padding)
+                return of_x, gradient(upstream, x, self.kernel_size, self.strides, self.padding)
 
             shape = (tf.shape(x)[0], *self.compute_output_shape(x.shape)[1:])
             return tf.nn.conv2d_transpose(x, kernel, shape, self.strides, self.padding.upper()), gradients
@@ -97,20 +97,28 @@ def kernel_gradient(
 def kernel_gradient_by_products(
     images: tf.Tensor, upstream: tf.Tensor, kernel_size: tuple[int, int], strides: tuple[int, int], padding: str
 ) -> tf.Tensor:
-    """Returns what `kernel_gradient` does, for stride 1, as one matrix product for each place of the kernel.
+    """Returns what `kernel_gradient` does, as a matrix product for each place of the kernel.
 
     Each is that of the upstream gradient with the images as this place sees them, over all positions. Arguments are
     those of `kernel_gradient`.
     """
-    pads = _pads(images, upstream, kernel_size, strides, padding)
-    if any(sum(pads, ())):
-        images = tf.pad(images, [(0, 0), *pads, (0, 0)])
     (rows, columns), channels = upstream.shape[1:3], images.shape[3]
-    upstream = tf.reshape(upstream, (-1, upstream.shape[3]))
-    places = [(y, x) for y in range(kernel_size[0]) for x in range(kernel_size[1])]
-    seen = (tf.reshape(images[:, y : y + rows, x : x + columns], (-1, channels)) for y, x in places)
-    products = tf.stack([tf.matmul(part, upstream, transpose_a=True) for part in seen])
-    return tf.reshape(products, (*kernel_size, channels, upstream.shape[1]))
+    (down, right), pads = strides, _pads(images, upstream, kernel_size, strides, padding)
+    # In whole blocks of the strides, what a place sees lies together: TensorFlow gathers every second pixel slowly.
+    blocks = rows + (kernel_size[0] - 1) // down, columns + (kernel_size[1] - 1) // right
+    sides = blocks[0] * down, blocks[1] * right
+    margins = [(pads[axis][0], max(0, sides[axis] - images.shape[axis + 1] - pads[axis][0])) for axis in (0, 1)]
+    images = tf.slice(tf.pad(images, [(0, 0), *margins, (0, 0)]), (0, 0, 0, 0), (-1, *sides, -1))
+    images = tf.reshape(images, (-1, blocks[0], down, blocks[1], right, channels))
+    images = tf.transpose(images, (2, 4, 0, 1, 3, 5)) if max(strides) > 1 else images[None, None, :, :, 0, :, 0]
+    seen = [
+        tf.slice(images, (y % down, x % right, 0, y // down, x // right, 0), (1, 1, -1, rows, columns, -1))
+        for y in range(kernel_size[0])
+        for x in range(kernel_size[1])
+    ]
+    seen = tf.reshape(tf.concat(seen, 0), (len(seen), -1, channels))
+    products = tf.matmul(seen, tf.reshape(upstream, (1, -1, upstream.shape[3])), transpose_a=True)
+    return tf.reshape(products, (*kernel_size, channels, upstream.shape[3]))
 
 
 def _pads(images, upstream, kernel_size, strides, padding):
@@ -141,30 +149,24 @@ def _is_stepped_over(layer, images):
     )
 
 
-def _gains(layer, larger, smaller):
-    """Whether `kernel_gradient` is faster than TensorFlow's own, for shapes of a convolution's two sides."""
-    return (
-        _can_gain(layer, smaller) and smaller[1] * smaller[2] <= _POSITIONS and min(larger[3], smaller[3]) >= _CHANNELS
-    )
+def _faster_gradient(layer, larger, smaller):
+    """Returns a faster gradient of the kernel than TensorFlow's, for shapes of a convolution's two sides, or None."""
+    if not _can_gain(layer, larger, smaller):
+        return None
+    few, width = smaller[1] * smaller[2] <= _POSITIONS, min(larger[3], smaller[3])
+    many = larger[0] is None or larger[0] >= _IMAGES
+    if few and (many or width < _WIDE):
+        return kernel_gradient if width >= _CHANNELS else None
+    wide = _WIDE_UNSTRIDED if set(layer.strides) == {1} and not few else _WIDE
+    return kernel_gradient_by_products if width >= wide else None
 
 
-def _gains_by_products(layer, images, outputs):
-    """Whether `kernel_gradient_by_products` is."""
-    return (
-        _can_gain(layer, outputs)
-        and None not in images[1:3]
-        and set(layer.strides) == {1}
-        and outputs[1] * outputs[2] > _POSITIONS
-        and min(images[3], outputs[3]) >= _WIDE
-    )
-
-
-def _can_gain(layer, smaller):
+def _can_gain(layer, larger, smaller):
     return (
         layer.compute_dtype == "bfloat16"
         and max(layer.kernel_size) > 1
         and set(layer.dilation_rate) == {1}
         and layer.data_format == "channels_last"
-        and None not in smaller[1:3]
+        and None not in (*larger[1:3], *smaller[1:3])
         and not tf.config.list_physical_devices("GPU")
     )
