@@ -129,12 +129,15 @@ def trained(task, variant, seed, args):
     name = "_".join([task, *"".join(c if c.isalnum() else " " for c in variant).split(), str(seed)]).lower()
     folder = args.runs / name
     flags = [flag.format(data=args.data) for flag in (*TASKS[task].flags, *TASKS[task].variants[variant])]
-    begun = _core_seconds()
     command = [sys.executable, "-m", "tfgan_app.train", *flags, f"--seed={seed}", f"--run_dir={folder}"]
-    call([*command, *([f"--data_dir={args.data_dir}"] if args.data_dir else [])])
-    clock = folder / "core_seconds.txt"
-    if not clock.exists():
-        clock.write_text(f"{_core_seconds() - begun:.0f}\n")
+    clock, done, begun = folder / "core_seconds.txt", (folder / "saved_model").exists(), _core_seconds()
+    try:
+        call([*command, *([f"--data_dir={args.data_dir}"] if args.data_dir else [])])
+    finally:
+        # A run that stopped goes on with its next call, which adds its own.
+        if not done and folder.exists():
+            before = int(clock.read_text()) if clock.exists() else 0
+            clock.write_text(f"{before + _core_seconds() - begun:.0f}\n")
     path = max((folder / "scores").glob("step_*.json"))
     if TASKS[task].truth:
         path = folder / "truth.json"

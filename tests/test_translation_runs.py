@@ -49,7 +49,7 @@ def test_a_folder_of_pairs_is_translated_scored_and_exported(tmp_path):
     pairs = write_pairs(tmp_path / "pairs")
     trained = runs.train(**PIX2PIX, dataset=str(pairs), crop=16, run_dir=tmp_path / "run", say=said.append)
     assert trained.step == 4 and trained.gan.source.shape == trained.gan.target.shape == (16, 16, 3)
-    assert any(line.startswith("12 images of pairs (train), (16, 16, 3); scores on test every epoch") for line in said)
+    assert any(line.startswith("12 pairs of pairs (train), (16, 16, 3); scores on test every epoch") for line in said)
     (receipt,) = trained.receipts
     assert {"psnr", "ssim", "psnr_y", "ssim_y", "mae"} <= receipt["scores"].keys()
     # The source itself is a picture that is as wrong as can be.

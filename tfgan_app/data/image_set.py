@@ -10,6 +10,7 @@ import tensorflow as tf
 from tfgan_app.base.errors import DataError
 from tfgan_app.base.randomness import stream, uniform
 from tfgan_app.data.records import Records, part_bounds, prefetched
+from tfgan_app.data.trees import counted
 from tfgan_app.modalities import Images, Modality
 
 
@@ -59,6 +60,11 @@ class ImageSet:
     def num_images(self) -> int:
         """The number of images, without those skipped."""
         return self.records.count
+
+    @property
+    def amount(self) -> str:
+        """The number of images in words."""
+        return counted(self.num_images)
 
     @property
     def num_classes(self) -> int | None:

@@ -11,6 +11,7 @@ from tfgan_app.base.errors import DataError
 from tfgan_app.data.degradations import generator
 from tfgan_app.data.galleries import Gallery, Size
 from tfgan_app.data.records import Indexed, mapped, part_bounds, prefetched, through_python
+from tfgan_app.data.trees import counted
 from tfgan_app.modalities import Images
 
 __all__ = ["PairSet", "Reader"]
@@ -142,6 +143,15 @@ class PairSet:
     def num_images(self) -> int:
         """The number of pairs; of two sides, the number of pictures of the larger one."""
         return max(part.count for part in self.records)
+
+    @property
+    def amount(self) -> str:
+        """The number of pairs in words, or those of two sides."""
+        if self.paired:
+            return counted(self.num_images, "pair")
+        return " and ".join(
+            counted(part.count, side) for part, side in zip(self.records, ("source", "target"), strict=True)
+        )
 
     @property
     def num_classes(self) -> None:

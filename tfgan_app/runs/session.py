@@ -32,7 +32,6 @@ from tfgan_app.base.waiting import announced, clock
 from tfgan_app.checkpoints import Checkpoints
 from tfgan_app.cli import flagfile
 from tfgan_app.data.steps import share_batches
-from tfgan_app.data.trees import counted
 from tfgan_app.export import check_format, exported_step
 from tfgan_app.export.formats import ENDINGS
 from tfgan_app.metrics.extractors import FeatureExtractor
@@ -268,7 +267,7 @@ class Session:
             settings = self.settings = dataclasses.replace(settings, score_every=every)
             often = "epoch" if every == 1 else f"{every} epochs"
             scored = f"; scores on {self.test.split} every {often} and at the end"
-        self.say(f"{counted(images.num_images)} of {images.name} ({images.split}), {images.image_shape}{scored}.")
+        self.say(f"{images.amount} of {images.name} ({images.split}), {images.image_shape}{scored}.")
         folder = self.run.directory / "checkpoints"
         self.checkpoints = Checkpoints(self.gan, folder, settings.keep_checkpoints, writes=self.chief)
         if 0 < settings.pretrain_steps >= (self.checkpoints.newest_step or 0):
