@@ -141,13 +141,28 @@ def test_layouts_of_pairs(tmp_path, layout):
     assert levels(data.open_pairs(archive, reverse=True)) == [(110 + number, 10 + number) for number in range(1, 5)]
 
 
+# As Google Photos, Lightroom, Photoshop, Windows, a browser and an iPhone call what they save.
+EDITED = ("IMG_{}-edited", "IMG_{}-Edit", "IMG_{} copy", "IMG_{} - Copy", "IMG_{} (1)", "IMG_E{}")
+
+
+@pytest.mark.parametrize("name", EDITED)
+@pytest.mark.parametrize("folders", [("before", "after"), ("", "")])
+def test_pictures_find_their_edited_copies(name, folders, tmp_path):
+    for number in range(2041, 2045):
+        save(tmp_path / folders[0] / f"IMG_{number}.png", flat(number - 2000))
+        save(tmp_path / folders[1] / f"{name.format(number)}.png", flat(number - 1900))
+    found = data.open_pairs(str(tmp_path))
+    assert levels(found) == [(number, 100 + number) for number in range(41, 45)]
+    assert any("4 pairs by nearly equal names" in note for note in found.notes)
+
+
 def test_what_was_found_is_said(tmp_path):
     for number in range(4):
         save(tmp_path / "night" / f"{number}.png", flat(number))
-        save(tmp_path / "day" / f"{number}-edited.png", flat(100 + number))
+        save(tmp_path / "day" / f"0{number}.png", flat(100 + number))
     notes = " ".join(data.open_pairs(str(tmp_path)).notes)
     assert "Sources are those of day/ (4), targets those of night/ (4), in the order of their names" in notes
-    assert "4 pairs by nearly equal names, such as 0-edited.png and 0.png" in notes
+    assert "4 pairs by nearly equal names, such as 00.png and 0.png" in notes
 
 
 def test_copies_of_different_pictures_are_no_partners():

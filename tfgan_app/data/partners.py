@@ -29,6 +29,7 @@ _OTHER = {SOURCE: TARGET, TARGET: SOURCE}
 # What editors and phones put into the name of what they save.
 _EDITED = among("copy of edited edit kopie von copie de copia final enhanced nr")
 _COPY = re.compile(r"\s*\(\d+\)$")
+_IPHONE = re.compile(r"(?<=^IMG_)E(?=\d+)")  # before the number of a photograph that was edited
 _ENOUGH = 0.5  # share of the pictures that must find partners for names to be taken for those of pairs
 
 
@@ -227,11 +228,13 @@ def side_of(words: Iterable[str]) -> str | None:
 
 
 def _mark(path: str) -> str | None:
-    """Returns the side that the last or the first word of a file's name says."""
+    """Returns the side that the last or the first word of a file's name says; an edited copy is a target."""
     words = words_of(_stem(path))
     if len(words) > 2 and words[-2].lower() == "x" and words[-1].isdecimal():  # of how many times it was shrunk
         return SOURCE
-    return (side_of(words[-1:]) or side_of(words[:1])) if len(words) > 1 else None
+    if len(words) > 1 and (side := side_of(words[-1:]) or side_of(words[:1])):
+        return side
+    return TARGET if _uncopied(path) != _bare(path) else None
 
 
 def _name_at(depth: int, place: Place) -> str:
@@ -293,7 +296,7 @@ def _bare(path: str) -> tuple[str, ...]:
 
 
 def _uncopied(path: str) -> tuple[str, ...]:
-    words = words_of(_COPY.sub("", unicodedata.normalize("NFC", _stem(path))))
+    words = words_of(_IPHONE.sub("", _COPY.sub("", unicodedata.normalize("NFC", _stem(path)))))
     return _core([word for word in words if word.lower() not in _EDITED] or words)
 
 
