@@ -3,12 +3,13 @@
     python scripts/prepare_photographs.py DATA/photographs
     python scripts/prepare_emoji.py DATA/emoji
     python scripts/prepare_digits.py DATA/digits
-    python benchmarks/translation.py --data=DATA --data_dir=TFDS --out=translation.json --runs=RUNS --seeds 0 1 2
+    python benchmarks/translation.py --data=DATA --data_dir=TFDS --runs=RUNS --out=docs/translation/results.json
 
 Each run is `python -m tfgan_app.train` with the flags of a task and a variant of it; those that are done already are
 not trained again. Variants of a task take turns, seed by seed. It prints a table a task: scores on the pictures held
 out, mean and standard deviation over the seeds, and the minutes of one core that training and scoring took, which
-other processes of the machine change little.
+other processes of the machine change little. docs/translation.md shows the tables of docs/translation/results.json
+between marks of the tasks' names, each with a picture of what the first seed's runs make of held-out pictures.
 """
 
 import argparse
@@ -20,9 +21,14 @@ import resource
 import statistics
 import sys
 
-from processes import call, machine
+import numpy as np
+from PIL import Image
+from processes import call, machine, write_between
 
 import tfgan_app
+from tfgan_app.base import pictures
+
+PAGE = pathlib.Path(__file__).resolve().parent.parent / "docs" / "translation.md"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +42,7 @@ class Task:
         scores: That the table shows.
         truth: Flags of `evaluate`, where training's own scores do not know the truth.
         once: Variants that the first seed alone trains, because they take long.
+        known: Whether the samples of a run show the truth.
     """
 
     title: str
@@ -44,6 +51,7 @@ class Task:
     scores: tuple[str, ...]
     truth: tuple[str, ...] = ()
     once: tuple[str, ...] = ()
+    known: bool = True
 
 
 EMOJI = ("--dataset={data}/emoji", "--image_size=64")
@@ -85,6 +93,7 @@ TASKS = {
         {"CycleGAN": (), "without the cycle": ("--model_arg=cycle_weight=0",)},
         ("psnr", "ssim", "fd", "psnr_back"),
         ("--truth",),
+        known=False,
     ),
     "hands": Task(
         "Digits of one hand to another's",
@@ -95,6 +104,7 @@ TASKS = {
         ),
         {"CycleGAN": ()},
         ("fd", "fd_back", "cycle_mae"),
+        known=False,
     ),
 }
 DIGITS = dict.fromkeys(("psnr", "psnr_y", "psnr_hole", "psnr_back", "fd", "fd_back"), 2)
@@ -126,8 +136,7 @@ def _text(name, values):
 
 def trained(task, variant, seed, args):
     """Trains and scores one variant; returns what the report keeps of it."""
-    name = "_".join([task, *"".join(c if c.isalnum() else " " for c in variant).split(), str(seed)]).lower()
-    folder = args.runs / name
+    folder = args.runs / run_name(task, variant, seed)
     flags = [flag.format(data=args.data) for flag in (*TASKS[task].flags, *TASKS[task].variants[variant])]
     command = [sys.executable, "-m", "tfgan_app.train", *flags, f"--seed={seed}", f"--run_dir={folder}"]
     clock, done, begun = folder / "core_seconds.txt", (folder / "saved_model").exists(), _core_seconds()
@@ -147,6 +156,55 @@ def trained(task, variant, seed, args):
     kept = {key: receipt[key] for key in ("scores", "baseline") if key in receipt}
     facts = {"used": receipt["real"]["used"], "step": receipt["fake"]["step"]}
     return {"task": task, "variant": variant, "seed": seed, "core_seconds": int(clock.read_text()), **facts, **kept}
+
+
+def picture(task, folders):
+    """Returns what the runs of a task's variants make of some pictures, beside the source and the truth.
+
+    Args:
+        task: The task.
+        folders: The folder of a run, by variant.
+    """
+    border, shown = 2, 3 if task.known else 2
+    columns = {}
+    for variant, folder in folders.items():
+        sheet = np.asarray(Image.open(max((folder / "samples").glob("step_*.png"))).convert("RGB"))
+        side = (sheet.shape[1] - border) // shown - border
+        rows = sheet.shape[0] // (side + border)
+        # Titles are above.
+        cells = sheet[-rows * (side + border) :].reshape(rows, side + border, -1, 3)[:, :side]
+        cells = [cells[:, :, border + place * (side + border) :][:, :, :side] for place in range(shown)]
+        columns |= {"source": cells[0], variant: cells[1]}
+    if task.known:
+        columns["truth"] = cells[2]
+    tiles = pictures.tile(np.concatenate(np.stack(list(columns.values()), axis=1)), len(columns))
+    scale = max(1, 80 // side)
+    return pictures.titled(tiles.repeat(scale, 0).repeat(scale, 1), list(columns))
+
+
+def show(name, report, args):
+    """Puts a task's table and picture into docs/translation.md."""
+    task, runs = TASKS[name], [run for run in report["runs"] if run["task"] == name]
+    seeds = sorted({run["seed"] for run in runs})
+    folders = {variant: args.runs / run_name(name, variant, seeds[0]) for variant in task.variants}
+    target = PAGE.with_suffix("") / f"{name}.png"
+    pictures.save_png(target, picture(task, folders))
+    once = "".join(f", {variant} the first" for variant in task.once)
+    facts = (
+        f"{report['machine']['cores']} cores of {report['machine']['cpu']}, {report['date'][:10]}; {runs[0]['used']} "
+        f"held-out pictures; seeds {', '.join(map(str, seeds))}{once}."
+    )
+    flags = " ".join(flag.format(data="DATA") for flag in task.flags)
+    others = [f"{variant} with `{' '.join(flags)}`" for variant, flags in task.variants.items() if flags]
+    command = f"`{flags}`{''.join(f', {other}' for other in others)}."
+    marks = f"<!-- {name}: made by benchmarks/translation.py -->", f"<!-- end of {name} -->"
+    text = f"{facts} {command}\n\n{table(task, runs)}\n\n![{task.title}](translation/{target.name})"
+    write_between(PAGE, marks, text)
+
+
+def run_name(task, variant, seed):
+    """Returns the name of a run's folder."""
+    return "_".join([task, *"".join(c if c.isalnum() else " " for c in variant).split(), str(seed)]).lower()
 
 
 def _core_seconds():
@@ -170,6 +228,8 @@ def main(args):
                 report["runs"].append(trained(task, variant, seed, args))
                 # After each run, so that an interruption leaves what is done.
                 args.out.write_text(json.dumps(report, indent=2) + "\n")
+        if args.out.resolve().parent == PAGE.with_suffix(""):
+            show(task, report, args)
         print(f"\n{TASKS[task].title}\n\n{table(TASKS[task], [run for run in report['runs'] if run['task'] == task])}")
 
 
