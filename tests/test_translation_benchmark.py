@@ -1,0 +1,59 @@
+"""benchmarks/translation.py: its table, and the picture of several runs beside each other."""
+
+import numpy as np
+import pytest
+from conftest import load_benchmark
+
+from tfgan_app.base import pictures
+from tfgan_app.study.translation_report import triptychs
+from tfgan_app.study.translation_scores import Translated
+
+translation = load_benchmark("translation")
+VARIANTS = {"L1": ("--adversarial_weight=0",), "GAN": ()}
+TASK = translation.Task("Holes", ("--flagfile=a.flags",), VARIANTS, ("psnr", "fd"))
+
+
+def run(variant, seed, **scores):
+    baseline = {"name": "mean fill", "scores": {"psnr": 10.0}}
+    return {"variant": variant, "seed": seed, "core_seconds": 60 * (seed + 1), "scores": scores, "baseline": baseline}
+
+
+def test_a_table_has_means_and_spreads_over_seeds():
+    runs = [run("L1", 0, psnr=20.0, fd=2.0), run("L1", 1, psnr=22.0, fd=4.0), run("GAN", 0, psnr=19.5)]
+    assert translation.table(TASK, runs).splitlines() == [
+        "| | psnr | fd | core minutes |",
+        "|---|---:|---:|---:|",
+        "| mean fill | 10.00 | - | |",
+        "| L1 | 21.00 ± 1.41 | 3.00 ± 1.41 | 2 |",
+        "| GAN | 19.50 | - | 1 |",
+    ]
+
+
+def levels(side, level):
+    return np.full((side, side, 3), level, np.uint8)
+
+
+@pytest.mark.parametrize(("side", "scale"), [(16, 5), (96, 1)])
+@pytest.mark.parametrize("known", [True, False])
+def test_a_picture_joins_what_runs_have_shown(side, scale, known, tmp_path):
+    task = translation.Task("Holes", (), {"L1": (), "GAN": ()}, (), known=known)
+    folders = {}
+    for number, variant in enumerate(task.variants):
+        folders[variant] = tmp_path / variant
+        (folders[variant] / "samples").mkdir(parents=True)
+        for step in (1, 2):  # the last one counts
+            outputs = [levels(side, 100 + 50 * number + 10 * row + step) for row in range(3)]
+            shown = [
+                Translated(str(row), levels(side, row), output, levels(side, 200 + row) if known else None, {})
+                for row, output in enumerate(outputs)
+            ]
+            pictures.save_png(folders[variant] / "samples" / f"step_{step:08}.png", triptychs(shown))
+    joined = translation.picture(task, folders)
+    pitch = scale * (side + 2)
+    body = joined[-3 * pitch :]
+    expected = [[row, 102 + 10 * row, 152 + 10 * row, *([200 + row] if known else [])] for row in range(3)]
+    assert body[pitch // 2 :: pitch, 2 * scale + pitch // 2 :: pitch, 0].tolist() == expected
+
+
+def test_folders_are_called_by_task_variant_and_seed():
+    assert translation.run_name("superres", "pixels alone, 3 000 steps", 2) == "superres_pixels_alone_3_000_steps_2"
