@@ -15,6 +15,9 @@ import sys
 
 from PIL import Image
 
+LICENCES = (
+    "BSD-3-Clause (scikit-image 0.26.0, scikit-learn 1.9.1), Apache-2.0 and BSD (opencv-doc), or as these say of each"
+)
 OPENCV = pathlib.Path("/usr/share/doc/opencv-doc/examples")
 
 # Held out: no other picture shows the same scene.
@@ -85,7 +88,7 @@ def folder_of(package: str) -> pathlib.Path:
 
 
 def main(out: pathlib.Path) -> None:
-    """Writes every picture as a PNG in RGB."""
+    """Writes every picture as a PNG in RGB, and their licences."""
     for split, table, factor in (("test", TEST, 1), ("train", TRAIN, 1), ("train", HALVED, 2)):
         (out / split).mkdir(parents=True, exist_ok=True)
         for package, names in table.items():
@@ -94,6 +97,7 @@ def main(out: pathlib.Path) -> None:
                     rgb = picture.convert("RGB")
                 size = [side // factor for side in rgb.size]
                 rgb.resize(size, Image.Resampling.LANCZOS).save(out / split / f"{pathlib.PurePath(name).stem}.png")
+    (out / "LICENCE.txt").write_text(f"{LICENCES}\n")
     for split in ("train", "test"):
         print(f"{len(list((out / split).iterdir()))} photographs in {out / split}")
 

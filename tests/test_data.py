@@ -955,6 +955,17 @@ def test_prepared_folder_and_name_are_one_dataset(prepared, tmp_path):
         data.open_images(prepared, split="test")
 
 
+@pytest.mark.parametrize("name", ["LICENSE", "licence.txt", "COPYING.md"])
+def test_the_licence_that_lies_in_a_folder_is_its(name, tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(folder / "1.png")
+    assert data.open_images(str(folder)).licence == "not stated: the user's own images"
+    (folder / name).write_text("\n# CC BY 4.0, the makers of Example\nMore words.\n")
+    assert data.open_images(str(folder)).licence == "CC BY 4.0, the makers of Example"
+    assert data.open_pairs(str(folder), degrade="grey").licence == "CC BY 4.0, the makers of Example"
+
+
 @pytest.mark.parametrize("memory_limit", [records.MEMORY_LIMIT, 0], ids=["held", "read"])
 def test_labels_that_tfds_lacks(tmp_path, memory_limit, monkeypatch):
     import tensorflow_datasets as tfds

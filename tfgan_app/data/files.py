@@ -6,6 +6,7 @@ import functools
 import hashlib
 import itertools
 import json
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,7 +27,9 @@ from tfgan_app.data.trees import Folder, Tree, listed, paths, scan_folder, scan_
 from tfgan_app.modalities.image_files import Header, fit_image, read_header, read_image
 from tfgan_app.modalities.values import Range, describe_range, measured, scaled
 
-OWN_LICENCE = "not stated: the user's own images"
+_OWN_LICENCE = "not stated: the user's own images"
+_LICENCE_LETTERS = 300
+_LICENCE = re.compile(r"(licen[cs]e|copying)(\.(txt|md))?", re.IGNORECASE)
 
 
 def open_folder(
@@ -325,6 +328,17 @@ def common_folder(names: list[str]) -> str:
     return "".join(f"{part}/" for part in same)
 
 
+def own_licence(path: Path) -> str:
+    """Returns the first line of what lies in a folder of images as LICENSE, LICENSE.txt or alike, if there is one."""
+    files = sorted(file for file in path.iterdir() if _LICENCE.fullmatch(file.name)) if path.is_dir() else []
+    for file in files:
+        with contextlib.suppress(OSError):
+            lines = [line.strip("# \t") for line in file.read_text(encoding="utf-8", errors="replace").splitlines()]
+            if stated := next(filter(None, lines), ""):
+                return stated[:_LICENCE_LETTERS]
+    return _OWN_LICENCE
+
+
 def _digest(files: Iterable[tuple[object, ...]], facts: Iterable[object]) -> str:
     digest = hashlib.sha256(repr((*facts,)).encode())
     for file in files:
@@ -346,7 +360,7 @@ def _own_image_set(
         split=split,
         image_shape=tuple(opened.records.spec[0].shape),
         class_names=class_names,
-        licence=OWN_LICENCE,
+        licence=own_licence(path),
         origin=f"{kind} '{path.name}'",
         fingerprint=opened.fingerprint,
         skipped=opened.skipped,

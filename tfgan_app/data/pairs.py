@@ -20,7 +20,7 @@ from tfgan_app.base.errors import DataError, NotDownloadable
 from tfgan_app.base.table import is_range
 from tfgan_app.data.arrays import channels_last, read_arrays, read_sides
 from tfgan_app.data.decoding import Item, doubts, read_all, report_skipped
-from tfgan_app.data.files import OWN_LICENCE, array_scaling, common_folder, no_images
+from tfgan_app.data.files import array_scaling, common_folder, no_images, own_licence
 from tfgan_app.data.galleries import Listing, Look, open_gallery
 from tfgan_app.data.layouts import classes_of, splits_of, words_of
 from tfgan_app.data.locating import Kind, located
@@ -374,7 +374,9 @@ def _images(request: _Request, side: int) -> _Found:
     if kind is Kind.ARRAY:
         found = read_arrays(path, request.split)
         listing, notes = _array(found.images, request, side)
-        return _Found((listing,), path.name, OWN_LICENCE, f"array of images '{path.name}'", [*found.notes, *notes])
+        return _Found(
+            (listing,), path.name, own_licence(path), f"array of images '{path.name}'", [*found.notes, *notes]
+        )
     if kind is Kind.FOLDER:
         tree = _tree(path)
         splits, notes = splits_of(tree.root)
@@ -382,7 +384,7 @@ def _images(request: _Request, side: int) -> _Found:
         images = [images[index] for index in split_indices(request.split, len(images))]
         what = "folder of images" if path.is_dir() else "archive of images"
         notes += [*(note for note in more if "class" not in note), *tree.others.notes()]
-        return _Found((_files(tree, images),), path.name, OWN_LICENCE, f"{what} '{path.name}'", notes)
+        return _Found((_files(tree, images),), path.name, own_licence(path), f"{what} '{path.name}'", notes)
     builder = _builder(request, kind, path)
     listing = list_images(builder, request.split, request.where)
     return _named(builder, request, (listing,))
@@ -496,7 +498,7 @@ def _files(tree: Tree, images: list[str]) -> Listing:
 
 def _own(path: Path, listings: tuple[Listing, ...], what: str, notes: list[str], **more: Any) -> _Found:
     kind = "folder" if path.is_dir() else "archive"
-    return _Found(listings, path.name, OWN_LICENCE, f"{kind} of {what} '{path.name}'", notes, **more)
+    return _Found(listings, path.name, own_licence(path), f"{kind} of {what} '{path.name}'", notes, **more)
 
 
 def _pairs_of_tree(path: Path, request: _Request, paired: str) -> _Found:
@@ -617,7 +619,7 @@ def _pairs_of_arrays(path: Path, request: _Request, partners: bool = True) -> _F
     listings, more = zip(*(_array(array, request, side) for side, array in enumerate(arrays)), strict=True)
     what = "arrays of pairs" if partners else "arrays of two sides"
     notes = [*named, *(note for each in more for note in each)]
-    return _Found(listings, path.name, OWN_LICENCE, f"{what} '{path.name}'", notes)
+    return _Found(listings, path.name, own_licence(path), f"{what} '{path.name}'", notes)
 
 
 def _same_number(listings: tuple[Listing, ...], request: _Request) -> None:
