@@ -166,14 +166,14 @@ def picture(task, folders):
         folders: The folder of a run, by variant.
     """
     border, shown = 2, 3 if task.known else 2
-    columns = {}
+    columns: dict[str, np.ndarray] = {}
     for variant, folder in folders.items():
         sheet = np.asarray(Image.open(max((folder / "samples").glob("step_*.png"))).convert("RGB"))
         side = (sheet.shape[1] - border) // shown - border
         rows = sheet.shape[0] // (side + border)
         # Titles are above.
-        cells = sheet[-rows * (side + border) :].reshape(rows, side + border, -1, 3)[:, :side]
-        cells = [cells[:, :, border + place * (side + border) :][:, :, :side] for place in range(shown)]
+        body = sheet[-rows * (side + border) :].reshape(rows, side + border, -1, 3)[:, :side]
+        cells = [body[:, :, border + place * (side + border) :][:, :, :side] for place in range(shown)]
         columns |= {"source": cells[0], variant: cells[1]}
     if task.known:
         columns["truth"] = cells[2]
