@@ -15,9 +15,7 @@ import sys
 
 from PIL import Image
 
-LICENCES = (
-    "BSD-3-Clause (scikit-image 0.26.0, scikit-learn 1.9.1), Apache-2.0 and BSD (opencv-doc), or as these say of each"
-)
+LICENCES = "BSD-3-Clause (scikit-image, scikit-learn), Apache-2.0 and BSD (opencv-doc), or as these say of each"
 OPENCV = pathlib.Path("/usr/share/doc/opencv-doc/examples")
 
 # Held out: no other picture shows the same scene.

@@ -371,7 +371,7 @@ def summary(receipt: Receipt) -> dict[str, Any]:
         "metric": title if name.removesuffix("_back") in _OF_PIXELS else f"{title} ({receipt['extractor']['name']})",
         "type": title.lower().replace(",", "").replace(" ", "_"),
         "value": receipt["scores"][name],
-        "text": " ".join(describe_score(receipt).splitlines()),
+        "text": f"{', '.join(_lines(receipt))} {'. '.join(note.rstrip('.') for note in _notes(receipt))}.",
     }
 
 
