@@ -100,7 +100,7 @@ TASKS = {
         (
             *("--model=CycleGAN", "--model_arg=g_channels=16", "--model_arg=d_channels=32", "--model_arg=blocks=4"),
             *("--dataset=mnist_5k", "--targets={data}/digits", "--image_size=28", "--channels=1", "--batch_size=4"),
-            *("--decay_learning_rates", "--decay_from=2500", "--train_steps=5000"),
+            *("--decay_learning_rates", "--decay_from=5000", "--train_steps=10000"),
         ),
         {"CycleGAN": ()},
         ("fd", "fd_back", "cycle_mae"),
