@@ -73,7 +73,7 @@ TASKS = {
         "Noise of 50 levels in Fashion-MNIST",
         ("--flagfile=pix2pix_denoise.flags",),
         {"L1 alone": ("--adversarial_weight=0",), "Pix2Pix": ()},
-        ("psnr", "ssim", "fd"),
+        ("psnr", "ssim", "mae"),
     ),
     "colours": Task(
         "Colours for grey emoji of 64x64",
@@ -192,7 +192,7 @@ def show(name, report, args):
     once = "".join(f", {variant} the first" for variant in task.once)
     facts = (
         f"{report['machine']['cores']} cores of {report['machine']['cpu']}, {report['date'][:10]}; {runs[0]['used']} "
-        f"held-out pictures; seeds {', '.join(map(str, seeds))}{once}."
+        f"held-out pictures; seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}{once}."
     )
     flags = " ".join(flag.format(data="DATA") for flag in task.flags)
     others = [f"{variant} with `{' '.join(flags)}`" for variant, flags in task.variants.items() if flags]
