@@ -1,4 +1,4 @@
-"""Draws docs/translation/enlarged.png: parts of photographs, enlarged by bicubic interpolation and by the shipped model.
+"""Draws docs/translation/enlarged.png: parts of photographs, enlarged by bicubic interpolation and by SRGAN.
 
     python scripts/prepare_photographs.py PHOTOGRAPHS
     python scripts/draw_enlargements.py PHOTOGRAPHS
