@@ -59,7 +59,7 @@ TASKS = {
     "superres": Task(
         "Super-resolution x4 of photographs",
         ("--flagfile=superres.flags", "--dataset={data}/photographs"),
-        {"SRGAN": (), "pixels alone, 3 000 steps": ("--pretrain_steps=3000", "--train_steps=3000")},
+        {"SRGAN": (), "pixels alone": ("--pretrain_steps=3000", "--train_steps=3000")},
         ("psnr_y", "ssim_y", "psnr", "ssim"),
         once=("SRGAN",),
     ),
@@ -169,11 +169,12 @@ def picture(task, folders):
     columns: dict[str, np.ndarray] = {}
     for variant, folder in folders.items():
         sheet = np.asarray(Image.open(max((folder / "samples").glob("step_*.png"))).convert("RGB"))
-        side = (sheet.shape[1] - border) // shown - border
-        rows = sheet.shape[0] // (side + border)
-        # Titles are above.
-        body = sheet[-rows * (side + border) :].reshape(rows, side + border, -1, 3)[:, :side]
-        cells = [body[:, :, border + place * (side + border) :][:, :, :side] for place in range(shown)]
+        pitch = (sheet.shape[1] - border) // shown
+        side = pitch - border
+        titles = pictures.titled(sheet[:border], ["source", "output", "truth"][:shown]).shape[0] - border
+        body = sheet[titles + border :]
+        body = body.reshape(-1, pitch, *body.shape[1:])[:, :side]
+        cells = [body[:, :, border + place * pitch :][:, :, :side] for place in range(shown)]
         columns |= {"source": cells[0], variant: cells[1]}
     if task.known:
         columns["truth"] = cells[2]

@@ -49,10 +49,11 @@ def test_a_picture_joins_what_runs_have_shown(side, scale, known, tmp_path):
             ]
             pictures.save_png(folders[variant] / "samples" / f"step_{step:08}.png", triptychs(shown))
     joined = translation.picture(task, folders)
-    pitch = scale * (side + 2)
-    body = joined[-3 * pitch :]
     expected = [[row, 102 + 10 * row, 152 + 10 * row, *([200 + row] if known else [])] for row in range(3)]
-    assert body[pitch // 2 :: pitch, 2 * scale + pitch // 2 :: pitch, 0].tolist() == expected
+    cells = np.stack([levels(side, level) for row in expected for level in row])
+    tiles = pictures.tile(cells, len(expected[0])).repeat(scale, 0).repeat(scale, 1)
+    titles = ["source", "L1", "GAN", *(["truth"] if known else [])]
+    np.testing.assert_array_equal(joined, pictures.titled(tiles, titles))
 
 
 def test_folders_are_called_by_task_variant_and_seed():
