@@ -134,10 +134,17 @@ class TranslationGAN(Exportable, Translator):
     ) -> Observation:
         """Returns the `tfgan_app.metrics.Observation` of a batch; see `AdversarialModel.observation`.
 
-        Of the samples that are judged, the last are the translations.
+        Of the samples that are judged, the last are the translations; with a way back, the first are those back.
         """
         source, target = real
-        return Observation(target, self.target.clip(keras.tree.flatten(fake)[-1]), source=source)
+        fakes = keras.tree.flatten(fake)
+        translated, cycle, back = self.target.clip(fakes[-1]), None, None
+        if "translate_back" in self.ways:
+            # A graph computes none of what no metric looks at.
+            home = self.source.clip(fakes[0])
+            cycle = self.source.clip(self.forward(translated, "translate_back"))
+            back = Observation(source, home, source=target, cycle=self.target.clip(self.forward(home)))
+        return Observation(target, translated, source=source, cycle=cycle, back=back)
 
     def forward(
         self, sources: tf.Tensor, way: str = "translate", seed: tf.Tensor | None = None, labels: tf.Tensor | None = None

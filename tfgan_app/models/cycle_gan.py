@@ -19,7 +19,6 @@ from tfgan_app.layers import (
 )
 from tfgan_app.losses import LeastSquares
 from tfgan_app.models.patch_gan import init, patch_layers, patch_logits
-from tfgan_app.observation import Observation
 from tfgan_app.terms import Cycle, Identity, Play
 from tfgan_app.translation import TranslationGAN
 
@@ -130,20 +129,6 @@ class CycleGAN(TranslationGAN):
             return play
         fake = [pool(x, self._seed(pool.name, self.iterations)) for pool, x in zip(self.pools, play.fake, strict=True)]
         return dataclasses.replace(play, fake=tuple(fake))
-
-    def observation(
-        self, real: Any, fake: Any, condition: tuple[tf.Tensor, ...], inputs: list[tf.Tensor], seed: tf.Tensor
-    ) -> Observation:
-        """Returns the `tfgan_app.metrics.Observation` of a batch; see `AdversarialModel.observation`.
-
-        With what returns of the translations, and with that of the way back.
-        """
-        # A graph computes none of what no metric looks at.
-        source, target = real
-        home, translated = self.source.clip(fake[0]), self.target.clip(fake[1])
-        cycle = self.source.clip(self.forward(translated, "translate_back"))
-        back = Observation(source, home, source=target, cycle=self.target.clip(self.forward(home)))
-        return Observation(target, translated, source=source, cycle=cycle, back=back)
 
     def forward(
         self, sources: tf.Tensor, way: str = "translate", seed: tf.Tensor | None = None, labels: tf.Tensor | None = None
