@@ -25,11 +25,11 @@ SIDE = 176
 PARTS = {"butterfly.png": (60, 60), "astronaut.png": (24, 152), "china.png": (156, 248)}
 
 
-def rows(photographs: Path) -> list[np.ndarray]:
+def cells(photographs: Path) -> list[np.ndarray]:
     """Returns source, bicubic enlargement, the model's and truth of each part, uint8 `(SIDE, SIDE, 3)`."""
     model = SavedTranslator(ROOT / "saved_models" / "superres" / "1")
     shrink = parse_degradation(f"shrink({SCALE})")
-    cells = []
+    found = []
     for name, (top, left) in PARTS.items():
         truth = read_image(photographs / "test" / name, 3)
         truth = truth[: truth.shape[0] // SCALE * SCALE, : truth.shape[1] // SCALE * SCALE]
@@ -41,14 +41,14 @@ def rows(photographs: Path) -> list[np.ndarray]:
             np.uint8(np.round(255 * np.asarray(enlarged))),
             truth,
         ]
-        cells += [version[top : top + SIDE, left : left + SIDE] for version in versions]
-    return cells
+        found += [version[top : top + SIDE, left : left + SIDE] for version in versions]
+    return found
 
 
 def main(photographs: Path, target: Path) -> None:
     """Writes the picture."""
     titles = ["source", "bicubic", "SRGAN", "truth"]
-    picture = pictures.titled(pictures.tile(np.stack(rows(photographs)), len(titles)), titles)
+    picture = pictures.titled(pictures.tile(np.stack(cells(photographs)), len(titles)), titles)
     pictures.save_png(target, picture)
     print(target)
 

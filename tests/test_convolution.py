@@ -73,7 +73,7 @@ LAYERS = [(Conv2D, keras.layers.Conv2D, (8, 8, 32)), (Conv2DTranspose, keras.lay
 @pytest.mark.parametrize(
     ("ours", "theirs", "shape", "arguments"),
     [
-        (Conv2D, keras.layers.Conv2D, (2, 12, 12, 256), {}),
+        (Conv2D, keras.layers.Conv2D, (2, 12, 12, 256), {"use_bias": True}),
         (Conv2D, keras.layers.Conv2D, (2, 20, 20, 128), {"strides": 2, "padding": "same"}),
         (Conv2D, keras.layers.Conv2D, (2, 4, 4, 128), {"strides": 2, "padding": "same"}),
         (Conv2DTranspose, keras.layers.Conv2DTranspose, (2, 1, 1, 128), {"strides": 2, "padding": "same"}),
@@ -83,7 +83,8 @@ LAYERS = [(Conv2D, keras.layers.Conv2D, (8, 8, 32)), (Conv2DTranspose, keras.lay
 def test_wide_convolutions_take_products_for_their_kernels(ours, theirs, shape, arguments):
     keras.config.set_dtype_policy("mixed_bfloat16")
     images = tf.constant(random_images(2, shape[1:]))
-    layers = [cls(256, 4, use_bias=False, **arguments) for cls in (ours, theirs)]
+    # Sums of many gradients in bfloat16 differ by more than is compared here, which is not the kernel's affair.
+    layers = [cls(256, 4, **{"use_bias": False, **arguments}) for cls in (ours, theirs)]
     for layer in layers:
         layer.build(images.shape)
     layers[1].set_weights(layers[0].get_weights())
