@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import pathlib
+import shutil
 import threading
 import time
 import warnings
@@ -964,6 +965,19 @@ def test_the_licence_that_lies_in_a_folder_is_its(name, tmp_path):
     (folder / name).write_text("\n# CC BY 4.0, the makers of Example\nMore words.\n")
     assert data.open_images(str(folder)).licence == "CC BY 4.0, the makers of Example"
     assert data.open_pairs(str(folder), degrade="grey").licence == "CC BY 4.0, the makers of Example"
+    shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path, "photos")
+    for opened in (data.open_images(str(folder)), data.open_images(str(tmp_path / "packed.zip"))):
+        assert opened.licence == "CC BY 4.0, the makers of Example"
+        assert name not in " ".join(opened.notes)  # it is no file that was left out
+
+
+def test_the_licences_of_two_sides_are_both_theirs(tmp_path):
+    for side in "AB":
+        (tmp_path / side).mkdir()
+        Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / side / "1.png")
+        (tmp_path / side / "LICENSE").write_bytes(f"\ufeff\r\nTerms of {side}\r\n".encode())
+    for more in ({}, {"targets": str(tmp_path / "B")}):
+        assert data.open_pairs(str(tmp_path / ("A" if more else "")), **more).licence == "Terms of A; Terms of B"
 
 
 @pytest.mark.parametrize("memory_limit", [records.MEMORY_LIMIT, 0], ids=["held", "read"])

@@ -6,8 +6,7 @@ import functools
 import hashlib
 import itertools
 import json
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,7 +28,6 @@ from tfgan_app.modalities.values import Range, describe_range, measured, scaled
 
 _OWN_LICENCE = "not stated: the user's own images"
 _LICENCE_LETTERS = 300
-_LICENCE = re.compile(r"(licen[cs]e|copying)(\.(txt|md))?", re.IGNORECASE)
 
 
 def open_folder(
@@ -72,7 +70,8 @@ def open_folder(
         [items[index] for index in kept], path, image_size, channels, value_range, fingerprint
     )
     kind = "folder of images" if path.is_dir() else "archive of images"
-    return _own_image_set(path, split, opened, class_names, kind, [*notes, *sizes], scaling)
+    licence = own_licence(tree)
+    return _own_image_set(path, split, opened, class_names, kind, [*notes, *sizes], scaling, licence)
 
 
 def open_array(
@@ -328,15 +327,24 @@ def common_folder(names: list[str]) -> str:
     return "".join(f"{part}/" for part in same)
 
 
-def own_licence(path: Path) -> str:
-    """Returns the first line of what lies in a folder of images as LICENSE, LICENSE.txt or alike, if there is one."""
-    files = sorted(file for file in path.iterdir() if _LICENCE.fullmatch(file.name)) if path.is_dir() else []
-    for file in files:
-        with contextlib.suppress(OSError):
-            lines = [line.strip("# \t") for line in file.read_text(encoding="utf-8", errors="replace").splitlines()]
-            if stated := next(filter(None, lines), ""):
-                return stated[:_LICENCE_LETTERS]
-    return _OWN_LICENCE
+def own_licence(*trees: Tree) -> str:
+    """Returns the first line of what lies in a folder of images as LICENSE, LICENSE.txt or alike.
+
+    Where a folder has none, those of its sub-folders count.
+    """
+    stated = dict.fromkeys(line for tree in trees for line in _licences(tree, tree.root))
+    return "; ".join(stated)[:_LICENCE_LETTERS] or _OWN_LICENCE
+
+
+def _licences(tree: Tree, folder: Folder) -> Iterator[str]:
+    for path in folder.licences:
+        with contextlib.suppress(Exception):  # of many kinds: the system's, zipfile's
+            text = tree.read(path).decode(errors="replace")
+            if line := next(filter(None, (line.strip("# \t\r") for line in text.lstrip("\ufeff").splitlines())), ""):
+                yield line
+                return
+    for _, below in sorted(folder.folders.items()):
+        yield from _licences(tree, below)
 
 
 def _digest(files: Iterable[tuple[object, ...]], facts: Iterable[object]) -> str:
@@ -354,13 +362,14 @@ def _own_image_set(
     kind: str,
     notes: Iterable[str],
     scaling: Scaling,
+    licence: str = _OWN_LICENCE,
 ) -> ImageSet:
     return ImageSet(
         name=path.name,
         split=split,
         image_shape=tuple(opened.records.spec[0].shape),
         class_names=class_names,
-        licence=own_licence(path),
+        licence=licence,
         origin=f"{kind} '{path.name}'",
         fingerprint=opened.fingerprint,
         skipped=opened.skipped,

@@ -374,9 +374,7 @@ def _images(request: _Request, side: int) -> _Found:
     if kind is Kind.ARRAY:
         found = read_arrays(path, request.split)
         listing, notes = _array(found.images, request, side)
-        return _Found(
-            (listing,), path.name, own_licence(path), f"array of images '{path.name}'", [*found.notes, *notes]
-        )
+        return _Found((listing,), path.name, own_licence(), f"array of images '{path.name}'", [*found.notes, *notes])
     if kind is Kind.FOLDER:
         tree = _tree(path)
         splits, notes = splits_of(tree.root)
@@ -384,7 +382,7 @@ def _images(request: _Request, side: int) -> _Found:
         images = [images[index] for index in split_indices(request.split, len(images))]
         what = "folder of images" if path.is_dir() else "archive of images"
         notes += [*(note for note in more if "class" not in note), *tree.others.notes()]
-        return _Found((_files(tree, images),), path.name, own_licence(path), f"{what} '{path.name}'", notes)
+        return _Found((_files(tree, images),), path.name, own_licence(tree), f"{what} '{path.name}'", notes)
     builder = _builder(request, kind, path)
     listing = list_images(builder, request.split, request.where)
     return _named(builder, request, (listing,))
@@ -496,9 +494,11 @@ def _files(tree: Tree, images: list[str]) -> Listing:
     return Listing(items, lambda number: (images[number], tree.size(images[number])))
 
 
-def _own(path: Path, listings: tuple[Listing, ...], what: str, notes: list[str], **more: Any) -> _Found:
+def _own(
+    path: Path, trees: tuple[Tree, ...], listings: tuple[Listing, ...], what: str, notes: list[str], alone: int = 0
+) -> _Found:
     kind = "folder" if path.is_dir() else "archive"
-    return _Found(listings, path.name, own_licence(path), f"{kind} of {what} '{path.name}'", notes, **more)
+    return _Found(listings, path.name, own_licence(*trees), f"{kind} of {what} '{path.name}'", notes, alone=alone)
 
 
 def _pairs_of_tree(path: Path, request: _Request, paired: str) -> _Found:
@@ -572,7 +572,7 @@ def _matched(
     numbers = split_indices(request.split, len(match.pairs))
     chosen = [match.pairs[number] for number in numbers]
     listings = tuple(_files(tree, [pair[side].path for pair in chosen]) for side, tree in enumerate(trees))
-    return _own(path, listings, "pairs", [*notes, *match.notes], alone=len(match.alone))
+    return _own(path, trees, listings, "pairs", [*notes, *match.notes], alone=len(match.alone))
 
 
 def _sides_of_tree(path: Path, request: _Request) -> tuple[_Found, _Found]:
@@ -590,7 +590,8 @@ def _sides_of_tree(path: Path, request: _Request) -> tuple[_Found, _Found]:
     for side in (arranged.source, arranged.target):
         own = [place.path for place in side if place.split == chosen]
         own = [own[number] for number in split_indices(request.split, len(own))]
-        found.append(_own(path, (_files(tree, own),), "two sides", [*notes, *arranged.notes, *tree.others.notes()]))
+        more = [*notes, *arranged.notes, *tree.others.notes()]
+        found.append(_own(path, (tree,), (_files(tree, own),), "two sides", more))
     return found[0], found[1]
 
 
@@ -619,7 +620,7 @@ def _pairs_of_arrays(path: Path, request: _Request, partners: bool = True) -> _F
     listings, more = zip(*(_array(array, request, side) for side, array in enumerate(arrays)), strict=True)
     what = "arrays of pairs" if partners else "arrays of two sides"
     notes = [*named, *(note for each in more for note in each)]
-    return _Found(listings, path.name, own_licence(path), f"{what} '{path.name}'", notes)
+    return _Found(listings, path.name, own_licence(), f"{what} '{path.name}'", notes)
 
 
 def _same_number(listings: tuple[Listing, ...], request: _Request) -> None:

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import os
+import re
 import stat
 import threading
 import zipfile
@@ -21,6 +22,7 @@ def among(text: str) -> frozenset[str]:
 # The file in which StyleGAN's programs list the labels of images.
 LABELS = "dataset.json"
 
+_LICENCE = re.compile(r"(licen[cs]e|copying)(\.(txt|md))?", re.IGNORECASE)
 _HEAD = 64  # bytes that tell an image from anything else
 _MAX_DEPTH = 64  # folders within folders
 _MAX_BYTES = 8 * MAX_PIXELS  # of a file unpacked: 16 bits a channel, with alpha
@@ -51,12 +53,14 @@ class Folder:
         images: Its own images, as paths from the root with slashes between the parts.
         folders: Those in it, by name.
         labels: The path of its `dataset.json`, or None.
+        licences: The paths of its LICENSE, LICENSE.txt or alike.
     """
 
     name: str
     images: list[str] = dataclasses.field(default_factory=list)
     folders: dict[str, "Folder"] = dataclasses.field(default_factory=dict)
     labels: str | None = None
+    licences: list[str] = dataclasses.field(default_factory=list)
 
     @functools.cached_property
     def count(self) -> int:
@@ -240,8 +244,12 @@ def _sort_in(folder: Folder, relative: str, others: Others, head: Callable[[], b
     if ending in _ENDINGS:
         folder.images.append(relative)
         return
-    if relative.rpartition("/")[2] == LABELS:
+    name = relative.rpartition("/")[2]
+    if name == LABELS:
         folder.labels = relative
+        return
+    if _LICENCE.fullmatch(name) and head() and not looks_like_image(head()):
+        folder.licences.append(relative)
         return
     if ending not in _NO_IMAGES and ending not in _OTHER_IMAGES and looks_like_image(head()):
         folder.images.append(relative)
