@@ -257,6 +257,19 @@ def test_colours_that_a_network_does_not_take_are_said_once(tmp_path, monkeypatc
     ]
 
 
+@pytest.mark.parametrize("ending", ["gif", "webp", "tif", "png"])
+def test_the_first_of_several_pictures_is_taken_and_said(ending, tmp_path, monkeypatch, caplog):
+    frames = [Image.fromarray(np.full((5, 6, 3), level, np.uint8)) for level in (0, 255)]
+    options = {} if ending == "tif" else {"lossless": True} if ending == "webp" else {"duration": 40}
+    frames[0].save(tmp_path / f"a.{ending}", save_all=True, append_images=frames[1:], **options)
+    save(tmp_path / "one.png", picture(5, 6, 3))
+    translate(monkeypatch, Fake(), tmp_path / f"a.{ending}", tmp_path / "b.png")
+    assert not opened(tmp_path / "b.png").any()
+    assert caplog.text.count("of the pictures in it the first one alone is translated") == 1
+    translate(monkeypatch, Fake(), tmp_path / "one.png", tmp_path / "c.png")
+    assert caplog.text.count("of the pictures in it") == 1
+
+
 def test_sixteen_bits_become_eight(tmp_path, monkeypatch, caplog):
     values = np.linspace(0, 65535, 30).reshape(5, 6).astype(np.uint16)
     Image.fromarray(values).save(tmp_path / "a.png")

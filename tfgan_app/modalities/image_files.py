@@ -118,12 +118,14 @@ class Picture(NamedTuple):
         opacity: uint8 `(height, width, 1)`, None where nothing is transparent.
         bits: Of the stored values, as in `Header`.
         profile: The embedded ICC profile of these colours, None where there is none or it is one of others, as CMYK.
+        several: Whether it is the first of several: of an animation's, or of a document's pages.
     """
 
     colours: np.ndarray
     opacity: np.ndarray | None
     bits: int
     profile: bytes | None
+    several: bool
 
 
 def looks_like_image(head: bytes) -> bool:
@@ -228,14 +230,22 @@ def _image(
 
 
 def _picture(file: File, image: Image.Image) -> Picture:
-    bits = _bits(image)
+    bits, several = _bits(image), _has_several(image)
     upright, profile = _upright(file, image, None), image.info.get("icc_profile")
     levels = np.atleast_3d(np.asarray(upright))
     transparent = upright.mode in ("LA", "RGBA") and bool((levels[..., -1] < 255).any())
     colours = levels[..., : 1 if upright.mode in ("L", "LA") else 3]
     space = b"GRAY" if colours.shape[-1] == 1 else b"RGB "
     kept = profile if isinstance(profile, bytes) and profile[16:20] == space else None
-    return Picture(colours, levels[..., -1:] if transparent else None, bits, kept)
+    return Picture(colours, levels[..., -1:] if transparent else None, bits, kept, several)
+
+
+def _has_several(image: Image.Image) -> bool:
+    if image.format in ("MPO", "PSD"):  # of a phone's other exposures, and of layers
+        return False
+    with contextlib.suppress(Exception):  # of many kinds, where what comes next is damaged
+        return bool(getattr(image, "is_animated", False))
+    return True
 
 
 def _upright(file: File, image: Image.Image, value_range: Range | None) -> Image.Image:

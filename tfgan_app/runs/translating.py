@@ -330,6 +330,8 @@ def _prepared(picture: Picture, mask: Picture | None, channels: int) -> _Source:
     grey = colours.shape[-1] == 1
     if picture.bits > 8:
         notes.add(f"its {picture.bits} bits are scaled to 8")
+    if picture.several:
+        notes.add("of the pictures in it the first one alone is translated")
     if channels in (2, 4):
         known, opacity = _known(picture, mask), None
     elif opacity is not None:
