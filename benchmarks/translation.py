@@ -9,7 +9,8 @@ Each run is `python -m tfgan_app.train` with the flags of a task and a variant o
 not trained again. Variants of a task take turns, seed by seed. It prints a table a task: scores on the pictures held
 out, mean and standard deviation over the seeds, and the minutes of one core that training and scoring took, which
 other processes of the machine change little. docs/translation.md shows the tables of docs/translation/results.json
-between marks of the tasks' names, each with a picture of what the first seed's runs make of held-out pictures.
+between marks of the tasks' names, each with a picture of what the first seed's runs make of held-out pictures. Tasks
+that are not asked for stay there as they are.
 """
 
 import argparse
@@ -121,8 +122,9 @@ def table(task, runs):
     for variant in task.variants:
         own = [run for run in runs if run["variant"] == variant]
         values = [_text(name, [run["scores"][name] for run in own if name in run["scores"]]) for name in task.scores]
-        minutes = statistics.median(run["core_seconds"] / 60 for run in own) if own else 0
-        lines.append(f"| {variant} | {' | '.join(values)} | {minutes:.0f} |")
+        seconds = [run["core_seconds"] for run in own if run["core_seconds"] is not None]
+        minutes = f"{statistics.median(seconds) / 60:.0f}" if seconds else "-"
+        lines.append(f"| {variant} | {' | '.join(values)} | {minutes} |")
     return "\n".join(lines)
 
 
@@ -140,11 +142,12 @@ def trained(task, variant, seed, args):
     flags = [flag.format(data=args.data) for flag in (*TASKS[task].flags, *TASKS[task].variants[variant])]
     command = [sys.executable, "-m", "tfgan_app.train", *flags, f"--seed={seed}", f"--run_dir={folder}"]
     clock, done, begun = folder / "core_seconds.txt", (folder / "saved_model").exists(), _core_seconds()
+    timed = clock.exists() or not folder.exists()  # from its first step on
     try:
         call([*command, *([f"--data_dir={args.data_dir}"] if args.data_dir else [])])
     finally:
         # A run that stopped goes on with its next call, which adds its own.
-        if not done and folder.exists():
+        if timed and not done and folder.exists():
             before = int(clock.read_text()) if clock.exists() else 0
             clock.write_text(f"{before + _core_seconds() - begun:.0f}\n")
     path = max((folder / "scores").glob("step_*.json"))
@@ -155,7 +158,8 @@ def trained(task, variant, seed, args):
     receipt = json.loads(path.read_text())
     kept = {key: receipt[key] for key in ("scores", "baseline") if key in receipt}
     facts = {"used": receipt["real"]["used"], "step": receipt["fake"]["step"]}
-    return {"task": task, "variant": variant, "seed": seed, "core_seconds": int(clock.read_text()), **facts, **kept}
+    seconds = int(clock.read_text()) if clock.exists() else None
+    return {"task": task, "variant": variant, "seed": seed, "core_seconds": seconds, **facts, **kept}
 
 
 def picture(task, folders):
@@ -191,9 +195,10 @@ def show(name, report, args):
     target = PAGE.with_suffix("") / f"{name}.png"
     pictures.save_png(target, picture(task, folders))
     once = "".join(f", {variant} the first" for variant in task.once)
+    first = runs[0]
     facts = (
-        f"{report['machine']['cores']} cores of {report['machine']['cpu']}, {report['date'][:10]}; {runs[0]['used']} "
-        f"held-out pictures; seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}{once}."
+        f"{first['machine']['cores']} cores of {first['machine']['cpu']}, {first['date'][:10]}; {first['used']} held-out "
+        f"pictures; seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}{once}."
     )
     flags = " ".join(flag.format(data="DATA") for flag in task.flags)
     others = [f"{variant} with `{' '.join(flags)}`" for variant, flags in task.variants.items() if flags]
@@ -215,18 +220,19 @@ def _core_seconds():
 
 def main(args):
     """Runs what was asked for, and prints the tables."""
-    report = {
+    before = json.loads(args.out.read_text())["runs"] if args.out.exists() else []
+    report = {"runs": [run for run in before if run["task"] not in args.tasks]}
+    facts = {
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "machine": machine(),
         "version": tfgan_app.__version__,
-        "runs": [],
     }
     for task in args.tasks:
         for seed in args.seeds:
             for variant in TASKS[task].variants:
                 if variant in TASKS[task].once and seed != args.seeds[0]:
                     continue
-                report["runs"].append(trained(task, variant, seed, args))
+                report["runs"].append({**trained(task, variant, seed, args), **facts})
                 # After each run, so that an interruption leaves what is done.
                 args.out.write_text(json.dumps(report, indent=2) + "\n")
         if args.out.resolve().parent == PAGE.with_suffix(""):

@@ -1,5 +1,8 @@
 """benchmarks/translation.py: its table, and the picture of several runs beside each other."""
 
+import argparse
+import json
+
 import numpy as np
 import pytest
 from conftest import load_benchmark
@@ -27,6 +30,24 @@ def test_a_table_has_means_and_spreads_over_seeds():
         "| L1 | 21.00 ± 1.41 | 3.00 ± 1.41 | 2 |",
         "| GAN | 19.50 | - | 1 |",
     ]
+
+
+def test_times_that_were_not_taken_from_the_first_step_do_not_count():
+    untimed = {**run("L1", 1, psnr=22.0), "core_seconds": None}
+    assert "| L1 | 21.00 ± 1.41 | - | 1 |" in translation.table(TASK, [run("L1", 0, psnr=20.0), untimed])
+    assert "| L1 | 22.00 | - | - |" in translation.table(TASK, [untimed])
+
+
+def test_a_report_keeps_the_tasks_that_are_not_asked_for(tmp_path, monkeypatch):
+    def trained(task, variant, seed, args):
+        return {**run(variant, seed, psnr=20.0), "task": task}
+
+    monkeypatch.setattr(translation, "trained", trained)
+    out = tmp_path / "results.json"
+    for task, seeds in (("edges", [0]), ("colours", [0, 1]), ("edges", [1])):
+        translation.main(argparse.Namespace(out=out, tasks=[task], seeds=seeds))
+    kept = [(one["task"], one["seed"]) for one in json.loads(out.read_text())["runs"]]
+    assert kept == [("colours", 0)] * 2 + [("colours", 1)] * 2 + [("edges", 1)] * 2
 
 
 def levels(side, level):
