@@ -195,10 +195,10 @@ def show(name, report, args):
     target = PAGE.with_suffix("") / f"{name}.png"
     pictures.save_png(target, picture(task, folders))
     once = "".join(f", {variant} the first" for variant in task.once)
-    first = runs[0]
+    first, some = runs[0], "s" * (len(seeds) > 1)
     facts = (
-        f"{first['machine']['cores']} cores of {first['machine']['cpu']}, {first['date'][:10]}; {first['used']} held-out "
-        f"pictures; seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}{once}."
+        f"{first['machine']['cores']} cores of {first['machine']['cpu']}, {first['date'][:10]}; {first['used']} "
+        f"held-out pictures; seed{some} {', '.join(map(str, seeds))}{once}."
     )
     flags = " ".join(flag.format(data="DATA") for flag in task.flags)
     others = [f"{variant} with `{' '.join(flags)}`" for variant, flags in task.variants.items() if flags]
