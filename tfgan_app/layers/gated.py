@@ -10,13 +10,17 @@ from tfgan_app.layers.convolution import Conv2D
 
 __all__ = ["GatedConv2D"]
 
+_SCALE = 5.3  # 1 / E[(elu(x) * sigmoid(y))^2] of independent standard normal x and y
+
 
 @keras.saving.register_keras_serializable("tfgan_app")
 class GatedConv2D(Conv2D):
     """activation(features) * sigmoid(gates): a convolution in which a gate for each feature and position is learnt.
 
     DeepFill v2, Yu et al. 2019, https://arxiv.org/abs/1806.03589, section 3.1. A gate can leave out what lies in a
-    hole, whatever the hole's shape and however many layers it shows through.
+    hole, whatever the hole's shape and however many layers it shows through. The kernel begins such that outputs are as
+    far spread as inputs: Glorot's, which the authors' program has, halves them in each layer, and a deep network's first
+    steps then blow up what comes out of the last.
 
     Args:
         filters: Channels of the output. The kernel has twice as many: features first, then gates.
@@ -26,6 +30,7 @@ class GatedConv2D(Conv2D):
     """
 
     def __init__(self, filters: int, kernel_size: Any, *, activation: Any = "elu", **kwargs: Any):
+        kwargs.setdefault("kernel_initializer", keras.initializers.VarianceScaling(_SCALE, "fan_in"))
         super().__init__(2 * filters, kernel_size, activation=None, **kwargs)
         self.feature_activation = keras.activations.get(activation)
 
