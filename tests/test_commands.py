@@ -262,9 +262,9 @@ def test_training_on_a_folder_of_images(tmp_path):
         Image.fromarray(noise.integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(path)
     base = ["--batch_size=4", "--train_steps=2", "--mixed_precision=none", "--model_arg=base_channels=2"]
     out = run("train", f"--dataset={tmp_path / 'mine'}", "--image_size=32", *base, cwd=tmp_path)
-    # One line, and a true one: without a score it is all the same whether there is a split test.
-    assert "scores compare with" not in out
-    assert "No score: no feature extractor is shipped for mine. Name one with --extractor." in out
+    said = "Scores compare patches of images, as no feature extractor is shipped for mine. Name one with --extractor."
+    assert said in out and "mine has no split test: scores compare with the training images." in out
+    assert "val_patch_swd" in out and "Sliced Wasserstein distance of patches " in out
     assert (tmp_path / "runs" / "dcgan_mine" / "saved_model" / "1" / "saved_model.pb").is_file()
     out = run("train", f"--dataset={tmp_path / 'mine'}", "--image_size=32", "--model=cgan", *base, cwd=tmp_path)
     assert json.loads((tmp_path / "runs" / "cgan_mine" / "run.json").read_text())["data"]["class_names"] == [

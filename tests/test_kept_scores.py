@@ -234,11 +234,13 @@ def test_an_extractor_that_cannot_take_the_images_is_not_chosen(tmp_path):
     said = []
     settings = {"dataset": "mnist_5k", "split": "train[:8]", "channels": 3, "batch_size": 4, "on_collapse": "ignore"}
     trained = runs.train(**TINY, **settings, run_dir=tmp_path / "run", say=said.append)
-    (line,) = (line for line in said if "score" in line)
     why = "mnist_cnn is shipped for mnist_5k at (28, 28, 1), not at (28, 28, 3)"
-    assert line == f"No score: {why}. Name one with `extractor`." and not trained.receipts
-    with pytest.raises(UsageError, match=r"is shipped for mnist_5k at .*: name one with `extractor`"):
-        runs.evaluate(run=tmp_path / "run")
+    assert f"Scores compare patches of images, as {why}. Name one with `extractor`." in said
+    found = runs.evaluate(run=tmp_path / "run").receipt
+    for receipt in (found, *trained.receipts):
+        assert [metric["name"] for metric in receipt["metrics"]] == ["patch_swd"] and receipt["extractor"] is None
+    with pytest.raises(UsageError, match=r"No score can be computed. fd, as it needs a feature extractor"):
+        runs.evaluate(run=tmp_path / "run", metrics=["fd"])
     named = "`extractor=mnist_cnn` does not serve for mnist_5k. The feature extractor mnist_cnn takes images of shape"
     with pytest.raises(UsageError, match=named):
         runs.evaluate(run=tmp_path / "run", extractor="mnist_cnn")

@@ -8,6 +8,7 @@ from tfgan_app.metrics.fidelity import L1, PSNR, SSIM, Back, CycleError, Percept
 from tfgan_app.metrics.frechet import FrechetDistance, IntraClassFrechetDistance, frechet_distance
 from tfgan_app.metrics.kernel import KernelDistance, kernel_distance
 from tfgan_app.metrics.manifold import DensityCoverage, PrecisionRecall, density_coverage, precision_recall
+from tfgan_app.metrics.patches import PatchSlicedWasserstein, patch_distance
 from tfgan_app.metrics.path_length import PerceptualPathLength, path_length
 from tfgan_app.metrics.sliced import SlicedWasserstein, sliced_wasserstein
 from tfgan_app.observation import Observation
@@ -27,6 +28,7 @@ __all__ = [
     "IntraClassFrechetDistance",
     "KernelDistance",
     "Observation",
+    "PatchSlicedWasserstein",
     "PerceptualDistance",
     "PerceptualPathLength",
     "PictureMetric",
@@ -37,6 +39,7 @@ __all__ = [
     "frechet_distance",
     "kernel_distance",
     "load_extractor",
+    "patch_distance",
     "path_length",
     "precision_recall",
     "sliced_wasserstein",

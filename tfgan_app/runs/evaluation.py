@@ -24,6 +24,7 @@ from tfgan_app.runs.record import Run
 from tfgan_app.runs.settings import SOURCE, Scoring, Settings
 from tfgan_app.sampler import Sampler
 from tfgan_app.study import receipts
+from tfgan_app.study.collapse import shrunk
 from tfgan_app.study.fakes import ArrayFakes, RelabelledFakes, SampledFakes
 from tfgan_app.study.memorisation import examine
 from tfgan_app.study.report import PAGE, write_report
@@ -37,8 +38,8 @@ from tfgan_app.study.translation_scores import (
 
 __all__ = ["Evaluated", "evaluate"]
 
-# What a GAN is scored by where nothing else is asked for.
-_DEFAULT = ("fd", "kd", "precision", "density")
+# What a GAN is scored by where nothing else is asked for, with a feature extractor and without one.
+_DEFAULT, _WITHOUT_EXTRACTOR = ("fd", "kd", "precision", "density"), ("patch_swd",)
 # Images of each kind in a report.
 _REPORTED = 1000
 
@@ -96,8 +97,8 @@ def evaluate(
         return _evaluate_translator(asked, source, real, path, say, progress)
     _check_classes(source.sampler, real)
     extractor, why = open_extractor(asked, real)
-    if extractor is None:
-        raise UsageError(f"{why or '`extractor=none`'}: name one with `extractor`, such as inception")
+    if why and asked.metrics is None:
+        logging.warning("%s: scores compare patches of images. Name one with `extractor`, such as inception.", why)
     train = None if asked.report is None else _open_train(source)
     num_images = min(num for num in (asked.num_images, source.num_images, real.num_images) if num is not None)
     fakes = source.fakes(num_images, real)
@@ -182,10 +183,11 @@ def _check_classes(sampler: Any, real: ImageSet) -> None:
 
 
 def _metrics(
-    asked: tuple[str, ...] | None, extractor: FeatureExtractor, real: ImageSet, fakes: Any, num_images: int
+    asked: tuple[str, ...] | None, extractor: FeatureExtractor | None, real: ImageSet, fakes: Any, num_images: int
 ) -> tuple[list[ImageMetric], dict[str, str]]:
     """Returns the metrics that were asked for, and those of them that cannot be had, with the reasons."""
-    names = receipts.applicable(extractor, real, fakes) if asked == ("all",) else asked or _DEFAULT
+    default = _DEFAULT if extractor else _WITHOUT_EXTRACTOR
+    names = receipts.applicable(extractor, real, fakes) if asked == ("all",) else asked or default
     left_out = {name: text for name, text in receipts.inapplicable(extractor, real, fakes).items() if name in names}
     metrics = []
     for name in names:
@@ -360,7 +362,7 @@ def _report(
     source: _Source,
     real: ImageSet,
     train: Any,
-    extractor: FeatureExtractor,
+    extractor: FeatureExtractor | None,
     receipt: dict[str, Any],
 ) -> pathlib.Path | None:
     """Writes the report's page and returns its path; the receipt gets what was found of memorised images."""
@@ -375,7 +377,7 @@ def _report(
         memorisation = None
         if train is not None:
             try:
-                memorisation = examine(samples, images, train, extractor)
+                memorisation = examine(samples, images, train, extractor or shrunk(real.image_shape))
                 receipt["memorisation"] = memorisation.describe()
             except receipts.FAILURES as error:
                 receipt["left_out"] = {**receipt.get("left_out", {}), "memorisation": receipts.why(error)}

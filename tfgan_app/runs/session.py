@@ -250,16 +250,18 @@ class Session:
         self._say_notes(self.images)
         with announced(self.say, "Loading the feature extractor"):
             self.extractor, why_none = open_extractor(settings, self.images)
+        self._scored = settings.extractor != "none"
         with announced(self.say, "Opening the images to score on"):
             self.test = self._open_test()
-        if self.extractor:
-            self._check_enough(self.extractor)
+        self._check_enough()
         images = self.images
-        self.task = task_of(getattr(models, settings.model), images, self.test, self.extractor)
+        self.task = task_of(getattr(models, settings.model), images, self.test, self.extractor, self._scored)
         with self.strategy.scope():
             self._metrics = self.task.metrics(self._num_scored)
-            if why_none and not self._metrics:
+            if why_none and self._scored and not self._metrics:
                 self.say(f"No score: {why_none}. Name one with `extractor`.")
+            elif why_none and self.task.instead:
+                self.say(f"Scores compare {self.task.instead}, as {why_none}. Name one with `extractor`.")
             self.gan = self._build(**shapes_of(images.describe()), metrics=self._metrics)
         scored = ""
         if self._metrics:
@@ -310,19 +312,21 @@ class Session:
             if test.num_classes is None and needs_labels(self.settings):
                 why = f"`model={self.settings.model}` needs labels, and {split} has none"
                 continue
-            if why and self.extractor:
+            if why and self._scored:
                 self.say(f"{why}: scores compare with {split}.")
             return test
-        if self.extractor:
+        if self._scored:
             self.say(f"{why}: scores compare with the training images.")
         return self.images
 
-    def _check_enough(self, extractor: FeatureExtractor) -> None:
+    def _check_enough(self) -> None:
         """Does without a score on one image, and warns of one on too few."""
+        if not self._scored:
+            return
         if (num_images := self._num_scored) < 2:
-            self.extractor = None
+            self.extractor, self._scored = None, False
             self.say(f"No score: {self.test.name} {self.test.split} has one image; scores compare 2 at least.")
-        elif warning := receipts.caution(extractor.feature_dim, num_images):
+        elif self.extractor and (warning := receipts.caution(self.extractor.feature_dim, num_images)):
             self.say(warning)
 
     def _epochs_to_a_score(self) -> int:

@@ -148,7 +148,8 @@ class Settings(Table):
     extractor: str = row(
         "auto",
         "Whose features to compare: mnist_cnn, fashion_mnist_cnn, inception (that of FID), keras_inception_v3, a "
-        ".keras file, a SavedModel's folder, none; auto takes the one shipped for the data set, if there is one.",
+        ".keras file, a SavedModel's folder, none; auto takes the one shipped for the data set. Without any, scores "
+        "compare patches of images; with none, training does not score.",
         path=True,
     )
     trust_extractor: bool = row(False, "Load a SavedModel as `extractor`: it is a program, and runs with your rights.")
@@ -259,7 +260,8 @@ class Scoring(Table):
     raw: bool = row(False, "Score the run's generator itself rather than its moving average.")
     metrics: tuple[str, ...] | None = row(
         None,
-        "What to measure; all for all that apply. Default: of a GAN fd, kd, precision, density; of a translator all.",
+        "What to measure; all for all that apply. Default: of a GAN fd, kd, precision, density, or "
+        "patch_swd without an extractor; of a translator all.",
     )
     extractor: str = again(Settings, "extractor")
     trust_extractor: bool = again(Settings, "trust_extractor")

@@ -12,9 +12,10 @@ from tfgan_app.gan import GAN
 from tfgan_app.metrics import L1, PSNR, FrechetDistance
 from tfgan_app.metrics.base import ImageMetric
 from tfgan_app.metrics.extractors import FeatureExtractor
+from tfgan_app.metrics.patches import SIDE
 from tfgan_app.study import receipts
 from tfgan_app.study.collapse import shrunk
-from tfgan_app.study.fakes import RelabelledFakes, SampledFakes, relabelled
+from tfgan_app.study.fakes import Fakes, RelabelledFakes, SampledFakes, relabelled
 from tfgan_app.study.translation_report import triptychs
 from tfgan_app.study.translation_scores import (
     Translated,
@@ -41,14 +42,17 @@ class Task:
         train: The training images or pairs.
         test: Those scored on.
         extractor: Whose features scores compare, None where there is none.
+        scored: Whether samples are scored where there is none.
 
     Attributes:
         monitor: The log that is lowest in the best epoch; None where nothing is scored.
+        instead: What scores compare where there is no extractor, if a user should know.
     """
 
     monitor: str | None
+    instead = ""
 
-    def __init__(self, train: Any, test: Any, extractor: FeatureExtractor | None):
+    def __init__(self, train: Any, test: Any, extractor: FeatureExtractor | None, scored: bool = True):
         self.train, self.test, self.extractor = train, test, extractor
 
     def metrics(self, num: int) -> list[ImageMetric]:
@@ -73,17 +77,22 @@ class Task:
 
 
 class Drawing(Task):
-    """A GAN that draws samples, compared with real images by an extractor's features."""
+    """A GAN that draws samples, compared with real images by an extractor's features, or by patches of images."""
 
     train: ImageSet
     test: ImageSet
+    instead = "patches of images"
 
-    def __init__(self, train: ImageSet, test: ImageSet, extractor: FeatureExtractor | None):
-        super().__init__(train, test, extractor)
-        self.monitor = "val_fd" if extractor else None
+    def __init__(self, train: ImageSet, test: ImageSet, extractor: FeatureExtractor | None, scored: bool = True):
+        super().__init__(train, test, extractor, scored)
+        small = min(test.image_shape[:2]) < SIDE
+        self._names = ["fd"] if extractor else ["patch_swd"] if scored and not small else []
+        self.monitor = f"val_{self._names[0]}" if self._names else None
 
     def metrics(self, num: int) -> list[ImageMetric]:
-        return [FrechetDistance(self.extractor, reference=self.validation(num))] if self.extractor else []
+        if self.extractor:
+            return [FrechetDistance(self.extractor, reference=self.validation(num))]
+        return [receipts.METRICS[name](None, self.test, min(num, receipts.STORED)) for name in self._names]
 
     def validation(self, num: int) -> tf.data.Dataset:
         return self.test.sample(num).in_order(250)
@@ -96,10 +105,11 @@ class Drawing(Task):
         return gan.picture(8 * columns, columns)
 
     def score(self, gan: GAN, num: int, facts: dict[str, Any], say: Callable[[str], object]) -> receipts.Receipt:
-        assert self.extractor is not None
-        fakes = SampledFakes(gan, num)
-        metrics = receipts.build_metrics(["fd"], self.extractor, self.test, fakes, num)
-        return receipts.score(fakes, self.test, metrics, num_images=num, facts={**facts, "seed": 0}, say=say)
+        return self._receipt(SampledFakes(gan, num), num, {**facts, "seed": 0}, say)
+
+    def _receipt(self, fakes: Fakes, num: int, facts: dict[str, Any], say: Callable[[str], object]) -> receipts.Receipt:
+        metrics = receipts.build_metrics(self._names, self.extractor, self.test, fakes, num)
+        return receipts.score(fakes, self.test, metrics, num_images=num, facts=facts, say=say)
 
 
 class Translating(Task):
@@ -111,8 +121,8 @@ class Translating(Task):
     train: PairSet
     test: PairSet
 
-    def __init__(self, train: PairSet, test: PairSet, extractor: FeatureExtractor | None):
-        super().__init__(train, test, extractor)
+    def __init__(self, train: PairSet, test: PairSet, extractor: FeatureExtractor | None, scored: bool = True):
+        super().__init__(train, test, extractor, scored)
         self.monitor = "val_fd" if extractor or not train.paired else "val_mae"
         self._seen = extractor or (None if train.paired else shrunk(train.target_shape))
 
@@ -173,18 +183,15 @@ class Relabelling(Drawing):
         return images, lambda gan: relabelled(gan, images, (labels + 1) % gan.num_classes)
 
     def score(self, gan: Any, num: int, facts: dict[str, Any], say: Callable[[str], object]) -> receipts.Receipt:
-        assert self.extractor is not None
-        fakes = RelabelledFakes(gan, self.test.sample(num))
-        metrics = receipts.build_metrics(["fd"], self.extractor, self.test, fakes, num)
-        return receipts.score(fakes, self.test, metrics, num_images=num, facts=facts, say=say)
+        return self._receipt(RelabelledFakes(gan, self.test.sample(num)), num, facts, say)
 
 
 def _batch(pairs: PairSet) -> int:
     return max(1, min(250, _PIXELS // int(np.prod(pairs.target_shape))))
 
 
-def task_of(model: type, train: Any, test: Any, extractor: FeatureExtractor | None) -> Task:
-    """Returns what a run of a model does, trained and tested on what it learns from."""
+def task_of(model: type, train: Any, test: Any, extractor: FeatureExtractor | None, scored: bool = True) -> Task:
+    """Returns what a run of a model does; arguments as in `Task`."""
     kind = getattr(model, "data", None)
     task = Drawing if kind is None else Relabelling if kind == "labelled" else Translating
-    return task(train, test, extractor)
+    return task(train, test, extractor, scored)

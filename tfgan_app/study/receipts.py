@@ -20,6 +20,7 @@ from tfgan_app.metrics.extractors import FeatureExtractor
 from tfgan_app.metrics.frechet import FrechetDistance, IntraClassFrechetDistance
 from tfgan_app.metrics.kernel import KernelDistance
 from tfgan_app.metrics.manifold import DensityCoverage, PrecisionRecall
+from tfgan_app.metrics.patches import SIDE, PatchSlicedWasserstein
 from tfgan_app.metrics.path_length import PerceptualPathLength
 from tfgan_app.metrics.sliced import SlicedWasserstein
 from tfgan_app.observation import Observation
@@ -62,30 +63,35 @@ METRICS = {
     "cas": lambda extractor, images, num: ClassificationAccuracyScore(
         images.image_shape, images.num_classes, num_images=num
     ),
+    "patch_swd": lambda extractor, images, num: PatchSlicedWasserstein(images.image_shape, num_images=num),
 }
+# Those that look at images themselves.
+_WITHOUT_EXTRACTOR = ("cas", "patch_swd")
 # The most images that metrics which keep features look at, as their memory and time grow with it.
 STORED = 10_000
 
 
-def inapplicable(extractor: FeatureExtractor, images: ImageSet, fakes: Fakes) -> dict[str, str]:
+def inapplicable(extractor: FeatureExtractor | None, images: ImageSet, fakes: Fakes) -> dict[str, str]:
     """Returns the metrics that an extractor, an `ImageSet` and fakes do not allow: what each needs, by its name."""
-    needs = {
-        "cs": (extractor.num_logits is not None, "it needs an extractor with class logits"),
-        "ppl": (fakes.latent_dim is not None, "it needs a generator, not images that are drawn already"),
-    }
-    classes = fakes.labelled and images.num_classes is not None
-    needs |= dict.fromkeys(("intra_fd", "cas"), (classes, "it needs a conditional generator and labelled images"))
-    return {name: why for name, (met, why) in needs.items() if not met}
+    logits, classes = extractor and extractor.num_logits, fakes.labelled and images.num_classes
+    needs = [
+        (extractor, [name for name in METRICS if name not in _WITHOUT_EXTRACTOR], "it needs a feature extractor"),
+        (logits or not extractor, ["cs"], "it needs an extractor with class logits"),
+        (fakes.latent_dim, ["ppl"], "it needs a generator, not images that are drawn already"),
+        (classes, ["intra_fd", "cas"], "it needs a conditional generator and labelled images"),
+        (min(images.image_shape[:2]) >= SIDE, ["patch_swd"], f"it needs images of {SIDE}x{SIDE} pixels and more"),
+    ]
+    return {name: why for met, names, why in reversed(needs) if not met for name in names}
 
 
-def applicable(extractor: FeatureExtractor, images: ImageSet, fakes: Fakes) -> list[str]:
+def applicable(extractor: FeatureExtractor | None, images: ImageSet, fakes: Fakes) -> list[str]:
     """Returns the names of the metrics that an extractor, an `ImageSet` and fakes allow."""
     without = inapplicable(extractor, images, fakes)
     return [name for name in METRICS if name not in without]
 
 
 def build_metrics(
-    names: Iterable[str], extractor: FeatureExtractor, images: ImageSet, fakes: Fakes, num_images: int
+    names: Iterable[str], extractor: FeatureExtractor | None, images: ImageSet, fakes: Fakes, num_images: int
 ) -> list[ImageMetric]:
     """Returns metrics by their names in `METRICS`.
 
@@ -298,13 +304,14 @@ _TITLES = {
     "coverage": "Coverage",
     "cs": "Classifier score",
     "swd": "Sliced Wasserstein distance",
+    "patch_swd": "Sliced Wasserstein distance of patches",
     "ppl": "Perceptual path length",
     "intra_fd": "Intra-class Frechet distance",
     "cas": "Classification accuracy score",
     "cycle_mae": "Cycle error",
 }
 # Those of pixels, whatever the extractor.
-_OF_PIXELS = ("psnr", "ssim", "psnr_y", "ssim_y", "mae", "psnr_hole", "mae_hole", "cycle_mae")
+_OF_PIXELS = ("psnr", "ssim", "psnr_y", "ssim_y", "mae", "psnr_hole", "mae_hole", "cycle_mae", "cas", "patch_swd")
 # What they are measured in.
 _UNITS = {"psnr": " dB", "psnr_y": " dB", "psnr_hole": " dB"}
 # What they are called with the features for which those names were made.
