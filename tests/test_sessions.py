@@ -162,6 +162,60 @@ def opened(folder, images, **settings):
     return session, said
 
 
+def test_a_part_of_a_set_without_splits_is_held_out(tmp_path):
+    images = {f"{'ab'[index % 2]}/{index}.png": [28] for index in range(100)}
+    more = {"model": "DCGAN", "model_arg": ["base_channels=2"], "extractor": "mnist_cnn", "train_steps": 2}
+    more |= {"steps_per_epoch": 2, "on_collapse": "ignore"}
+    session, said = opened(tmp_path, images, **more)
+    assert "mine has no split test: 10 of it are held out to score on." in said
+    assert (session.images.num_images, session.test.num_images) == (90, 10)
+    assert (session.images.split, session.test.split) == ("train[:90%]", "train[90%:]")
+    session.fit()
+    session.run.unlock()
+    # The same command goes on with the same images; the record says which they were.
+    again, _ = opened(tmp_path, {}, **more)
+    assert again.images.describe() == session.images.describe() == again.run.record["data"]
+    assert again.run.record["eval_split"] == "train[90%:]"
+    again.run.unlock()
+    for settings in ({"holdout": 0}, {"extractor": "none"}, {"split": "train[:100%]"}):
+        other, said = opened(tmp_path, {}, **{**more, "run_dir": str(tmp_path / "other"), **settings})
+        assert other.images.num_images == 100 and not any("held out" in line for line in said)
+    with pytest.raises(UsageError, match=r"`split`: the run has train\[:90%\], asked for train\[:80%\]"):
+        opened(tmp_path, {}, **more, holdout=20)
+
+
+def test_a_run_that_began_with_all_images_goes_on_with_all(tmp_path):
+    images = {f"{index}.png": [28] for index in range(100)}
+    more = {"model": "DCGAN", "model_arg": ["base_channels=2"], "extractor": "mnist_cnn", "train_steps": 4}
+    more |= {"steps_per_epoch": 2, "on_collapse": "ignore"}
+    session, _ = opened(tmp_path, images, holdout=0, **{**more, "train_steps": 2})
+    session.fit()
+    session.run.unlock()
+    again, said = opened(tmp_path, {}, **more)
+    assert again.gan.step == 2 and again.images.num_images == 100
+    assert "mine has no split test: scores compare with the training images." in said
+
+
+@pytest.mark.parametrize(("num", "test"), [(94, {}), (110, {"val/a.png": [28]}), (110, {"test/a.png": [28]})])
+def test_nothing_is_held_out_of_few_images_or_beside_a_split(num, test, tmp_path):
+    images = {**{f"{'train/' if test else ''}{index}.png": [28] for index in range(num)}, **test}
+    session, said = opened(tmp_path, images, model="DCGAN", model_arg=["base_channels=2"], extractor="mnist_cnn")
+    assert session.images.num_images == num and not any("held out" in line for line in said)
+
+
+def test_pairs_and_arrays_are_held_out_too(tmp_path):
+    images = {f"{side}/{index}.png": [28] for side in "AB" for index in range(100)}
+    pairs, _ = opened(tmp_path, images, model="Pix2Pix", model_arg=["g_channels=2", "d_channels=2"], extractor="auto")
+    assert (pairs.images.num_images, pairs.test.num_images) == (90, 10)
+    np.save(tmp_path / "mine.npy", np.random.default_rng(0).integers(0, 256, (200, 28, 28, 1), dtype=np.uint8))
+    said, more = [], {"model": "DCGAN", "model_arg": ("base_channels=2",), "holdout": 25, "batch_size": 4}
+    settings = runs.Settings(dataset=str(tmp_path / "mine.npy"), run_dir=str(tmp_path / "array"), **more)
+    session = runs.Session(settings, said.append)
+    session.open()
+    assert (session.images.num_images, session.test.num_images) == (150, 50)
+    assert "mine.npy has no split test: 50 of it are held out to score on." in said
+
+
 @pytest.mark.parametrize(
     ("test", "scored", "text"),
     [

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from tfgan_app import augment, data, losses, models, terms
-from tfgan_app.base.errors import UsageError
+from tfgan_app.base.errors import UnknownSplit, UsageError
 from tfgan_app.base.precision import choose_precision, dtype_policy
 from tfgan_app.gan import GAN
 from tfgan_app.layers.batch_norm import synchronize
@@ -24,6 +24,7 @@ __all__ = [
     "build_model",
     "compile_gan",
     "data_of",
+    "has_split",
     "needs_labels",
     "open_extractor",
     "open_images",
@@ -115,6 +116,17 @@ def open_split_like(facts: dict[str, Any], settings: Settings, split: str) -> Da
             "Give an `image_size` and `channels` for both."
         )
     return images
+
+
+def has_split(settings: Settings, split: str) -> bool:
+    """Whether what settings name has a split, or a slice of one; none of its images is read."""
+    try:
+        open_split(settings, f"{split.partition('[')[0]}[:0]")
+    except UnknownSplit:
+        return False
+    except data.DataError:  # as it selects none
+        return True
+    return True
 
 
 def peek(settings: Settings) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from tfgan_app.base.table import takes
 from tfgan_app.base.waiting import announced, clock
 from tfgan_app.checkpoints import Checkpoints
 from tfgan_app.cli import flagfile
+from tfgan_app.data.locating import Kind, located
 from tfgan_app.data.steps import share_batches
 from tfgan_app.export import check_format, exported_step
 from tfgan_app.export.formats import ENDINGS
@@ -40,6 +41,7 @@ from tfgan_app.runs.build import (
     Trainable,
     build_gan,
     compile_gan,
+    has_split,
     needs_labels,
     open_extractor,
     open_split,
@@ -58,6 +60,8 @@ from tfgan_app.study.collapse import ROLLBACK_FACTOR, CollapseGuard
 
 __all__ = ["Session", "Trained", "train"]
 
+# Images that are worth keeping from training.
+_LEAST_HELD_OUT = 10
 # Steps in which no GAN need have learnt anything, at least.
 _GRACE_STEPS = 2000
 
@@ -245,7 +249,8 @@ class Session:
             self.run.lock()
         settings = self.settings
         with announced(self.say, f"Opening {settings.dataset}"):
-            self.images = open_split(settings, settings.split)
+            self.images = self._open_train()
+        settings = self.settings
         self.run.check(settings, self.images.describe())
         self._say_notes(self.images)
         with announced(self.say, "Loading the feature extractor"):
@@ -298,6 +303,27 @@ class Session:
     def _say_notes(self, images: Dataset, known: tuple[str, ...] = ()) -> None:
         if remarks := images.remarks(known):
             self.say(remarks)
+
+    def _open_train(self) -> Dataset:
+        """Opens the images to train on: of a set without splits, all but a part to score on."""
+        settings, percent = self.settings, self.settings.holdout
+        if percent and settings.extractor != "none" and self._is_whole():
+            train, test = (f"{settings.split}[{part}]" for part in (f":{100 - percent}%", f"{100 - percent}%:"))
+            images = open_split(settings, train)
+            num = round(images.num_images * percent / (100 - percent))
+            if num >= _LEAST_HELD_OUT:
+                self.settings = dataclasses.replace(settings, split=train, eval_split=test)
+                self.say(f"{images.name} has no split {settings.eval_split}: {num} of it are held out to score on.")
+                return images
+        return open_split(settings, settings.split)
+
+    def _is_whole(self) -> bool:
+        """Whether what there is to train on is all that there is, of a user's own images."""
+        settings = self.settings
+        began_whole = bool(self.run.record) and self.run.settings.split == settings.split
+        if began_whole or "[" in settings.split or located(settings.dataset).kind not in (Kind.FOLDER, Kind.ARRAY):
+            return False
+        return not any(has_split(settings, split) for split in (settings.eval_split, "validation"))
 
     def _open_test(self) -> Dataset:
         """Opens the split to score on; where there is none, that of validation, else the training images."""

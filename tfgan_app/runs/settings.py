@@ -138,6 +138,13 @@ class Settings(Table):
         False, "Turn each training image left to right with probability 1/2. Scores see images as they are.", fixed=True
     )
     eval_split: str = row("test", "Split to score on; the training images where the data has no such split.")
+    holdout: int = row(
+        10,
+        "Per cent of a folder or array without splits that are kept from training, to score on; 0 for none. Fewer than "
+        "10 images are not kept.",
+        at_least=0,
+        at_most=90,
+    )
     eval_images: int = row(10_000, "Real images to score on, at most: a seeded sample of more.", at_least=2)
     score_every: int | None = row(
         None,
