@@ -48,6 +48,22 @@ def test_gated_convolution_multiplies_features_with_gates():
     assert again.feature_activation is layer.feature_activation
 
 
+@pytest.mark.parametrize("activation", ["elu", "relu"])
+def test_gates_pass_on_as_much_as_they_get(activation):
+    keras.utils.set_random_seed(0)
+    x = tf.random.stateless_normal((4, 32, 32, 64), (0, 1))
+    y = tg.layers.GatedConv2D(64, 3, padding="same", activation=activation)(x)
+    assert tf.sqrt(tf.reduce_mean(tf.square(y))).numpy() == pytest.approx(1, abs=0.15)
+
+
+def test_what_a_new_deepfill_paints_goes_by_its_source():
+    """With Glorot's kernels nothing came through, and the first steps then drove a stage's tanh to -1 for good."""
+    keras.utils.set_random_seed(0)
+    painted = deepfill.build_generator(1, 16, (2, 4))(sources(4, 32, 32))
+    for stage in ("coarse", "refined"):
+        assert 0.05 < tf.math.reduce_std(painted[stage]) < 0.9, stage
+
+
 def attended(features, holes, scale=10.0, fuse=True):
     """Contextual attention of one picture, position by position."""
     height, width, channels = features.shape

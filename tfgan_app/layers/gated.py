@@ -18,9 +18,10 @@ class GatedConv2D(Conv2D):
     """activation(features) * sigmoid(gates): a convolution in which a gate for each feature and position is learnt.
 
     DeepFill v2, Yu et al. 2019, https://arxiv.org/abs/1806.03589, section 3.1. A gate can leave out what lies in a
-    hole, whatever the hole's shape and however many layers it shows through. The kernel begins such that outputs are as
-    far spread as inputs: Glorot's, which the authors' program has, halves them in each layer, and a deep network's first
-    steps then blow up what comes out of the last.
+    hole, whatever the hole's shape and however many layers it shows through.
+
+    The kernel begins such that outputs are as far spread as inputs. Glorot's, which the authors' program has, halves
+    them in each layer, and the first steps of a deep network then blow up what comes out of the last.
 
     Args:
         filters: Channels of the output. The kernel has twice as many: features first, then gates.
