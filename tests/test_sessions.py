@@ -184,6 +184,20 @@ def test_a_part_of_a_set_without_splits_is_held_out(tmp_path):
         opened(tmp_path, {}, **more, holdout=20)
 
 
+def test_one_pair_is_scored_and_one_image_is_not(tmp_path):
+    pairs = {f"{split}/{side}/1.png": [28] for split in ("train", "test") for side in "AB"}
+    settings = {"model": "Pix2Pix", "model_arg": ["g_channels=2", "d_channels=2"], "extractor": "auto"}
+    session, said = opened(tmp_path / "pairs", pairs, **settings, batch_size=1)
+    assert session.task.metrics(1) and not any("No score" in line for line in said)
+    images = {"train/1.png": [28], "train/2.png": [28], "test/1.png": [28]}
+    settings = {"model": "DCGAN", "model_arg": ["base_channels=2"], "extractor": "auto"}
+    session, said = opened(tmp_path / "images", images, **settings)
+    assert not session.task.metrics(1) and session.task.monitor is None
+    assert [line for line in said if "core" in line] == [
+        "No score: mine test has one image; scores compare 2 at least."
+    ]
+
+
 def test_a_run_that_began_with_all_images_goes_on_with_all(tmp_path):
     images = {f"{index}.png": [28] for index in range(100)}
     more = {"model": "DCGAN", "model_arg": ["base_channels=2"], "extractor": "mnist_cnn", "train_steps": 4}

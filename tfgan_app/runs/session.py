@@ -31,6 +31,7 @@ from tfgan_app.base.table import takes
 from tfgan_app.base.waiting import announced, clock
 from tfgan_app.checkpoints import Checkpoints
 from tfgan_app.cli import flagfile
+from tfgan_app.data import ImageSet
 from tfgan_app.data.locating import Kind, located
 from tfgan_app.data.steps import share_batches
 from tfgan_app.export import check_format, exported_step
@@ -263,10 +264,9 @@ class Session:
         self.task = task_of(getattr(models, settings.model), images, self.test, self.extractor, self._scored)
         with self.strategy.scope():
             self._metrics = self.task.metrics(self._num_scored)
-            if why_none and self._scored and not self._metrics:
-                self.say(f"No score: {why_none}. Name one with `extractor`.")
-            elif why_none and self.task.instead:
-                self.say(f"Scores compare {self.task.instead}, as {why_none}. Name one with `extractor`.")
+            if why_none and self._scored and (self.task.instead or not self._metrics):
+                found = f"Scores compare {self.task.instead}, as" if self._metrics else "No score:"
+                self.say(f"{found} {why_none}. Name one with `extractor`.")
             self.gan = self._build(**shapes_of(images.describe()), metrics=self._metrics)
         scored = ""
         if self._metrics:
@@ -347,12 +347,11 @@ class Session:
 
     def _check_enough(self) -> None:
         """Does without a score on one image, and warns of one on too few."""
-        if not self._scored:
-            return
-        if (num_images := self._num_scored) < 2:
+        compares_sets = self.extractor or (self._scored and isinstance(self.test, ImageSet))
+        if compares_sets and self._num_scored < 2:
             self.extractor, self._scored = None, False
             self.say(f"No score: {self.test.name} {self.test.split} has one image; scores compare 2 at least.")
-        elif self.extractor and (warning := receipts.caution(self.extractor.feature_dim, num_images)):
+        elif self.extractor and (warning := receipts.caution(self.extractor.feature_dim, self._num_scored)):
             self.say(warning)
 
     def _epochs_to_a_score(self) -> int:
