@@ -238,10 +238,13 @@ def test_a_network_too_small_for_inception_is_refused(module, monkeypatch):
 def test_what_is_no_copy_at_all(tmp_path, monkeypatch):
     (tmp_path / "empty").mkdir()
     (tmp_path / "text.tar.gz").write_text("text")
+    with tarfile.open(tmp_path / "outside.tar.gz", "w:gz") as archive:
+        archive.add(tmp_path / "text.tar.gz", arcname="../evil")
     for name, message in (
         ("missing", "TFGAN_INCEPTION names no file or folder. Received: .*missing"),
         ("empty", r"empty must hold one SavedModel\. Received: 0"),
         ("text.tar.gz", r"text\.tar\.gz is no complete \.tar\.gz"),
+        ("outside.tar.gz", r"outside\.tar\.gz is no complete \.tar\.gz: \.\./evil lies outside of it"),
     ):
         monkeypatch.setenv("TFGAN_INCEPTION", str(tmp_path / name))
         with pytest.raises(ValueError, match=message):
