@@ -248,7 +248,7 @@ def _sort_in(folder: Folder, relative: str, others: Others, head: Callable[[], b
     if name == LABELS:
         folder.labels = relative
         return
-    if _LICENCE.fullmatch(name) and head() and not looks_like_image(head()):
+    if _LICENCE.fullmatch(name) and (first := head()) and not looks_like_image(first):
         folder.licences.append(relative)
         return
     if ending not in _NO_IMAGES and ending not in _OTHER_IMAGES and looks_like_image(head()):

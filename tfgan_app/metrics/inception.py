@@ -225,9 +225,10 @@ def _folder(path):
 
 def _unpack(archive, root):
     """Writes an archive's files, none of them elsewhere: `extractall` has its filters from Python 3.11.4 on alone."""
+    root = root.resolve()
     for member in archive:
         target = root / member.name
-        if not target.resolve().is_relative_to(root.resolve()):
+        if not target.resolve().is_relative_to(root):
             raise tarfile.TarError(f"{member.name} lies outside of it")
         if member.isfile():
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from tfgan_app.modalities.images import to_levels
 from tfgan_app.modalities.modality import Array
 from tfgan_app.observation import Observation
 
-__all__ = ["SIDE", "PatchSlicedWasserstein", "laplacian_pyramid", "patch_distance"]
+__all__ = ["SIDE", "PatchSlicedWasserstein", "has_patches", "laplacian_pyramid", "patch_distance"]
 
 SIDE = 7  # of a patch
 _SMALLEST = 14  # side of a pyramid's last level
@@ -59,7 +59,7 @@ class PatchSlicedWasserstein(ImageMetric):
         self.image_shape, self.num_images = tuple(image_shape), num_images
         self.num_patches, self.directions, self.seed = num_patches, directions, seed
         height, width, channels = self.image_shape
-        if min(height, width) < SIDE:
+        if not has_patches(self.image_shape):
             raise ValueError(f"Patches are of {SIDE}x{SIDE} pixels. Received: image_shape={self.image_shape}")
         self._each = max(1, min(_MOST, num_patches // num_images))
         # How many images there were, of either side.
@@ -102,6 +102,11 @@ class PatchSlicedWasserstein(ImageMetric):
     def settings(self) -> dict[str, Any]:
         names = ("image_shape", "num_images", "num_patches", "directions", "seed")
         return {name: getattr(self, name) for name in names}
+
+
+def has_patches(image_shape: tuple[int, ...]) -> bool:
+    """Whether images `(height, width, channels)` are as large as a patch."""
+    return min(image_shape[:2]) >= SIDE
 
 
 def patch_distance(real: np.ndarray, fake: np.ndarray, directions: int = 512, seed: int = 0) -> float:

@@ -39,7 +39,7 @@ from tfgan_app.study.translation_scores import (
 __all__ = ["Evaluated", "evaluate"]
 
 # What a GAN is scored by where nothing else is asked for, with a feature extractor and without one.
-_DEFAULT, _WITHOUT_EXTRACTOR = ("fd", "kd", "precision", "density"), ("patch_swd",)
+_BY_FEATURES, _BY_IMAGES = ("fd", "kd", "precision", "density"), ("patch_swd",)
 # Images of each kind in a report.
 _REPORTED = 1000
 
@@ -186,7 +186,7 @@ def _metrics(
     asked: tuple[str, ...] | None, extractor: FeatureExtractor | None, real: ImageSet, fakes: Any, num_images: int
 ) -> tuple[list[ImageMetric], dict[str, str]]:
     """Returns the metrics that were asked for, and those of them that cannot be had, with the reasons."""
-    default = _DEFAULT if extractor else _WITHOUT_EXTRACTOR
+    default = _BY_FEATURES if extractor else _BY_IMAGES
     names = receipts.applicable(extractor, real, fakes) if asked == ("all",) else asked or default
     left_out = {name: text for name, text in receipts.inapplicable(extractor, real, fakes).items() if name in names}
     metrics = []

@@ -143,7 +143,7 @@ class Session:
         images: The training images or pairs, once it is open, as all that follows.
         test: Those scored on.
         task: What its model is scored by and shows.
-        extractor: Whose features scores compare, None where nothing is scored.
+        extractor: Whose features scores compare, None where they compare none.
         gan: The GAN, restored where there is a checkpoint.
         checkpoints: Its `Checkpoints`.
 
@@ -249,6 +249,7 @@ class Session:
         if self.run.directory.exists() and self.chief:
             self.run.lock()
         settings = self.settings
+        self._scored = settings.extractor != "none"
         with announced(self.say, f"Opening {settings.dataset}"):
             self.images = self._open_train()
         settings = self.settings
@@ -256,7 +257,6 @@ class Session:
         self._say_notes(self.images)
         with announced(self.say, "Loading the feature extractor"):
             self.extractor, why_none = open_extractor(settings, self.images)
-        self._scored = settings.extractor != "none"
         with announced(self.say, "Opening the images to score on"):
             self.test = self._open_test()
         self._check_enough()
@@ -307,7 +307,7 @@ class Session:
     def _open_train(self) -> Dataset:
         """Opens the images to train on: of a set without splits, all but a part to score on."""
         settings, percent = self.settings, self.settings.holdout
-        if percent and settings.extractor != "none" and self._is_whole():
+        if percent and self._scored and self._is_whole():
             train, test = (f"{settings.split}[{part}]" for part in (f":{100 - percent}%", f"{100 - percent}%:"))
             images = open_split(settings, train)
             num = round(images.num_images * percent / (100 - percent))

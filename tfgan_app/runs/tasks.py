@@ -12,7 +12,7 @@ from tfgan_app.gan import GAN
 from tfgan_app.metrics import L1, PSNR, FrechetDistance
 from tfgan_app.metrics.base import ImageMetric
 from tfgan_app.metrics.extractors import FeatureExtractor
-from tfgan_app.metrics.patches import SIDE
+from tfgan_app.metrics.patches import has_patches
 from tfgan_app.study import receipts
 from tfgan_app.study.collapse import shrunk
 from tfgan_app.study.fakes import Fakes, RelabelledFakes, SampledFakes, relabelled
@@ -42,7 +42,7 @@ class Task:
         train: The training images or pairs.
         test: Those scored on.
         extractor: Whose features scores compare, None where there is none.
-        scored: Whether samples are scored where there is none.
+        scored: Whether samples are scored where there is none; translations are always.
 
     Attributes:
         monitor: The log that is lowest in the best epoch; None where nothing is scored.
@@ -85,8 +85,8 @@ class Drawing(Task):
 
     def __init__(self, train: ImageSet, test: ImageSet, extractor: FeatureExtractor | None, scored: bool = True):
         super().__init__(train, test, extractor, scored)
-        small = min(test.image_shape[:2]) < SIDE
-        self._names = ["fd"] if extractor else ["patch_swd"] if scored and not small else []
+        by_patches = scored and has_patches(test.image_shape)
+        self._names = ["fd"] if extractor else ["patch_swd"] if by_patches else []
         self.monitor = f"val_{self._names[0]}" if self._names else None
 
     def metrics(self, num: int) -> list[ImageMetric]:

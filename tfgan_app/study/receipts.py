@@ -20,7 +20,7 @@ from tfgan_app.metrics.extractors import FeatureExtractor
 from tfgan_app.metrics.frechet import FrechetDistance, IntraClassFrechetDistance
 from tfgan_app.metrics.kernel import KernelDistance
 from tfgan_app.metrics.manifold import DensityCoverage, PrecisionRecall
-from tfgan_app.metrics.patches import SIDE, PatchSlicedWasserstein
+from tfgan_app.metrics.patches import SIDE, PatchSlicedWasserstein, has_patches
 from tfgan_app.metrics.path_length import PerceptualPathLength
 from tfgan_app.metrics.sliced import SlicedWasserstein
 from tfgan_app.observation import Observation
@@ -76,11 +76,12 @@ def inapplicable(extractor: FeatureExtractor | None, images: ImageSet, fakes: Fa
     logits, classes = extractor and extractor.num_logits, fakes.labelled and images.num_classes
     needs = [
         (extractor, [name for name in METRICS if name not in _WITHOUT_EXTRACTOR], "it needs a feature extractor"),
-        (logits or not extractor, ["cs"], "it needs an extractor with class logits"),
+        (logits, ["cs"], "it needs an extractor with class logits"),
         (fakes.latent_dim, ["ppl"], "it needs a generator, not images that are drawn already"),
         (classes, ["intra_fd", "cas"], "it needs a conditional generator and labelled images"),
-        (min(images.image_shape[:2]) >= SIDE, ["patch_swd"], f"it needs images of {SIDE}x{SIDE} pixels and more"),
+        (has_patches(images.image_shape), ["patch_swd"], f"it needs images of {SIDE}x{SIDE} pixels and more"),
     ]
+    # Of several reasons the first stands.
     return {name: why for met, names, why in reversed(needs) if not met for name in names}
 
 
@@ -311,7 +312,7 @@ _TITLES = {
     "cycle_mae": "Cycle error",
 }
 # Those of pixels, whatever the extractor.
-_OF_PIXELS = ("psnr", "ssim", "psnr_y", "ssim_y", "mae", "psnr_hole", "mae_hole", "cycle_mae", "cas", "patch_swd")
+_OF_PIXELS = ("psnr", "ssim", "psnr_y", "ssim_y", "mae", "psnr_hole", "mae_hole", "cycle_mae", *_WITHOUT_EXTRACTOR)
 # What they are measured in.
 _UNITS = {"psnr": " dB", "psnr_y": " dB", "psnr_hole": " dB"}
 # What they are called with the features for which those names were made.
