@@ -10,6 +10,7 @@ import tensorflow as tf
 from tfgan_app.base.networks import BatchShape
 from tfgan_app.base.randomness import next_seed, normal, uniform
 from tfgan_app.base.replicas import mean_over_replicas
+from tfgan_app.layers.bias import add_bias
 from tfgan_app.layers.equalized import EqualizedDense
 from tfgan_app.layers.fir import fir_filter
 
@@ -237,7 +238,7 @@ class ModulatedConv2D(keras.layers.Layer):
             power = tf.square(tf.cast(style, tf.float32)) @ power
             x = x * tf.cast(self.gain * tf.math.rsqrt(power + 1e-8), x.dtype)[:, tf.newaxis, tf.newaxis]
         # Not `+`: how TensorFlow orders that sum and the noise's would depend on whether the batch's size is known.
-        return tf.nn.bias_add(x, tf.convert_to_tensor(self.bias))
+        return add_bias(x, tf.convert_to_tensor(self.bias))
 
     def _convolve(self, x, kernel):
         if not self.upsample:

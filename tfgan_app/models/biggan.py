@@ -118,10 +118,9 @@ def build_generator(
     def dense(units, **kwargs):
         return SpectralDense(units, kernel_initializer="orthogonal", kernel_regularizer=regularizer, **kwargs)
 
-    def conv(width, side):
-        return SpectralConv2D(
-            width, side, padding="same", kernel_initializer="orthogonal", kernel_regularizer=regularizer
-        )
+    def conv(width, side, resample=None):
+        options = {"kernel_initializer": "orthogonal", "kernel_regularizer": regularizer, "resample": resample}
+        return SpectralConv2D(width, side, padding="same", **options)
 
     latents = keras.Input((latent_dim,), name="latents")
     labels = keras.Input((), dtype="int32", name="labels")
@@ -150,8 +149,8 @@ def build_discriminator(
 ) -> keras.Model:
     """Returns images `(batch, *image_shape)` and labels `(batch,)` -> logits `(batch, 1)`."""
 
-    def conv(width, side):
-        return SpectralConv2D(width, side, padding="same", kernel_initializer="orthogonal")
+    def conv(width, side, resample=None):
+        return SpectralConv2D(width, side, padding="same", kernel_initializer="orthogonal", resample=resample)
 
     widths = _widths(_D_WIDTHS, image_shape, base_channels)
     # The last block does not halve; of small images the last two do not.

@@ -8,6 +8,7 @@ WGAN-GP's. WGAN-GP's program has networks of its own for 64x64, with layer norma
 
 import functools
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import keras
 from keras import layers
@@ -135,7 +136,7 @@ def decode(
     x: keras.KerasTensor,
     widths: Sequence[int],
     norms: Sequence[Callable[[keras.KerasTensor], keras.KerasTensor]],
-    conv: Callable[[int, int], layers.Layer],
+    conv: Callable[..., layers.Layer],
     to_image: layers.Layer,
     attention_at: int | None = None,
     attention: Callable[[], layers.Layer] = SelfAttention,
@@ -146,16 +147,15 @@ def decode(
         x: `(batch, start, start, widths[0])`.
         widths: Widths of `x` and of the blocks, each of which doubles the side.
         norms: For each block a function of a feature map that returns it normalised.
-        conv: A function of width and side of the kernel that returns a convolution.
+        conv: A function of width and side of the kernel, and of `resample` as in `Conv2D`, that returns a convolution.
         to_image: The last convolution.
         attention_at: As in `build_generator`.
         attention: A function that returns the layer of self-attention.
     """
     for width, norm in zip(widths[1:], norms, strict=True):
-        up = layers.UpSampling2D()
         # A 1x1 convolution commutes with the upsampling, and is four times cheaper before it.
-        shortcut = up(conv(width, 1)(x))
-        x = conv(width, 3)(up(layers.ReLU()(norm(x))))
+        shortcut = layers.UpSampling2D()(conv(width, 1)(x))
+        x = conv(width, 3, resample="up")(layers.ReLU()(norm(x)))
         x = conv(width, 3)(layers.ReLU()(norm(x)))
         x = layers.Add()([x, shortcut])
         if x.shape[1] == attention_at:
@@ -168,7 +168,7 @@ def encode(
     x: keras.KerasTensor,
     widths: Sequence[int],
     halvings: int,
-    conv: Callable[[int, int], layers.Layer],
+    conv: Callable[..., layers.Layer],
     attention_at: int | None = None,
     attention: Callable[[], layers.Layer] = SelfAttention,
     wide: bool = False,
@@ -192,9 +192,9 @@ def encode(
         shortcut = x
         # The first block sees images, which need no activation.
         x = conv(width if first or wide else x.shape[-1], 3)(x if first else layers.ReLU()(x))
-        x = conv(width, 3)(layers.ReLU()(x))
+        x = conv(width, 3, resample="down" if down else None)(layers.ReLU()(x))
         if down:
-            x, shortcut = layers.AveragePooling2D(2)(x), layers.AveragePooling2D(2)(shortcut)
+            shortcut = layers.AveragePooling2D(2)(shortcut)
         if down or width != shortcut.shape[-1]:
             shortcut = conv(width, 1)(shortcut)
         x = layers.Add()([x, shortcut])
@@ -217,10 +217,10 @@ def attention_sides(image_shape: tuple[int, int, int]) -> list[int]:
     return [start * 2**index for index in range(1, doublings)]
 
 
-def conv(cls: type[layers.Layer], width: int, side: int) -> layers.Layer:
+def conv(cls: type[Conv2D], width: int, side: int, resample: Literal["up", "down"] | None = None) -> Conv2D:
     """Returns a convolution of a class, initialised after Glorot; with gain sqrt 2 where a ReLU precedes it."""
     init = keras.initializers.VarianceScaling(2.0, "fan_avg", "uniform") if side == 3 else _INIT
-    return cls(width, side, padding="same", kernel_initializer=init)
+    return cls(width, side, padding="same", kernel_initializer=init, resample=resample)
 
 
 def plain_norm(x: keras.KerasTensor) -> keras.KerasTensor:

@@ -252,7 +252,7 @@ def build_discriminator(
         bias = keras.initializers.RandomUniform(-bound, bound)
         x = Conv2D(base_channels * 2**index, 4, 2, kernel_initializer=_init(), bias_initializer=bias)(x)
         x = layers.LeakyReLU(0.01)(x)
-    head = {"use_bias": False, "dtype": "float32"}
+    head: dict[str, Any] = {"use_bias": False, "dtype": "float32"}
     logits = Conv2D(1, 3, padding="same", kernel_initializer=_init(), **head)(x)
     class_logits = Conv2D(num_classes, x.shape[1:3], kernel_initializer=_init(), **head)(x)
     class_logits = layers.Reshape((num_classes,), dtype="float32")(class_logits)
