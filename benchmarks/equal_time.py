@@ -1,15 +1,22 @@
-"""Trains GANs of this package and of PyTorch for equal times on one machine and scores them alike.
+"""Trains GANs of this package and of PyTorch on one machine, and scores them alike after equal times.
 
-    python benchmarks/equal_time.py --seconds=600 --seeds 0 1 2 --data_dir=DIR --out=equal_time.json \
-        --systems tfgan:DCGAN "tfgan:MLPGAN g_units=(128,) d_units=(128,)" torch:dcgan28 "torch:dcgan28 best=True"
+    python benchmarks/equal_time.py --seconds 60 240 900 --seeds 0 1 2 --data_dir=DIR --torch_python=python \
+        --out=docs/equal_time/epyc.json
+    python benchmarks/equal_time.py --seconds 60 --systems tfgan:DCGAN "tfgan:MLPGAN g_units=(128,) d_units=(128,)" \
+        "torch:dcgan28 best=True"
 
-A system is `tfgan:CLASS` (of `tfgan_app.models`) or `torch:ROW` (of pytorch_gans.py), with NAME=VALUE arguments: of
-the class, of `compile`, or `batch_size`, `learning_rate`, `beta_1` and `real_label`; of pytorch_gans.py likewise.
+A system is `recipe:NAME`, a flagfile of `tfgan_app/flags` as it stands; `tfgan:CLASS` of `tfgan_app.models`; or
+`torch:ROW` of pytorch_gans.py. The latter two take NAME=VALUE arguments: of the class, of `compile`, or `batch_size`,
+`learning_rate`, `beta_1` and `real_label`; of pytorch_gans.py likewise.
 
 Each run is a process of its own that has the machine to itself. Systems take turns, seed by seed, so that a drift of
 the machine meets them all. Only training time counts: the clock starts when the first step ends (PyTorch's compiled
-rows: the third), after start-up, loading, tracing and compilation. Every set of samples is scored by
-`tfgan_app.evaluate` with the same real images and features. The package must be installed.
+rows: the third), after start-up, loading, tracing and compilation, and stands still while samples are drawn. Every set
+of samples is scored by `tfgan_app.evaluate` with the same real images and features. A recipe whose learning rates fall
+to 0 ends with its last step, and later scores are those of its end; the others train on. The package must be installed.
+
+Runs that the report holds already are not repeated, so an interrupted command goes on. A report in docs/equal_time/ is
+shown by docs/equal_time.md, between marks of its name.
 """
 
 import argparse
@@ -22,15 +29,19 @@ import sys
 import tempfile
 import time
 
-from processes import RunError, busy_fraction, call, machine, parse_result
+from processes import RunError, busy_fraction, call, machine, parse_result, write_between
 
 HERE = pathlib.Path(__file__).resolve().parent
+PAGE = HERE.parent / "docs" / "equal_time.md"
+VERSIONS = {"tensorflow": "TensorFlow", "keras": "Keras", "torch": "PyTorch"}
 TORCH_ROWS = ("mlp_small", "mlp", "mlp_batchnorm", "dcgan", "dcgan28")
+UNLABELLED = (
+    *("dcgan", "lsgan", "hinge_gan", "dragan", "relativistic_gan", "pacgan", "infogan", "mlp_gan", "wgan"),
+    *("wgan_gp", "sngan", "pggan", "stylegan2"),
+)
+LABELLED = ("cgan", "fashion_mnist", "acgan", "projection_gan", "sagan", "biggan", "r3gan")
 SYSTEMS = (
-    "tfgan:DCGAN",
-    "tfgan:MLPGAN",
-    "tfgan:MLPGAN g_units=(128,) d_units=(128,) learning_rate=1e-3 beta_1=0.9",
-    "tfgan:MLPGAN g_units=(128,256,512,1024) batch_norm=True",
+    *(f"recipe:{name}" for name in (*UNLABELLED, *LABELLED)),
     *(f"torch:{row}" for row in TORCH_ROWS),
     *(f"torch:{row} best=True" for row in TORCH_ROWS),
 )
@@ -44,8 +55,11 @@ def parse_system(text):
     """
     head, *pairs = text.split() or [""]
     framework, _, name = head.partition(":")
-    if framework not in ("tfgan", "torch") or not name or (framework == "torch" and name not in TORCH_ROWS):
-        raise ValueError(f"A system is tfgan:CLASS or torch:ROW, ROW one of {', '.join(TORCH_ROWS)}. Received: {text}")
+    known = {"recipe": name and not pairs, "tfgan": name, "torch": name in TORCH_ROWS}
+    if not known.get(framework):
+        raise ValueError(
+            f"A system is recipe:NAME, tfgan:CLASS or torch:ROW, ROW one of {', '.join(TORCH_ROWS)}. Received: {text}"
+        )
     arguments = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
@@ -58,80 +72,112 @@ def parse_system(text):
     return framework, name, arguments
 
 
-def markdown_table(systems, runs):
+def markdown_table(systems, seconds, runs):
     """Returns the runs as a Markdown table, a row a system, in the order of `systems`."""
-    lines = [
-        "| system | steps | images/s | Frechet distance | each seed |",
-        "|---|---:|---:|---:|---|",
-    ]
+    marks = [f"{mark:g} s" for mark in seconds]
+    lines = [f"| system | images/s | {' | '.join(marks)} |", "|---|---:|" + "---:|" * len(marks)]
     for system in systems:
         own = [run for run in runs if run["system"] == system]
-        done = [run for run in own if "value" in run]
-        each = ", ".join(f"{run['value']:.2f}" if "value" in run else "failed" for run in own)
-        columns = ("steps", ".0f"), ("images_per_second", ".0f"), ("value", ".2f")
-        means = [format(statistics.mean(run[key] for run in done), form) if done else "-" for key, form in columns]
-        if len(done) > 1:
-            means[-1] += f" ± {statistics.stdev(run['value'] for run in done):.2f}"
-        lines.append(f"| {system} | {' | '.join(means)} | {each or '-'} |")
+        done = [run["marks"] for run in own if "marks" in run]
+        cells = [f"{statistics.mean(marks[0]['images_per_second'] for marks in done):,.0f}" if done else "-"]
+        for index in range(len(seconds)):
+            values = [marks[index]["value"] for marks in done]
+            cells.append(f"{statistics.mean(values):.2f}" if values else "failed" if own else "-")
+            if len(values) > 1:
+                cells[-1] += f" ± {statistics.stdev(values):.2f}"
+        lines.append(f"| {system} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def benchmark(args):
     """Runs every system with every seed; returns the process's exit code."""
-    report: dict = {
-        "settings": {name: getattr(args, name) for name in ("dataset", "seconds", "seeds", "systems", "num_samples")},
-        "machine": machine(),
-        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "versions": {},
-        "runs": [],
-    }
+    settings = {name: getattr(args, name) for name in ("dataset", "seconds", "num_samples")}
+    report: dict = {"settings": settings, "machine": machine(), "versions": {}, "runs": []}
+    if args.out.exists():
+        report = json.loads(args.out.read_text())
+        if report["settings"] != settings:
+            print(f"{args.out} holds runs with other settings: {report['settings']}", file=sys.stderr)
+            return 2
+    done = {(run["system"], run["seed"]) for run in report["runs"] if "marks" in run}
+    wanted = [(system, seed) for seed in args.seeds for system in args.systems]
+    wanted = [] if args.report_only else [run for run in wanted if run not in done]
     with tempfile.TemporaryDirectory() as folder:
         data = pathlib.Path(folder, "train.npz")
-        call(_worker(args, "data", data))
-        for seed in args.seeds:
-            for system in args.systems:
-                run = {"system": system, "seed": seed, "busy_before": busy_fraction()}
-                if run["busy_before"] > 0.1:
-                    print("Other processes are busy, which slows PyTorch most: no fair comparison.", file=sys.stderr)
-                try:
-                    run |= _run(args, system, seed, data)
-                    report["versions"] |= run.pop("versions")
-                except RunError as error:
-                    run["error"] = str(error)
-                report["runs"].append(run)
-                # After each run, so that an interruption leaves what is done.
-                args.out.write_text(json.dumps(report, indent=2) + "\n")
-                print(json.dumps(run), file=sys.stderr, flush=True)
-    print(markdown_table(args.systems, report["runs"]))
+        if wanted:
+            call(_worker(args, "data", data))
+        for system, seed in wanted:
+            run = {"system": system, "seed": seed, "date": datetime.date.today().isoformat()}
+            run["busy_before"] = busy_fraction()
+            if run["busy_before"] > 0.1:
+                print("Other processes are busy, which slows PyTorch most: no fair comparison.", file=sys.stderr)
+            try:
+                run |= _run(args, system, seed, data)
+                report["versions"] |= run.pop("versions")
+            except RunError as error:
+                run["error"] = str(error)
+            report["runs"] = [other for other in report["runs"] if (other["system"], other["seed"]) != (system, seed)]
+            report["runs"].append(run)
+            # After each run, so that an interruption leaves what is done.
+            args.out.parent.mkdir(parents=True, exist_ok=True)
+            args.out.write_text(json.dumps(report, indent=1) + "\n")
+            print(json.dumps(run), file=sys.stderr, flush=True)
+    show(args, report)
     return int(any("error" in run for run in report["runs"]))
 
 
+def show(args, report):
+    """Prints the table, and writes it into the page where the report belongs to that."""
+    order = {system: index for index, system in enumerate((*SYSTEMS, *args.systems))}
+    systems = sorted({run["system"] for run in report["runs"]}, key=lambda system: order.get(system, len(order)))
+    text = markdown_table(systems, report["settings"]["seconds"], report["runs"])
+    print(text)
+    if args.out.resolve().parent != PAGE.with_suffix(""):
+        return
+    dates, seeds = ({run[name] for run in report["runs"]} for name in ("date", "seed"))
+    versions = [f"{name} {report['versions'].get(key)}" for key, name in VERSIONS.items()]
+    facts = (
+        f"{report['machine']['cores']} cores of {report['machine']['cpu']}, "
+        f"{' to '.join(sorted({min(dates), max(dates)}))}, seeds {', '.join(map(str, sorted(seeds)))}; "
+        f"{', '.join(versions)}."
+    )
+    marks = f"<!-- {args.out.stem}: made by benchmarks/equal_time.py -->", f"<!-- end of {args.out.stem} -->"
+    write_between(PAGE, marks, f"{facts}\n\n{text}")
+
+
 def _run(args, system, seed, data):
-    """Trains and scores one system; returns the facts for the report."""
+    """Trains a system and scores it at each mark; returns the facts for the report."""
     framework, name, arguments = parse_system(system)
     samples = data.with_name("samples.npz")
-    samples.unlink(missing_ok=True)
-    if framework == "tfgan":
-        command = [*_worker(args, "train", samples), f"--systems={system}", f"--seeds={seed}"]
-    else:
+    for path in data.parent.glob("samples*"):
+        path.unlink()
+    if framework == "torch":
         command = [args.torch_python, HERE / "pytorch_gans.py", f"--model={name}", f"--data={data}", f"--out={samples}"]
-        command += [f"--seconds={args.seconds}", f"--num_samples={args.num_samples}", f"--seed={seed}"]
+        command += ["--seconds", *args.seconds, f"--num_samples={args.num_samples}", f"--seed={seed}"]
         command += [f"--{key}" if value is True else f"--{key}={value}" for key, value in arguments.items()]
+    else:
+        command = [*_worker(args, "train", samples), f"--systems={system}", f"--seeds={seed}"]
     result = parse_result(call(command))
+    for mark in result["marks"]:
+        mark |= _scored(args, samples.with_stem(f"samples_{mark['mark']:g}"), result["versions"])
+    return result
+
+
+def _scored(args, samples, versions):
+    """Returns the score of samples with what it was measured by; takes note of the versions that measured."""
     receipt_path = samples.with_suffix(".json")
     command = [sys.executable, "-m", "tfgan_app.evaluate", f"--images={samples}", f"--dataset={args.dataset}"]
-    command += ["--split=test", f"--out={receipt_path}", *_data_dir(args)]
+    command += ["--split=test", "--metrics=fd", f"--out={receipt_path}", *_data_dir(args)]
     call(command)
     receipt = json.loads(receipt_path.read_text())
-    used = {"real": receipt["real"]["used"], "fake": receipt["fake"]["used"]}
-    result["versions"] |= receipt["versions"]
+    versions |= receipt["versions"]
     extractor = {key: receipt["extractor"][key] for key in ("name", "sha256")}
-    return result | {"value": receipt["scores"]["fd"], "extractor": extractor, "images": used}
+    used = {"real": receipt["real"]["used"], "fake": receipt["fake"]["used"]}
+    return {"value": receipt["scores"]["fd"], "extractor": extractor, "images": used}
 
 
 def _worker(args, kind, path):
     command = [sys.executable, __file__, f"--worker={kind}", f"--out={path}", f"--dataset={args.dataset}"]
-    return [*command, f"--seconds={args.seconds}", f"--num_samples={args.num_samples}", *_data_dir(args)]
+    return [*command, "--seconds", *args.seconds, f"--num_samples={args.num_samples}", *_data_dir(args)]
 
 
 def _data_dir(args):
@@ -154,73 +200,111 @@ def write_images(args):
 
 
 def train_ours(args):
-    """Trains a GAN of this package for `args.seconds`, writes its samples and prints the result."""
+    """Trains a GAN of this package, writes its samples at each mark and prints the result."""
     import keras
     import numpy as np
 
-    import tfgan_app as tg
-    from tfgan_app.base.precision import choose_precision
     from tfgan_app.base.versions import versions
 
-    _, name, arguments = parse_system(args.systems[0])
-    seed = args.seeds[0]
-    batch_size = arguments.pop("batch_size", 64)
+    framework, name, arguments = parse_system(args.systems[0])
+    build = _build_recipe if framework == "recipe" else _build_model
+    gan, batches, batch_size, steps = build(args, name, arguments)
+
+    class Marks(keras.callbacks.Callback):
+        """Draws samples when their time has come, counted from the end of the first step, which traces the graph."""
+
+        began = 0.0
+        first = 0
+
+        def on_train_begin(self, logs=None):
+            self.done, self.left = [], list(args.seconds)
+
+        def on_train_batch_end(self, batch, logs=None):
+            now = time.perf_counter()
+            if not self.began:
+                self.began, self.first = now, int(gan.iterations)
+            self.seconds = now - self.began
+            while self.left and self.seconds >= self.left[0]:
+                self.draw()
+            self.model.stop_training = not self.left
+            self.began += time.perf_counter() - now
+
+        def draw(self):
+            """Writes the samples of the next mark."""
+            mark, taken = self.left.pop(0), int(gan.iterations) - self.first
+            images = np.rint(gan.sample(args.num_samples, seed=args.seeds[0]) * 255).astype(np.uint8)
+            np.savez(args.out.with_stem(f"{args.out.stem}_{mark:g}"), images=images)
+            rate = round(taken * batch_size * gan.batches_a_step / self.seconds, 1)
+            facts = {"mark": mark, "seconds": round(self.seconds, 2), "steps": taken, "images_per_second": rate}
+            self.done.append(facts)
+
+    marks = Marks()
+    gan.fit(batches, steps_per_epoch=steps or 10**9, callbacks=[marks], verbose=0, shuffle=False)
+    while marks.left:
+        marks.draw()
+    print(json.dumps({"marks": marks.done, "mode": gan.generator.dtype_policy.name, "versions": versions()}))
+    return 0
+
+
+def _build_recipe(args, name, _):
+    """Returns a recipe's compiled GAN, its batches, images a step, and how many steps it has if its rates fall to 0."""
+    from tfgan_app import cli
+    from tfgan_app.runs import Session, Settings
+
+    given = [f"--flagfile={cli.RECIPES / name}.flags", f"--seed={args.seeds[0]}", "--extractor=none"]
+    # In a folder without checkpoints to go on from.
+    with tempfile.TemporaryDirectory() as folder:
+        session = Session(cli.parsed(Settings, [*given, *_data_dir(args), f"--run_dir={folder}/run"]))
+        session.open()
+    settings, gan = session.settings, session.gan
+    batches = session.images.batches(settings.batch_size, seed=settings.seed, mirror=settings.mirror)
+    return gan, batches, settings.batch_size, settings.train_steps if settings.decay_learning_rates else None
+
+
+def _build_model(args, name, arguments):
+    """Likewise of a model with arguments."""
+    import keras
+
+    import tfgan_app as tg
+    from tfgan_app.base.precision import choose_precision
+
+    seed, batch_size = args.seeds[0], arguments.pop("batch_size", 64)
     adam = {"learning_rate": arguments.pop("learning_rate", 2e-4), "beta_1": arguments.pop("beta_1", 0.5)}
     options = {
         key: arguments.pop(key) for key in ("ema_decay", "jit_compile", "steps_per_execution") & arguments.keys()
     }
     options["loss"] = tg.losses.NonSaturating(arguments.pop("real_label", 0.9))
-
     keras.utils.set_random_seed(seed)
-    model = getattr(tg.models, name)
-    precision = choose_precision("auto")
-    keras.config.set_dtype_policy(precision.policy)
+    keras.config.set_dtype_policy(choose_precision("auto").policy)
     train = tg.data.open_images(args.dataset, split="train", data_dir=args.data_dir)
-    gan = model(train.image_shape, **arguments)
+    gan = getattr(tg.models, name)(train.image_shape, **arguments)
     gan.compile(keras.optimizers.Adam(**adam), keras.optimizers.Adam(**adam), **options)
-
-    class StopAfter(keras.callbacks.Callback):
-        """Stops `fit` some seconds after its first step, which traces the graph."""
-
-        began = seconds = 0.0
-        first = 0
-
-        def on_train_batch_end(self, batch, logs=None):
-            if not self.began:
-                self.began, self.first = time.perf_counter(), int(gan.iterations)
-            self.seconds = time.perf_counter() - self.began
-            self.model.stop_training = self.seconds >= args.seconds
-
-    clock = StopAfter()
-    gan.fit(train.batches(batch_size, seed=seed), steps_per_epoch=10**9, callbacks=[clock], verbose=0)
-    steps = int(gan.iterations) - clock.first
-    np.savez(args.out, images=np.rint(gan.sample(args.num_samples, seed=seed) * 255).astype(np.uint8))
-    result = {"steps": steps, "seconds": round(clock.seconds, 2)}
-    rate = round(steps * batch_size / clock.seconds, 1)
-    print(json.dumps(result | {"images_per_second": rate, "mode": precision.policy, "versions": versions()}))
-    return 0
+    return gan, train.batches(batch_size, seed=seed), batch_size, None
 
 
 def parse_arguments(argv=None):
     """Returns the command's arguments; ends the process where they are wrong."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--systems", nargs="+", default=list(SYSTEMS), help="what to train; see the file's first lines")
-    parser.add_argument("--seconds", type=float, default=600, help="training time of each run")
+    parser.add_argument(
+        "--seconds", type=float, nargs="+", default=[60.0, 240.0, 900.0], help="after which times to score each run"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--dataset", default="fashion_mnist", help="28x28 greyscale images with a test split")
     parser.add_argument("--data_dir", help="where TFDS keeps prepared data sets")
     parser.add_argument("--num_samples", type=int, default=10_000, help="samples to score of each run")
     parser.add_argument("--torch_python", default=sys.executable, help="a Python interpreter that has torch")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("equal_time.json"), help="the report to write")
+    parser.add_argument("--report_only", action="store_true", help="print and show what the report holds")
     parser.add_argument("--worker", choices=["data", "train"], help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     try:
         frameworks = {parse_system(system)[0] for system in args.systems}
     except ValueError as error:
         parser.error(f"--systems: {error}")
-    if args.seconds <= 0 or args.num_samples < 2:
-        parser.error("--seconds must be positive and --num_samples at least 2.")
-    if not args.worker and "torch" in frameworks:
+    if args.seconds[0] <= 0 or args.seconds != sorted(set(args.seconds)) or args.num_samples < 2:
+        parser.error("--seconds must be positive, each more than the one before, and --num_samples at least 2.")
+    if not args.worker and not args.report_only and "torch" in frameworks:
         try:
             call([args.torch_python, "-c", "import torch"])
         except RunError as error:

@@ -2,7 +2,7 @@
 
 BigGAN and StyleGAN2 (pytorch_large.py), on those images enlarged, can only be timed, by `--serve`.
 
-    python benchmarks/pytorch_gans.py --model=dcgan --data=train.npz --seconds=600 --out=samples.npz
+    python benchmarks/pytorch_gans.py --model=dcgan --data=train.npz --seconds 60 240 --out=samples.npz
 
 `--data` is an .npz with uint8 `images` `(num, 28, 28, 1)`, or such an .npy. The samples are written likewise. The last
 line of the output is a JSON object with the steps and images/s of the timed part.
@@ -26,6 +26,7 @@ import functools
 import itertools
 import json
 import math
+import pathlib
 import platform
 import signal
 import sys
@@ -373,9 +374,12 @@ def batches(images, batch_size):
                 yield images[indices]
 
 
-def train(trainer, images, seconds):
-    """Trains for `seconds` after the warm-up; returns `(steps, seconds)` of the timed part."""
-    warm_up = 3 if trainer.best else 1
+def train(trainer, images, marks, draw):
+    """Trains, and calls `draw(mark, steps, seconds)` after each of some seconds, while the clock stands still.
+
+    The clock starts after the warm-up.
+    """
+    warm_up, marks = 3 if trainer.best else 1, list(marks)
     if trainer.best:
         trainer.tune(images[: trainer.batch_size])
     began = math.inf
@@ -386,9 +390,13 @@ def train(trainer, images, seconds):
         now = time.perf_counter()
         if step == warm_up:
             began = now
-        elif now - began >= seconds:
+        while marks and now - began >= marks[0]:
             _finish()
-            return step - warm_up, time.perf_counter() - began
+            draw(marks.pop(0), step - warm_up, time.perf_counter() - began)
+            began += time.perf_counter() - now
+            now = time.perf_counter()
+        if not marks:
+            return
 
 
 def serve(trainer, feed, way=None):
@@ -420,8 +428,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", choices=[*RECIPES, *LARGE], required=True)
     parser.add_argument("--data", required=True, help=".npz or .npy of uint8 images (N, 28, 28, 1)")
-    parser.add_argument("--seconds", type=float, help="training time")
-    parser.add_argument("--out", help="the .npz of samples to write")
+    parser.add_argument("--seconds", type=float, nargs="+", help="training times after which to draw")
+    parser.add_argument("--out", type=pathlib.Path, help="the .npz of samples: NAME_SECONDS.npz is written of NAME.npz")
     parser.add_argument("--serve", action="store_true", help="take the numbers of steps read from standard input")
     ways = [f"{precision}:{how}" for precision in ("float32", "bfloat16", "float16") for how in ("eager", "compiled")]
     parser.add_argument("--way", choices=ways, help="how to train, with --serve")
@@ -447,16 +455,16 @@ def main():
         return serve(trainer, batches(images, args.batch_size * recipe.n_critic), args.way)
     if args.seconds is None or args.out is None or args.model in LARGE:
         parser.error(f"--seconds and --out are needed without --serve, and one of {', '.join(RECIPES)}.")
-    steps, seconds = train(trainer, images, args.seconds)
-    np.savez(args.out, images=trainer.sample(args.num_samples))
-    result = {
-        "steps": steps,
-        "seconds": round(seconds, 2),
-        "images_per_second": round(steps * args.batch_size / seconds, 1),
-        "mode": trainer.mode,
-        "versions": {"torch": torch.__version__, "torch_python": platform.python_version()},
-    }
-    print(json.dumps(result))
+    done = []
+
+    def draw(mark, steps, seconds):
+        np.savez(args.out.with_stem(f"{args.out.stem}_{mark:g}"), images=trainer.sample(args.num_samples))
+        rate = round(steps * args.batch_size / seconds, 1)
+        done.append({"mark": mark, "seconds": round(seconds, 2), "steps": steps, "images_per_second": rate})
+
+    train(trainer, images, args.seconds, draw)
+    versions = {"torch": torch.__version__, "torch_python": platform.python_version()}
+    print(json.dumps({"marks": done, "mode": trainer.mode, "versions": versions}))
 
 
 if __name__ == "__main__":

@@ -15,8 +15,15 @@ def equal_time():
     return load_benchmark("equal_time")
 
 
-def run(system, seed, value, steps=100, rate=6400.0):
-    return {"system": system, "seed": seed, "steps": steps, "images_per_second": rate, "value": value}
+def run(system, seed, *values, rate=6400.0):
+    marks = [{"images_per_second": rate, "value": value} for value in values]
+    return {"system": system, "seed": seed, "date": "2026-11-28", "marks": marks}
+
+
+def recipes_for_two_cores():
+    folder = ROOT / "tfgan_app" / "flags"
+    drawing = {recipe for name in GANS for recipe in FAMILY[name][1]}
+    return drawing & {path.stem for path in folder.glob("*.flags") if "--dataset=fashion_mnist\n" in path.read_text()}
 
 
 def test_system_has_framework_name_and_arguments(equal_time):
@@ -27,6 +34,7 @@ def test_system_has_framework_name_and_arguments(equal_time):
         {"g_units": (128, 256), "batch_norm": True, "learning_rate": 1e-3},
     )
     assert equal_time.parse_system("torch:dcgan best=True") == ("torch", "dcgan", {"best": True})
+    assert equal_time.parse_system("recipe:cgan") == ("recipe", "cgan", {})
 
 
 @pytest.mark.parametrize(
@@ -36,6 +44,7 @@ def test_system_has_framework_name_and_arguments(equal_time):
         ("DCGAN", "A system is"),
         ("jax:DCGAN", "Received: jax:DCGAN"),
         ("torch:biggan", "ROW one of mlp_small"),
+        ("recipe:dcgan base_channels=32", "A system is recipe:NAME"),
         ("tfgan:DCGAN best", "NAME=VALUE"),
         ("tfgan:DCGAN base_channels=wide", "wide is no Python value"),
     ],
@@ -45,13 +54,14 @@ def test_mistaken_system_is_refused(equal_time, system, message):
         equal_time.parse_system(system)
 
 
-def test_default_systems_are_valid_and_cover_every_torch_row(equal_time):
+def test_default_systems_are_all_recipes_for_two_cores_and_every_torch_row(equal_time):
     parsed = [equal_time.parse_system(system) for system in equal_time.SYSTEMS]
     source = (ROOT / "benchmarks" / "pytorch_gans.py").read_text()
     rows = re.findall(r'^    "(\w+)": Recipe\(', source, re.MULTILINE)
     assert tuple(rows) == equal_time.TORCH_ROWS
     for best in ({}, {"best": True}):
         assert [name for framework, name, arguments in parsed if (framework, arguments) == ("torch", best)] == rows
+    assert {name for framework, name, _ in parsed if framework == "recipe"} == recipes_for_two_cores()
 
 
 def test_result_is_the_last_line(equal_time):
@@ -64,31 +74,36 @@ def test_output_without_result_is_an_error(equal_time, output):
         equal_time.parse_result(output)
 
 
-def test_table_has_means_spread_and_each_value(equal_time):
+def test_table_has_means_and_spread_at_each_time(equal_time):
     runs = [
-        run("torch:mlp", 0, 40.0, steps=100, rate=1000.0),
-        run("tfgan:MLPGAN", 0, 30.0, rate=2000.4),
-        run("torch:mlp", 1, 44.0, steps=102, rate=1100.0),
+        run("torch:mlp", 0, 40.0, 30.0, rate=1000.0),
+        run("tfgan:MLPGAN", 0, 30.0, 20.0, rate=2000.4),
+        run("torch:mlp", 1, 44.0, 30.0, rate=1100.0),
     ]
-    assert equal_time.markdown_table(["tfgan:MLPGAN", "torch:mlp"], runs).splitlines()[2:] == [
-        "| tfgan:MLPGAN | 100 | 2000 | 30.00 | 30.00 |",
-        "| torch:mlp | 101 | 1050 | 42.00 ± 2.83 | 40.00, 44.00 |",
+    assert equal_time.markdown_table(["tfgan:MLPGAN", "torch:mlp"], [60, 240], runs).splitlines() == [
+        "| system | images/s | 60 s | 240 s |",
+        "|---|---:|---:|---:|",
+        "| tfgan:MLPGAN | 2,000 | 30.00 | 20.00 |",
+        "| torch:mlp | 1,050 | 42.00 ± 2.83 | 30.00 ± 0.00 |",
     ]
 
 
 def test_table_shows_failures_and_what_has_not_run(equal_time):
     runs = [run("torch:mlp", 0, 40.0), {"system": "torch:mlp", "seed": 1, "error": "exit code 1"}]
-    assert equal_time.markdown_table(["torch:mlp", "torch:dcgan"], runs).splitlines()[2:] == [
-        "| torch:mlp | 100 | 6400 | 40.00 | 40.00, failed |",
-        "| torch:dcgan | - | - | - | - |",
+    runs.append({"system": "torch:dcgan28", "seed": 0, "error": "exit code 1"})
+    assert equal_time.markdown_table(["torch:mlp", "torch:dcgan28", "torch:dcgan"], [60], runs).splitlines()[2:] == [
+        "| torch:mlp | 6,400 | 40.00 |",
+        "| torch:dcgan28 | - | failed |",
+        "| torch:dcgan | - | - |",
     ]
 
 
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["--systems", "keras:DCGAN"], "A system is tfgan:CLASS or torch:ROW"),
-        (["--systems", "tfgan:DCGAN", "--seconds=0"], "--seconds must be positive"),
+        (["--systems", "keras:DCGAN"], "A system is recipe:NAME, tfgan:CLASS or torch:ROW"),
+        (["--systems", "tfgan:DCGAN", "--seconds", "0"], "--seconds must be positive"),
+        (["--systems", "tfgan:DCGAN", "--seconds", "60", "30"], "each more than the one before"),
         (["--systems", "torch:mlp", "--torch_python=no_such_python"], "cannot import torch"),
     ],
 )
@@ -98,30 +113,36 @@ def test_mistaken_command_is_one_line(equal_time, capsys, argv, message):
     assert message in capsys.readouterr().err
 
 
-def test_systems_take_turns_and_a_failure_stops_none(equal_time, tmp_path, monkeypatch, capsys):
+def test_systems_take_turns_a_failure_stops_none_and_a_report_goes_on(equal_time, tmp_path, monkeypatch, capsys):
     order = []
 
     def fake_run(args, system, seed, data):
         order.append((seed, system))
-        if (system, seed) == ("tfgan:MLPGAN", 0):
+        if (system, seed) == ("tfgan:MLPGAN", 0) and len(order) < 5:
             raise equal_time.RunError("exit code 1: out of memory")
-        return {"steps": 10, "images_per_second": 64.0, "value": 20.0, "versions": {"keras": "3"}}
+        return {"marks": [{"images_per_second": 64.0, "value": 20.0}], "versions": {"keras": "3"}}
 
     monkeypatch.setattr(equal_time, "_run", fake_run)
     monkeypatch.setattr(equal_time, "call", lambda command: "")
     monkeypatch.setattr(equal_time, "busy_fraction", lambda: 0.5)
-    out = tmp_path / "report.json"
+    page = tmp_path / "equal_time.md"
+    page.write_text("before\n<!-- chip: made by benchmarks/equal_time.py -->\nold\n<!-- end of chip -->\nafter\n")
+    monkeypatch.setattr(equal_time, "PAGE", page)
+    out = tmp_path / "equal_time" / "chip.json"
     systems = ["tfgan:DCGAN", "tfgan:MLPGAN"]
-    args = equal_time.parse_arguments(["--systems", *systems, "--seeds", "0", "1", "--seconds=1", f"--out={out}"])
+    args = equal_time.parse_arguments(["--systems", *systems, "--seeds", "0", "1", "--seconds", "1", f"--out={out}"])
     assert equal_time.benchmark(args) == 1
     assert order == [(0, systems[0]), (0, systems[1]), (1, systems[0]), (1, systems[1])]
     report = json.loads(out.read_text())
-    assert report["versions"] == {"keras": "3"}
-    assert report["settings"]["seconds"] == 1
+    assert report["versions"] == {"keras": "3"} and report["settings"]["seconds"] == [1]
     assert report["runs"][1]["error"] == "exit code 1: out of memory"
     printed = capsys.readouterr()
-    assert "| tfgan:MLPGAN | 10 | 64 | 20.00 | failed, 20.00 |" in printed.out
-    assert "Other processes are busy" in printed.err
+    assert "| tfgan:MLPGAN | 64 | 20.00 |" in printed.out and "Other processes are busy" in printed.err
+    assert equal_time.benchmark(args) == 0
+    assert order[4:] == [(0, systems[1])], "what is done is not done again"
+    text = page.read_text()
+    assert "| tfgan:MLPGAN | 64 | 20.00 ± 0.00 |" in text and "old" not in text and text.endswith("after\n")
+    assert equal_time.benchmark(equal_time.parse_arguments(["--seconds", "2", f"--out={out}"])) == 2
 
 
 def test_busy_fraction_is_a_fraction(equal_time):
@@ -144,19 +165,23 @@ def test_run_scores_what_a_process_drew(equal_time, tmp_path, monkeypatch):
             }
             pathlib.Path(out).write_text(json.dumps(receipt | {"versions": {"keras": "3"}}))
             return ""
-        return '{"steps": 7, "images_per_second": 64.0, "versions": {"torch": "2"}}\n'
+        marks = [{"mark": mark, "steps": 7, "images_per_second": 64.0} for mark in (3.0, 9.0)]
+        return json.dumps({"marks": marks, "versions": {"torch": "2"}}) + "\n"
 
     monkeypatch.setattr(equal_time, "call", fake_call)
     args = types.SimpleNamespace(
-        torch_python="python_with_torch", seconds=3.0, num_samples=10, dataset="mnist", data_dir="prepared"
+        torch_python="python_with_torch", seconds=[3.0, 9.0], num_samples=10, dataset="mnist", data_dir="prepared"
     )
     result = equal_time._run(args, "torch:mlp best=True real_label=0.9", 5, tmp_path / "train.npz")
-    assert (result["value"], result["steps"], result["versions"]) == (12.5, 7, {"torch": "2", "keras": "3"})
-    train, score = commands
+    assert [mark["value"] for mark in result["marks"]] == [12.5, 12.5]
+    assert result["versions"] == {"torch": "2", "keras": "3"}
+    train, *scores = commands
     assert train[0] == "python_with_torch"
-    assert {"--model=mlp", "--best", "--real_label=0.9", "--seed=5", "--seconds=3.0"} <= set(train)
-    assert score[0] == sys.executable
-    assert {"--dataset=mnist", "--split=test", "--data_dir=prepared"} <= set(score)
+    assert {"--model=mlp", "--best", "--real_label=0.9", "--seed=5", "--seconds", "3.0", "9.0"} <= set(train)
+    for score, mark in zip(scores, (3, 9), strict=True):
+        assert score[0] == sys.executable
+        assert {"--dataset=mnist", "--split=test", "--data_dir=prepared"} <= set(score)
+        assert f"--images={tmp_path}/samples_{mark}.npz" in score
 
 
 # The family.
@@ -174,11 +199,8 @@ def family_run(recipe, seed, value, rate=1000.0, conditional=False, images=640):
 
 
 def test_family_covers_every_recipe_for_two_cores(family):
-    folder = ROOT / "tfgan_app" / "flags"
-    drawing = {recipe for name in GANS for recipe in FAMILY[name][1]}
-    two_cores = {path.stem for path in folder.glob("*.flags") if "--dataset=fashion_mnist\n" in path.read_text()}
     # The recipe behind the exported model is CGAN's, wider.
-    assert set(family.RECIPES) == two_cores & drawing - {"fashion_mnist"}
+    assert set(family.RECIPES) == recipes_for_two_cores() - {"fashion_mnist"}
 
 
 def test_family_table_sorts_by_the_mean_and_parts_by_labels(family):
