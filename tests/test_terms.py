@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import SHAPE, play, random_images, tiny_extractor, tiny_gan, tiny_networks, train, values
+from conftest import SHAPE, play, random_images, tiny_extractor, tiny_gan, tiny_model, tiny_networks, train, values
 
 from tfgan_app import features, terms
 from tfgan_app.base.errors import UsageError
@@ -193,6 +193,79 @@ def test_penalties_are_computed_in_float32(policy):
     assert {layer.compute_dtype for layer in gan.discriminator.layers} > {"float32"}
     expected = terms.GradientPenalty()(play(exact.judge, REAL, FAKE, SEED))
     np.testing.assert_allclose(value, expected, rtol=1e-6)
+
+
+def convolutional_gan(**compile_arguments):
+    """A GAN whose discriminator judges each image by itself, and curves; its weights are its seed's."""
+    keras.utils.set_random_seed(0)
+    gan = tiny_model("R3GAN")
+    gan.compile(**{"d_optimizer": keras.optimizers.SGD(0.01), "augment": False, **compile_arguments})
+    # Branches that start at zero would hide much of it.
+    rng = np.random.default_rng(0)
+    gan.discriminator.set_weights([rng.normal(0, 0.3, weight.shape) for weight in gan.discriminator.get_weights()])
+    return gan
+
+
+def test_penalties_in_the_discriminators_pass_are_those_of_tapes_of_their_own(monkeypatch):
+    images, labels = random_images(8, (28, 28, 1)), np.arange(8, dtype=np.int32) % 3
+    found = []
+    for in_pass in (True, False):
+        for name in ("R1", "R2"):
+            monkeypatch.setattr(getattr(terms, name), "in_pass", in_pass)
+        gan = convolutional_gan(terms=[terms.R1(2.0), terms.R2(3.0)])
+        assert gan._d_player.wants_gradients == in_pass
+        gan_labels = None if gan.num_classes is None else labels
+        logs = train(gan, images, gan_labels, batch_size=8).history
+        found.append(({name: logs[name] for name in ("d_loss", "r1", "r2")}, values(gan.discriminator)))
+    (logs, weights), (own_logs, own_weights) = found
+    assert logs["r1"][0] > 0 and logs["r2"][0] > 0
+    for name, value in logs.items():
+        np.testing.assert_allclose(value, own_logs[name], rtol=1e-4)
+    for one, other in zip(weights, own_weights, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4 * np.abs(other).max())
+
+
+def test_which_penalties_join_the_discriminators_pass():
+    def joins(penalty, build=convolutional_gan):
+        return build(terms=[penalty])._d_player.wants_gradients
+
+    assert joins(terms.R1()) and joins(terms.R2())
+    assert not joins(terms.R1(interval=2))
+    assert not joins(terms.GradientPenalty())
+    assert not joins(terms.R1(), tiny_gan), "nothing says that it judges images one by one"
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    assert joins(terms.R1())
+    keras.config.set_dtype_policy("mixed_float16")
+    assert not joins(terms.R1()), "squares of gradients leave its range"
+
+
+def test_penalties_in_the_pass_have_no_part_in_an_evaluation():
+    images = random_images(8, (28, 28, 1))
+    with_penalty, without = convolutional_gan(terms=[terms.R1(2.0)]), convolutional_gan(terms=[])
+    labels = None if without.num_classes is None else np.arange(8, dtype=np.int32) % 3
+    logs = with_penalty.evaluate(images, labels, batch_size=8, verbose=0, return_dict=True)
+    expected = without.evaluate(images, labels, batch_size=8, verbose=0, return_dict=True)
+    np.testing.assert_allclose(logs["d_loss"], expected["d_loss"], rtol=1e-5)
+    assert logs["r1"] == 0
+
+
+def test_a_penalty_in_the_pass_goes_through_the_augmentation():
+    images = random_images(8, (28, 28, 1))
+
+    class Half(keras.layers.Layer):
+        def call(self, images):
+            return images / 2
+
+        def update(self, real_logits):
+            pass
+
+    gan = convolutional_gan(terms=[terms.R1(1.0)], augment=Half())
+    labels = None if gan.num_classes is None else np.arange(8, dtype=np.int32) % 3
+    condition = () if labels is None else (tf.constant(labels),)
+    record = play(real=tf.constant(images), seed=SEED, condition=condition, discriminate=gan.discriminate)
+    expected = float(terms.R1()(record))
+    logs = train(gan, images, labels, batch_size=8).history
+    np.testing.assert_allclose(logs["r1"], expected, rtol=1e-4)
 
 
 def test_penalties_differ_from_step_to_step_by_the_seed_alone():

@@ -255,7 +255,7 @@ class AdversarialModel(keras.Model):
         self._judge = Judge(self.discriminator, self.augment)
         of_g, of_d = _named({name: chosen[name] for name in ("g_optimizer", "d_optimizer")})
         self._g_player = Player("generator", self.generator, of_g, self.terms)
-        self._d_player = Player("discriminator", self.discriminator, of_d, self.terms)
+        self._d_player = Player("discriminator", self.discriminator, of_d, self.terms, by_itself=self.joint_pass)
         # What Keras's callbacks look for.
         self.optimizer = Optimizers((self._g_player, self._d_player), self.iterations)
         # Keras finds optimizers among the model's attributes.
@@ -485,7 +485,7 @@ class AdversarialModel(keras.Model):
     def discriminator_loss(self, play: Play) -> tf.Tensor:
         """Returns the discriminator's loss but for terms with a tape of their own; tracks it with D(x) and D(G(z))."""
         if self.joint_pass:
-            play.know(*self._judge.together(play))
+            play.know(*self._judge.together(play, gradients=play.training and self._d_player.wants_gradients))
         # The next pass clears what layers add to the loss in this one, by Keras's custom the mean over a batch: of real
         # samples and of fakes, or over both at once.
         real_logits, added = play.real_outputs["logits"], pass_losses(self.discriminator)

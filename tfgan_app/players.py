@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfgan_app.base.networks import apply, in_float32
 from tfgan_app.base.replicas import call_where, num_replicas
 from tfgan_app.schedules import value_at
-from tfgan_app.terms import Play, Term
+from tfgan_app.terms import Play, Term, total_of
 
 __all__ = ["Judge", "Optimizers", "Player"]
 
@@ -24,15 +24,26 @@ class Player:
         network: What it plays with.
         optimizer: An optimizer, its name or its config. Where the network computes in float16 it gets a loss scale.
         terms: The terms of both players; this one's are kept.
+        by_itself: Whether the network judges each sample by itself, so that its pass can give samples' gradients.
 
     Raises:
         ValueError: For float16 on several devices.
     """
 
-    def __init__(self, name: str, network: keras.Model, optimizer: Any, terms: Iterable[Term]):
+    def __init__(self, name: str, network: keras.Model, optimizer: Any, terms: Iterable[Term], by_itself: bool = False):
         self.network = network
         self.optimizer = _prepared(optimizer, network, name)
         self.terms = [term for term in terms if term.player == name]
+        in_float16 = any(layer.compute_dtype == "float16" for layer in network._flatten_layers())
+        self._in_pass = by_itself and not in_float16
+
+    @property
+    def wants_gradients(self) -> bool:
+        """Whether there are terms that the pass can give samples' gradients to."""
+        return any(term.own_tape and not self._has_own_tape(term) for term in self.terms)
+
+    def _has_own_tape(self, term):
+        return term.own_tape and not (self._in_pass and term.in_pass and term.interval == 1)
 
     def scaled(self, loss: tf.Tensor) -> tf.Tensor:
         """Returns what to take the gradients of: over replicas Keras's optimizers add them up."""
@@ -41,7 +52,8 @@ class Player:
     def with_terms(self, loss: tf.Tensor, play: Play, step: tf.Tensor, track: Callable[..., None]) -> tf.Tensor:
         """Returns a loss with those terms added that share its tape, and tracks them by their names."""
         for term in self.terms:
-            if not term.own_tape:
+            # Penalties have no part in an evaluation.
+            if not self._has_own_tape(term) and (play.training or not term.own_tape):
                 value = value_at(term.weight, step) * term(play)
                 track(**{term.name: value})
                 loss += value
@@ -74,7 +86,7 @@ class Player:
         evaluate = functools.partial(self._evaluated, play, step)
         parts = []
         for term in self.terms:
-            if term.own_tape and term.interval == 1:
+            if self._has_own_tape(term) and term.interval == 1:
                 value, gradients = evaluate(term, seed(term.name, update))
                 track(**{term.name: value})
                 parts.append(gradients)
@@ -190,14 +202,28 @@ class Judge:
         """Returns the outputs for samples, a tensor or a tree of them."""
         return self._outputs(self._augmented(samples, training), condition, training)
 
-    def together(self, play: Play) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Returns the outputs for a step's real samples and for its fakes, in one pass."""
-        sides = [self._augmented(samples, play.training) for samples in (play.real, play.fake)]
-        samples = keras.tree.map_structure(lambda *parts: tf.concat(parts, axis=0), *sides)
+    def together(self, play: Play, gradients: bool = False) -> tuple[Any, ...]:
+        """Returns the outputs for a step's real samples and for its fakes, in one pass.
+
+        Args:
+            play: The record of the step.
+            gradients: Whether to return those of the logits at both sides' samples, too, as a pair.
+        """
+        sides = play.real, play.fake
+        if not gradients:
+            return _halves(self._jointly(sides, play))
+        with tf.GradientTape() as tape:
+            tape.watch(sides)
+            outputs = self._jointly(sides, play)
+            # Each logit depends on its own sample alone.
+            total = total_of(outputs["logits"])
+        return (*_halves(outputs), tape.gradient(total, sides))
+
+    def _jointly(self, sides, play):
+        shown = [self._augmented(samples, play.training) for samples in sides]
+        samples = keras.tree.map_structure(lambda *parts: tf.concat(parts, axis=0), *shown)
         condition = tuple(tf.concat([part, part], axis=0) for part in play.condition)
-        outputs = self._outputs(samples, condition, play.training)
-        real, fake = (keras.tree.map_structure(lambda x, side=side: tf.split(x, 2)[side], outputs) for side in range(2))
-        return real, fake
+        return self._outputs(samples, condition, play.training)
 
     def _augmented(self, samples, training):
         return self.augment(samples) if training and self.augment is not None else samples
@@ -208,6 +234,10 @@ class Judge:
         outputs = apply(self.discriminator, inputs, training)
         outputs = outputs if isinstance(outputs, dict) else {"logits": outputs}
         return keras.tree.map_structure(lambda x: tf.cast(x, tf.float32), outputs)
+
+
+def _halves(outputs):
+    return tuple(keras.tree.map_structure(lambda x, side=side: tf.split(x, 2)[side], outputs) for side in range(2))
 
 
 def _sum(parts):

@@ -2,7 +2,8 @@
 
 A term is called with a `Play`, the record of a step, and returns a float32 scalar, to which the step gives `weight`.
 Those that take gradients of gradients have a tape of their own and are computed in float32 under every precision, as
-squared gradients leave float16's range.
+squared gradients leave float16's range. R1 and R2 in every step are part of the discriminator's own pass instead, where
+that judges each sample by itself and computes in float32 or bfloat16: a third of the work is done already then.
 
 Write your own by subclassing `Term`:
 
@@ -82,6 +83,8 @@ class Play:
     # The discriminator's outputs so far, by side. No `cached_property`: Python before 3.12 computes one under a lock,
     # at which replicas that wait for each other meet.
     _known: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict, init=False, repr=False)
+    # Its logits' gradients at the samples, likewise.
+    _gradients: dict[str, Any] = dataclasses.field(default_factory=dict, init=False, repr=False)
 
     def judge(self, samples: Any) -> Any:
         """Returns the discriminator's logits for samples under the step's condition."""
@@ -97,9 +100,16 @@ class Play:
         """Those for the fakes."""
         return self._outputs_of("fake", self.fake)
 
-    def know(self, real_outputs: dict[str, Any], fake_outputs: dict[str, Any]) -> None:
-        """Takes outputs that are computed already."""
+    def know(self, real_outputs: dict[str, Any], fake_outputs: dict[str, Any], gradients: Sequence[Any] = ()) -> None:
+        """Takes outputs that are computed already, and the logits' gradients at both sides' samples if they are."""
         self._known.update(real=real_outputs, fake=fake_outputs)
+        self._gradients.update(zip(("real", "fake"), gradients, strict=False))
+
+    def squared_gradient(self, side: Literal["real", "fake"]) -> tf.Tensor:
+        """Returns |d D(x) / dx|^2 of each sample of a side, `(batch,)`."""
+        if side in self._gradients:
+            return _squared_norms(self._gradients[side])
+        return _squared_gradient(self, getattr(self, side))
 
     def _outputs_of(self, side: str, samples: Any) -> dict[str, Any]:
         if side not in self._known:
@@ -123,6 +133,8 @@ class Term:
         player: Whose loss it is part of, "discriminator" or "generator".
         own_tape: Whether it is computed apart from the adversarial loss, and in float32. Then it differentiates what it
             computes itself by `play.judge` or `play.generator`; else the step's own outputs, of either network.
+        in_pass: Of one with a tape of its own, whether it needs no more than `play.squared_gradient`, which the step's
+            own pass can give.
 
     Raises:
         ValueError: For a negative weight, or an interval that is no integer of at least 1, or not possible.
@@ -131,6 +143,7 @@ class Term:
     name = "term"
     player = "discriminator"
     own_tape = False
+    in_pass = False
 
     def __init__(self, weight: Number = 1.0, interval: int = 1):
         if not callable(weight) and not weight >= 0:
@@ -221,13 +234,13 @@ class R1(_GradientTerm):
     Mescheder et al. 2018, https://arxiv.org/abs/1801.04406, equation 9.
     """
 
-    name = "r1"
+    name, in_pass = "r1", True
 
     def __init__(self, weight: Number = 5.0, interval: int = 1):
         super().__init__(weight, interval)
 
     def __call__(self, play: Play) -> tf.Tensor:
-        return tf.reduce_mean(_squared_gradient(play, play.real))
+        return tf.reduce_mean(play.squared_gradient("real"))
 
 
 @keras.saving.register_keras_serializable("tfgan_app")
@@ -237,7 +250,7 @@ class R2(R1):
     name = "r2"
 
     def __call__(self, play: Play) -> tf.Tensor:
-        return tf.reduce_mean(_squared_gradient(play, play.fake))
+        return tf.reduce_mean(play.squared_gradient("fake"))
 
 
 @keras.saving.register_keras_serializable("tfgan_app")
@@ -504,10 +517,19 @@ def _squared_gradient(play, samples):
         tape.watch(leaves)
         # Each logit depends on its own sample, so the gradient of the sum holds every sample's. (Layers that mix a
         # batch, such as the minibatch standard deviation, add their cross terms, as they do in the papers' programs.)
-        logits = play.judge(keras.tree.pack_sequence_as(samples, leaves))
-        total = functools.reduce(operator.add, map(tf.reduce_sum, keras.tree.flatten(logits)))
-    gradients = tape.gradient(total, leaves)
-    squares = [tf.reduce_sum(tf.square(x), axis=tuple(range(1, x.shape.rank))) for x in gradients]
+        total = total_of(play.judge(keras.tree.pack_sequence_as(samples, leaves)))
+    return _squared_norms(tape.gradient(total, leaves))
+
+
+def total_of(logits: Any) -> tf.Tensor:
+    """Returns the sum of all logits, a tensor or a tree of them."""
+    return functools.reduce(operator.add, map(tf.reduce_sum, keras.tree.flatten(logits)))
+
+
+def _squared_norms(gradients):
+    """Returns the sum of squares of each sample's gradient, `(batch,)`; of a tree of several, over all."""
+    leaves = [tf.cast(x, tf.float32) for x in keras.tree.flatten(gradients)]
+    squares = [tf.reduce_sum(tf.square(x), axis=tuple(range(1, x.shape.rank))) for x in leaves]
     return functools.reduce(operator.add, squares)
 
 
