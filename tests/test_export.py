@@ -108,6 +108,7 @@ def test_signatures_name_their_arguments(case):
         "generate_uint8": sorted(["latents", *more]),
         "sample": sorted(["num_images", "seed", *more]),
         "generate_truncated": sorted(["latents", "truncation", *more]),
+        "edit": sorted(["latents", "direction", "strength", *more]),
         "discriminate": sorted(["images", *more]),
     }
 
@@ -152,6 +153,7 @@ def test_saved_gan_draws_the_same(case):
         "num_classes": gan.num_classes,
         "supervised": True,
         "class_names": None,
+        "style_shape": None,
         "step": 2,
         "average": "decay 0.999",
         "seed": 3,

@@ -84,6 +84,7 @@ def test_points_train_sample_and_export(tmp_path):
         "generate",
         "sample",
         "generate_truncated",
+        "edit",
         "discriminate",
     }
     assert "# float32 as the data has them" in (tmp_path / "README.md").read_text()

@@ -150,6 +150,15 @@ class GAN(Exportable, Sampler):
     def _checksums(self):
         return np.array([float(tf.reduce_sum(weight)) for weight in self.ema_generator.weights])
 
+    def adopt(self, weights: Sequence[np.ndarray]) -> None:
+        """Gives the moving average other weights, its statistics of batches among them, which stay until training.
+
+        Args:
+            weights: Those of `ema_generator`, such as a `tfgan_app.study.Projection` has.
+        """
+        self.ema_generator.set_weights(weights)
+        self._calibrated = self._checksums()
+
     def truncate(self, generator: keras.Model, inputs: list[tf.Tensor], truncation: tf.Tensor) -> tf.Tensor:
         """Returns a generator's samples at a truncation, which trades variety for quality.
 
@@ -181,9 +190,21 @@ class GAN(Exportable, Sampler):
         self.calibrate()
         return self._compiled_forward(inputs, truncation)
 
+    def _synthesize(self, inputs, truncation):
+        self.calibrate()
+        return self._compiled_synthesis(*inputs, truncation)
+
+    def _map_styles(self, inputs):
+        self.calibrate()
+        return self.map_styles(inputs)
+
     @tf.function(reduce_retracing=True)
     def _compiled_forward(self, inputs, truncation):
         return self.forward(inputs, truncation)
+
+    @tf.function(reduce_retracing=True)
+    def _compiled_synthesis(self, styles, truncation):
+        return self.synthesize(styles, truncation)
 
     def signatures(self) -> Signatures:
         """Returns those of `Sampler`, and `discriminate`.

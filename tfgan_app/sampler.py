@@ -10,7 +10,8 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from tfgan_app.base import pictures
-from tfgan_app.base.latents import draw_latents
+from tfgan_app.base.errors import UsageError
+from tfgan_app.base.latents import draw_latents, moved
 from tfgan_app.modalities import Modality
 from tfgan_app.modalities.modality import Array
 
@@ -35,6 +36,8 @@ class Sampler:
         num_classes: Number of classes, None for an unconditional sampler.
         supervised: Whether labels are those of the data, rather than codes that the model gives a meaning itself.
         class_names: What the classes are called, in their order; None where that is not known.
+        style_shape: Of a sampler whose layers are each given a style, `(num_styles, style_dim)`; None for others. It
+            takes styles wherever it takes latents.
     """
 
     modality: Modality
@@ -42,6 +45,7 @@ class Sampler:
     num_classes: int | None
     supervised: bool = True
     class_names: tuple[str, ...] | None = None
+    style_shape: tuple[int, int] | None = None
 
     def forward(self, inputs: list[tf.Tensor], truncation: tf.Tensor | None = None) -> tf.Tensor:
         """Returns a batch of samples in the network's range.
@@ -52,6 +56,25 @@ class Sampler:
                 the model.
         """
         raise NotImplementedError(f"{type(self).__name__} must define `forward`.")
+
+    def map_styles(self, inputs: list[tf.Tensor]) -> tf.Tensor:
+        """Returns the styles `(batch, *style_shape)` of the inputs of `forward`, for samplers that have any.
+
+        Raises:
+            UsageError: If it has none.
+        """
+        raise self._no_styles()
+
+    def synthesize(self, styles: tf.Tensor, truncation: tf.Tensor | None = None) -> tf.Tensor:
+        """Returns the samples of styles `(batch, *style_shape)` in the network's range; the rest as in `forward`.
+
+        Raises:
+            UsageError: If the sampler has none.
+        """
+        raise self._no_styles()
+
+    def _no_styles(self):
+        return UsageError(f"{type(self).__name__} has no styles: its layers take latents. StyleGAN2 has styles.")
 
     def sample(
         self, num: int, seed: int = 0, labels: npt.ArrayLike | None = None, truncation: float | None = None
@@ -76,8 +99,58 @@ class Sampler:
     def generate(
         self, latents: Array, labels: npt.ArrayLike | None = None, truncation: float | None = None
     ) -> np.ndarray:
-        """Returns the samples of latents `(num, latent_dim)`; the rest as in `sample`."""
+        """Returns the samples of latents `(num, latent_dim)` or of styles `(num, num_styles, style_dim)`.
+
+        The rest is as in `sample`, but that styles know their labels already.
+        """
         return np.asarray(self.modality.decode(self.outputs(latents, labels, truncation)))
+
+    def styles(self, latents: Array, labels: npt.ArrayLike | None = None) -> np.ndarray:
+        """Returns the styles that the layers are given for latents, the space W+ of StyleGAN.
+
+        Args:
+            latents: `(num, latent_dim)`.
+            labels: As in `sample`.
+
+        Returns:
+            A float32 array `(num, num_styles, style_dim)`, which `generate` and `edit` take in place of the latents.
+            The styles of one draw are equal; those of several may be mixed, layer by layer.
+
+        Raises:
+            UsageError: If the sampler has none.
+        """
+        if self.style_shape is None:
+            raise self._no_styles()
+        return self._in_batches(self._map_styles, self._inputs(latents, labels))
+
+    def edit(
+        self,
+        latents: Array,
+        direction: npt.ArrayLike,
+        strength: npt.ArrayLike = 1.0,
+        labels: npt.ArrayLike | None = None,
+        truncation: float | None = None,
+        layers: Sequence[int] | None = None,
+    ) -> np.ndarray:
+        """Returns the samples of latents, or of styles, moved along a direction; see `tfgan_app.study.directions`.
+
+        Args:
+            latents: `(num, latent_dim)`, or styles `(num, num_styles, style_dim)`.
+            direction: `(latent_dim,)`; of styles `(style_dim,)`, the same for every layer, or
+                `(num_styles, style_dim)`.
+            strength: How far, in lengths of `direction`: a number, or one for each of the latents, `(num,)`.
+            labels: As in `generate`.
+            truncation: As in `generate`.
+            layers: Which of the styles move, by number; None for all.
+
+        Returns:
+            As `generate`.
+
+        Raises:
+            ValueError: If shapes do not fit; else as `generate`.
+        """
+        given = (tf.cast(x, tf.float32) for x in (latents, direction, strength))
+        return self.generate(moved(*given, layers), labels, truncation)
 
     def latents(self, num: int, seed: int = 0, start: int = 0) -> tf.Tensor:
         """Returns the latents that `sample` draws, `(num, latent_dim)`: those from number `start` on."""
@@ -101,19 +174,34 @@ class Sampler:
     def outputs(
         self, latents: Array, labels: npt.ArrayLike | None = None, truncation: float | None = None
     ) -> np.ndarray:
-        """Returns the samples of latents in the network's range, clipped to it; the rest as in `sample`."""
-        num = len(latents)
-        inputs = [tf.cast(latents, tf.float32)]
-        if self.num_classes is not None or labels is not None:
-            inputs.append(tf.constant(self._checked(labels, num)))
+        """Returns the samples of latents in the network's range, clipped to it; the rest as in `generate`."""
+        inputs = self._inputs(latents, labels)
         if truncation is not None:
             truncation = tf.constant(check_truncation(truncation), tf.float32)
-        # Batches bound the memory.
-        batches = [
-            np.asarray(self.modality.clip(self._forward([x[start : start + _BATCH] for x in inputs], truncation)))
-            for start in range(0, num, _BATCH)
-        ]
-        return np.concatenate(batches) if batches else np.zeros((0, *self.modality.shape), np.float32)
+        draw = self._synthesize if inputs[0].shape.rank == 3 else self._forward
+        drawn = self._in_batches(lambda inputs: self.modality.clip(draw(inputs, truncation)), inputs)
+        return drawn if len(drawn) else np.zeros((0, *self.modality.shape), np.float32)
+
+    def _inputs(self, latents, labels):
+        """Returns the checked inputs of `forward`, or the styles alone."""
+        inputs = [tf.cast(latents, tf.float32)]
+        if inputs[0].shape.rank == 3:
+            if self.style_shape is None:
+                raise self._no_styles()
+            if inputs[0].shape[1:] != self.style_shape:
+                expected = f"(num, {', '.join(map(str, self.style_shape))})"
+                raise ValueError(f"Styles must have the shape {expected}. Received: {tuple(inputs[0].shape)}")
+            if labels is not None:
+                raise ValueError(f"Styles know their labels already: give them without. Received: labels={labels}")
+        elif self.num_classes is not None or labels is not None:
+            inputs.append(tf.constant(self._checked(labels, len(latents))))
+        return inputs
+
+    def _in_batches(self, function, inputs):
+        """Returns what a function of a list of inputs returns, in batches that bound the memory."""
+        starts = range(0, len(inputs[0]), _BATCH)
+        batches = [np.asarray(function([x[start : start + _BATCH] for x in inputs])) for start in starts]
+        return np.concatenate(batches) if batches else np.zeros((0,), np.float32)
 
     def picture(
         self,
@@ -145,6 +233,13 @@ class Sampler:
         """Returns `forward`, compiled where a subclass gains by it."""
         return self.forward(inputs, truncation)
 
+    def _synthesize(self, inputs, truncation):
+        """Returns `synthesize` of the one input, compiled likewise."""
+        return self.synthesize(*inputs, truncation)
+
+    def _map_styles(self, inputs):
+        return self.map_styles(inputs)
+
     def signatures(self) -> Signatures:
         """Returns what the exported model can be asked, for any batch size.
 
@@ -154,6 +249,13 @@ class Sampler:
         - `generate_uint8(latents[, labels]) -> {"images"}`, where samples are stored as uint8
         - `sample(num_images, seed[, labels]) -> {"images"}`, decoded; those of `sample(num_images, seed)`
         - `generate_truncated(latents[, labels], truncation) -> {"images"}`; those of `generate(..., truncation)`
+        - `edit(latents, direction, strength[, labels]) -> {"images"}`; those of `edit`, each with a `strength` of its
+          own. Where there are styles, `edit(styles, direction, strength)`, with a `direction` of the shape of styles
+
+        Where there are styles, moreover:
+
+        - `styles(latents[, labels]) -> {"styles"}`
+        - `synthesize(styles)` and `synthesize_truncated(styles, truncation) -> {"images"}`
         """
         modality, name = self.modality, self.modality.name
         labels = [] if self.num_classes is None else [tf.TensorSpec((None,), tf.int32, "labels")]
@@ -182,6 +284,29 @@ class Sampler:
         found["sample"] = (sample, [num, seed, *labels])
         truncation = tf.TensorSpec((), tf.float32, "truncation")
         found["generate_truncated"] = (generate_truncated, [latents, *labels, truncation])
+        strength = tf.TensorSpec((None,), tf.float32, "strength")
+        if self.style_shape is None:
+
+            def edit(latents, direction, strength, *labels):
+                return generate(moved(latents, direction, strength), *labels)
+
+            direction = tf.TensorSpec((self.latent_dim,), tf.float32, "direction")
+            return {**found, "edit": (edit, [latents, direction, strength, *labels])}
+
+        def synthesize(styles, truncation=None):
+            return {name: modality.decode(self.synthesize(styles, truncation))}
+
+        def edit_styles(styles, direction, strength):
+            return synthesize(moved(styles, direction, strength))
+
+        def map_styles(*inputs):
+            return {"styles": self.map_styles(list(inputs))}
+
+        styles = tf.TensorSpec((None, *self.style_shape), tf.float32, "styles")
+        found["edit"] = (edit_styles, [styles, tf.TensorSpec(self.style_shape, tf.float32, "direction"), strength])
+        found["styles"] = (map_styles, [latents, *labels])
+        found["synthesize"] = (synthesize, [styles])
+        found["synthesize_truncated"] = (synthesize, [styles, truncation])
         return found
 
     def describe(self) -> dict[str, Any]:
@@ -194,6 +319,7 @@ class Sampler:
             "num_classes": self.num_classes,
             "supervised": self.supervised,
             "class_names": None if self.class_names is None else list(self.class_names),
+            "style_shape": None if self.style_shape is None else list(self.style_shape),
         }
 
 

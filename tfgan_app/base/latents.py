@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tfgan_app.base.randomness import Seed, normal
 
-__all__ = ["closed_walk", "draw_latents", "slerp", "truncate_normal"]
+__all__ = ["closed_walk", "draw_latents", "moved", "slerp", "truncate_normal"]
 
 
 def draw_latents(num: int | tf.Tensor, latent_dim: int, seed: Seed, start: int = 0) -> tf.Tensor:
@@ -89,6 +89,34 @@ def slerp(start: tf.Tensor, end: tf.Tensor, part: float | tf.Tensor) -> tf.Tenso
     cosine = tf.reduce_sum(tf.math.l2_normalize(start, 1) * tf.math.l2_normalize(end, 1), axis=1, keepdims=True)
     angle = tf.acos(tf.clip_by_value(cosine, -1.0, 1.0))
     return (tf.sin((1.0 - part) * angle) * start + tf.sin(part * angle) * end) / tf.maximum(tf.sin(angle), 1e-6)
+
+
+def moved(
+    latents: tf.Tensor, direction: tf.Tensor, strength: float | tf.Tensor, layers: Sequence[int] | None = None
+) -> tf.Tensor:
+    """Returns latents, or the styles of layers, moved along a direction: latents + strength * direction.
+
+    Args:
+        latents: `(num, latent_dim)`, or styles `(num, num_styles, style_dim)`.
+        direction: `(latent_dim,)`; of styles `(style_dim,)`, the same for every layer, or `(num_styles, style_dim)`.
+        strength: A number, or one for each of the latents, `(num,)`.
+        layers: Which of the styles move; None for all.
+
+    Raises:
+        ValueError: If the shapes do not fit, or there are no such layers.
+    """
+    shape = latents.shape[1:]
+    if direction.shape not in (shape, shape[-1:]):
+        expected = " or ".join(dict.fromkeys(str(tuple(one)) for one in (shape, shape[-1:])))
+        raise ValueError(f"`direction` must have the shape {expected}. Received: {tuple(direction.shape)}")
+    if layers is not None:
+        num = shape[0] if len(shape) == 2 else 0
+        if not layers or not all(0 <= layer < num for layer in layers):
+            expected = f"be of 0 to {num - 1}" if num else "be None: latents have none, only styles have"
+            raise ValueError(f"`layers` must {expected}. Received: {list(layers)}")
+        direction = direction * tf.reduce_sum(tf.one_hot(tf.unique(list(layers))[0], num), axis=0)[:, tf.newaxis]
+    strength = tf.reshape(tf.cast(strength, latents.dtype), (-1, *[1] * len(shape)))
+    return latents + strength * direction
 
 
 def closed_walk(num: int, latent_dim: int, seed: int, frames: int) -> Iterator[tf.Tensor]:

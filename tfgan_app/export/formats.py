@@ -16,7 +16,8 @@ ENDINGS = {"onnx": ".onnx", "litert": ".tflite"}
 FORMATS = (SAVED_MODEL, *ENDINGS)
 # What such a file can hold: `sample` draws latents itself, by a generator of random numbers that other runtimes lack.
 SIGNATURES = (
-    *("generate", "generate_uint8", "generate_truncated", "discriminate"),
+    *("generate", "generate_uint8", "generate_truncated", "edit", "styles", "synthesize", "synthesize_truncated"),
+    "discriminate",
     *("translate", "translate_uint8", "translate_back", "translate_back_uint8"),
 )
 

@@ -91,6 +91,8 @@ class SavedGAN(_Saved, Sampler):
             check_object(self.facts, latent_dim=int)
             self.modality = modality or _modality(self.facts)
             self.class_names = check_class_names(self.facts.get("class_names"), self.facts["num_classes"])
+            style_shape = self.facts.get("style_shape")
+            self.style_shape = None if style_shape is None else _pair(*style_shape)
         except (TypeError, ValueError) as error:
             raise UsageError(f"{path} does not describe a GAN: {error}.") from error
         self.num_classes = self.facts["num_classes"]
@@ -104,6 +106,17 @@ class SavedGAN(_Saved, Sampler):
         if truncation is None:
             return self._drawn("generate", arguments)
         return self._drawn("generate_truncated", {**arguments, "truncation": truncation})
+
+    def map_styles(self, inputs: list[tf.Tensor]) -> tf.Tensor:
+        return self._signature("styles")(**dict(zip(("latents", "labels"), inputs, strict=False)))["styles"]
+
+    def synthesize(self, styles: tf.Tensor, truncation: tf.Tensor | None = None) -> tf.Tensor:
+        if truncation is None:
+            return self._drawn("synthesize", {"styles": styles})
+        return self._drawn("synthesize_truncated", {"styles": styles, "truncation": truncation})
+
+    def _no_styles(self):
+        return UsageError("This SavedModel has no styles: its model has none, or an earlier version wrote it.")
 
     def signatures(self) -> Signatures:
         """Returns those that the SavedModel has, which are `GAN.signatures` of the GAN."""
@@ -196,6 +209,10 @@ def _facts(folder: PathLike) -> dict[str, Any]:
 def _by_position(signature, specs):
     """Returns a loaded signature, which takes its arguments by name, as a function of their list."""
     return lambda *inputs: signature(**{spec.name: x for spec, x in zip(specs, inputs, strict=True)})
+
+
+def _pair(first: int, second: int) -> tuple[int, int]:
+    return int(first), int(second)
 
 
 def _modality(facts):

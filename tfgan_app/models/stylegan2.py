@@ -83,6 +83,7 @@ class StyleGAN2(GAN):
             num_classes=num_classes,
             **kwargs,
         )
+        self.style_shape = tuple(self.generator.get_layer("synthesis").input.shape[1:])
 
     def compile_defaults(self) -> dict[str, Any]:
         """Returns the settings of section 3 and appendix B, R1 with gamma = 10."""
@@ -98,6 +99,14 @@ class StyleGAN2(GAN):
     def truncate(self, generator: keras.Model, inputs: list[tf.Tensor], truncation: tf.Tensor) -> tf.Tensor:
         styles = _statistics(generator).truncate(apply(generator.get_layer("mapping"), inputs), truncation)
         return generator.get_layer("synthesis")(styles, training=False)
+
+    def map_styles(self, inputs: list[tf.Tensor]) -> tf.Tensor:
+        return apply(self.ema_generator.get_layer("mapping"), inputs)
+
+    def synthesize(self, styles: tf.Tensor, truncation: tf.Tensor | None = None) -> tf.Tensor:
+        if truncation is not None:
+            styles = _statistics(self.ema_generator).truncate(styles, truncation)
+        return self.ema_generator.get_layer("synthesis")(styles, training=False)
 
 
 @keras.saving.register_keras_serializable("tfgan_app")
