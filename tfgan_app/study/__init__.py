@@ -3,6 +3,7 @@
 from tfgan_app.study.collapse import CollapseGuard
 from tfgan_app.study.fakes import ArrayFakes, SampledFakes
 from tfgan_app.study.memorisation import examine
+from tfgan_app.study.projection import Projection, project
 from tfgan_app.study.receipts import (
     applicable,
     build_metrics,
@@ -26,6 +27,7 @@ __all__ = [
     "ArrayFakes",
     "CollapseGuard",
     "Extremes",
+    "Projection",
     "SampledFakes",
     "applicable",
     "applicable_translation",
@@ -35,6 +37,7 @@ __all__ = [
     "describe_score",
     "examine",
     "inapplicable_translation",
+    "project",
     "read_receipt",
     "score",
     "score_translation",
