@@ -5,17 +5,19 @@ from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 from absl import logging
 
 from tfgan_app import modalities
 from tfgan_app.base.errors import UsageError
 from tfgan_app.base.latents import draw_latents, slerp, truncate_normal
-from tfgan_app.base.networks import apply, final_activations, float32_copy
+from tfgan_app.base.networks import apply, final_activations, first_activations, float32_copy
 from tfgan_app.data.batches import check_labels, check_samples, classes, parts
 from tfgan_app.exportable import Exportable
 from tfgan_app.layers.batch_norm import mean_statistics, measured_statistics
 from tfgan_app.modalities import Modality
+from tfgan_app.modalities.modality import Array
 from tfgan_app.observation import Observation
 from tfgan_app.players import Judge
 from tfgan_app.sampler import Sampler, Signatures
@@ -25,6 +27,8 @@ __all__ = ["GAN"]
 # What statistics of batches are measured on: how many batches, and the samples in each.
 _MEASURED = 4
 _MEASURED_SIZE = 256
+# Draws at which the first weights are differentiated.
+_GRAM_DRAWS = 4
 
 
 @keras.saving.register_keras_serializable("tfgan_app")
@@ -158,6 +162,48 @@ class GAN(Exportable, Sampler):
         """
         self.ema_generator.set_weights(weights)
         self._calibrated = self._checksums()
+
+    def first_activations(self, latents: Array, labels: npt.ArrayLike | None = None) -> np.ndarray:
+        """Returns what the first weights of the moving average make of latents, `(num, units)`.
+
+        Args:
+            latents: `(num, latent_dim)`.
+            labels: As in `sample`.
+
+        Raises:
+            UsageError: If the generator's first weights lie within another model.
+        """
+        self.calibrate()
+        network = first_activations(self.ema_generator)
+        return self._in_batches(lambda inputs: apply(network, inputs), self._inputs(latents, labels))
+
+    def latent_gram(self, layers: Sequence[int] | None = None) -> np.ndarray:
+        """Returns A^T A `(latent_dim, latent_dim)`, where A are the first weights that act on latents.
+
+        Where these pass more than a product on their way, it is the mean of J^T J over a few draws, J the Jacobian.
+
+        Args:
+            layers: Of a model with styles, of which of them; its A act on w, and the result is
+                `(style_dim, style_dim)`.
+
+        Raises:
+            UsageError: As `first_activations`; for `layers` of a model without styles.
+        """
+        if layers is not None:
+            raise self._no_styles()
+        self.calibrate()
+        network, dim = first_activations(self.ema_generator), self.latent_dim
+        gram = np.zeros((dim, dim))
+        for index, z in enumerate(self.latents(_GRAM_DRAWS, seed=0)):
+            inputs = self._inputs(tf.repeat(z[tf.newaxis], dim, axis=0), self._alike(index, dim))
+            with tf.autodiff.ForwardAccumulator(inputs[0], tf.eye(dim)) as accumulator:
+                activations = apply(network, inputs)
+            jacobian = np.asarray(accumulator.jvp(activations), np.float64)  # (dim, units)
+            gram += jacobian @ jacobian.T / _GRAM_DRAWS
+        return gram
+
+    def _alike(self, index, num):
+        return None if self.num_classes is None else np.full(num, index % self.num_classes)
 
     def truncate(self, generator: keras.Model, inputs: list[tf.Tensor], truncation: tf.Tensor) -> tf.Tensor:
         """Returns a generator's samples at a truncation, which trades variety for quality.

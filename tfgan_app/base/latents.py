@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tfgan_app.base.randomness import Seed, normal
 
-__all__ = ["closed_walk", "draw_latents", "moved", "slerp", "truncate_normal"]
+__all__ = ["check_layers", "closed_walk", "draw_latents", "moved", "slerp", "truncate_normal"]
 
 
 def draw_latents(num: int | tf.Tensor, latent_dim: int, seed: Seed, start: int = 0) -> tf.Tensor:
@@ -111,12 +111,18 @@ def moved(
         raise ValueError(f"`direction` must have the shape {expected}. Received: {tuple(direction.shape)}")
     if layers is not None:
         num = shape[0] if len(shape) == 2 else 0
-        if not layers or not all(0 <= layer < num for layer in layers):
-            expected = f"be of 0 to {num - 1}" if num else "be None: latents have none, only styles have"
-            raise ValueError(f"`layers` must {expected}. Received: {list(layers)}")
+        check_layers(layers, num)
         direction = direction * tf.reduce_sum(tf.one_hot(tf.unique(list(layers))[0], num), axis=0)[:, tf.newaxis]
     strength = tf.reshape(tf.cast(strength, latents.dtype), (-1, *[1] * len(shape)))
     return latents + strength * direction
+
+
+def check_layers(layers: Sequence[int], num_styles: int) -> None:
+    """Raises `ValueError` unless there are such layers of so many, 0 where there are no styles."""
+    if not layers or not all(0 <= layer < num_styles for layer in layers):
+        last = num_styles - 1
+        expected = f"be of 0 to {last}" if num_styles else "be None: latents have none, only styles have"
+        raise ValueError(f"`layers` must {expected}. Received: {list(layers)}")
 
 
 def closed_walk(num: int, latent_dim: int, seed: int, frames: int) -> Iterator[tf.Tensor]:

@@ -17,6 +17,7 @@ __all__ = [
     "apply",
     "call_hooks",
     "final_activations",
+    "first_activations",
     "float32_copy",
     "images_of",
     "in_float32",
@@ -162,6 +163,29 @@ def _activation_of(output):
         return " ".join(sorted(final_activations(operation)))
     function = getattr(operation, "activation", None) or operation
     return getattr(function, "__name__", type(function).__name__).lower()
+
+
+def first_activations(network: keras.Model) -> keras.Model:
+    """Returns a network that ends where a functional model's first input meets the first layers with a kernel.
+
+    What lies between, such as a normalisation or a label that is joined, is part of it. Its output has the shape
+    `(batch, units)`, those of several layers side by side.
+
+    Raises:
+        UsageError: If no layer with a kernel is reached, as where it lies within another model.
+    """
+    reached, found = {id(network.inputs[0])}, []
+    for operation in network.operations:
+        for node in operation._inbound_nodes:
+            if any(id(x) in reached for x in node.input_tensors):
+                if getattr(operation, "kernel", None) is not None:
+                    found += node.outputs
+                else:
+                    reached |= {id(x) for x in node.outputs}
+    if not found:
+        raise UsageError(f"{network.name} has no layer of its own with a kernel that its {network.inputs[0].name} reach.")
+    flat = [keras.layers.Flatten(dtype="float32")(x) for x in found]
+    return keras.Model(network.inputs, flat[0] if len(flat) == 1 else keras.layers.Concatenate(dtype="float32")(flat))
 
 
 def pass_losses(network: keras.Model) -> list[tf.Tensor]:

@@ -2,12 +2,15 @@
 
 import functools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import layers
 
+from tfgan_app.base.latents import check_layers
 from tfgan_app.base.networks import apply
 from tfgan_app.base.randomness import normal
 from tfgan_app.gan import GAN
@@ -83,7 +86,7 @@ class StyleGAN2(GAN):
             num_classes=num_classes,
             **kwargs,
         )
-        self.style_shape = tuple(self.generator.get_layer("synthesis").input.shape[1:])
+        self.style_shape = (2 * len(channels), style_dim)
 
     def compile_defaults(self) -> dict[str, Any]:
         """Returns the settings of section 3 and appendix B, R1 with gamma = 10."""
@@ -102,6 +105,14 @@ class StyleGAN2(GAN):
 
     def map_styles(self, inputs: list[tf.Tensor]) -> tf.Tensor:
         return apply(self.ema_generator.get_layer("mapping"), inputs)
+
+    def latent_gram(self, layers: Sequence[int] | None = None) -> np.ndarray:
+        num, dim = self.style_shape
+        chosen = range(num) if layers is None else layers
+        check_layers(chosen, num)
+        affine = [layer for layer in self.ema_generator.get_layer("synthesis").layers if isinstance(layer, Style)]
+        kernels = [np.asarray(layer.kernel, np.float64) for layer in affine if layer.index in chosen]
+        return sum((kernel @ kernel.T for kernel in kernels), np.zeros((dim, dim))) / dim
 
     def synthesize(self, styles: tf.Tensor, truncation: tf.Tensor | None = None) -> tf.Tensor:
         if truncation is not None:

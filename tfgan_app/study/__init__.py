@@ -1,7 +1,9 @@
 """What is found out about a generator: scores with receipts, copies, collapse, a report."""
 
 from tfgan_app.study.collapse import CollapseGuard
+from tfgan_app.study.directions import Directions, between, pca, sefa
 from tfgan_app.study.fakes import ArrayFakes, SampledFakes
+from tfgan_app.study.kept_latents import KeptLatents, fingerprint, load_latents, save_latents
 from tfgan_app.study.memorisation import examine
 from tfgan_app.study.projection import Projection, project
 from tfgan_app.study.receipts import (
@@ -26,21 +28,29 @@ from tfgan_app.study.translation_scores import (
 __all__ = [
     "ArrayFakes",
     "CollapseGuard",
+    "Directions",
     "Extremes",
+    "KeptLatents",
     "Projection",
     "SampledFakes",
     "applicable",
     "applicable_translation",
+    "between",
     "build_metrics",
     "build_translation_metrics",
     "compare",
     "describe_score",
     "examine",
+    "fingerprint",
     "inapplicable_translation",
+    "load_latents",
+    "pca",
     "project",
     "read_receipt",
+    "save_latents",
     "score",
     "score_translation",
+    "sefa",
     "summary",
     "write_receipt",
     "write_report",
