@@ -160,7 +160,7 @@ def test_models_without_styles_say_so(tmp_path):
         # Latents move all the same.
         np.testing.assert_allclose(
             sampler.edit(sampler.latents(2), np.ones(LATENT_DIM), [1, -1]),
-            gan.generate(gan.latents(2) + [[1], [-1]]),
+            gan.generate(np.asarray(gan.latents(2)) + np.array([[1], [-1]])),
             atol=1e-6,
         )
 

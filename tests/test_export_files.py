@@ -184,7 +184,7 @@ def test_an_export_traces_the_generator_twice(tmp_path, monkeypatch):
         (
             "g.tflite",
             {"format": "litert", "signature": "sample"},
-            r"^`signature=sample` must be one of generate, generate_uint8, generate_truncated, edit, discriminate: .* random",
+            "^`signature=sample` must be one of generate, generate_uint8, generate_truncated, edit, discriminate: ",
         ),
     ],
 )

@@ -238,7 +238,8 @@ class GAN(Exportable, Sampler):
 
     def _synthesize(self, inputs, truncation):
         self.calibrate()
-        return self._compiled_synthesis(*inputs, truncation)
+        (styles,) = inputs
+        return self._compiled_synthesis(styles, truncation)
 
     def _map_styles(self, inputs):
         self.calibrate()

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from tfgan_app.base.pictures import columns, save_gif, save_png, tile
+from tfgan_app.base.pictures import columns, save_film, save_gif, save_png, tile
 from tfgan_app.modalities.images import unit_to_uint8
 
-__all__ = ["columns", "grid", "save_gif", "save_png"]
+__all__ = ["columns", "grid", "save_film", "save_gif", "save_png"]
 
 
 def grid(images: np.ndarray, columns: int | None = None, border: int = 2) -> np.ndarray:

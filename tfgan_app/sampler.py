@@ -149,8 +149,8 @@ class Sampler:
         Raises:
             ValueError: If shapes do not fit; else as `generate`.
         """
-        given = (tf.cast(x, tf.float32) for x in (latents, direction, strength))
-        return self.generate(moved(*given, layers), labels, truncation)
+        start, vector, length = (tf.cast(x, tf.float32) for x in (latents, direction, strength))
+        return self.generate(moved(start, vector, length, layers), labels, truncation)
 
     def latents(self, num: int, seed: int = 0, start: int = 0) -> tf.Tensor:
         """Returns the latents that `sample` draws, `(num, latent_dim)`: those from number `start` on."""
@@ -235,7 +235,8 @@ class Sampler:
 
     def _synthesize(self, inputs, truncation):
         """Returns `synthesize` of the one input, compiled likewise."""
-        return self.synthesize(*inputs, truncation)
+        (styles,) = inputs
+        return self.synthesize(styles, truncation)
 
     def _map_styles(self, inputs):
         return self.map_styles(inputs)

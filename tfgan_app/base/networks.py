@@ -183,7 +183,9 @@ def first_activations(network: keras.Model) -> keras.Model:
                 else:
                     reached |= {id(x) for x in node.outputs}
     if not found:
-        raise UsageError(f"{network.name} has no layer of its own with a kernel that its {network.inputs[0].name} reach.")
+        raise UsageError(
+            f"{network.name} has no layer of its own with a kernel that its {network.inputs[0].name} reach."
+        )
     flat = [keras.layers.Flatten(dtype="float32")(x) for x in found]
     return keras.Model(network.inputs, flat[0] if len(flat) == 1 else keras.layers.Concatenate(dtype="float32")(flat))
 

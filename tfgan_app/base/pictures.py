@@ -1,16 +1,22 @@
-"""uint8 pictures: laid out in rows, and written to PNG and GIF files."""
+"""uint8 pictures: laid out in rows, and written to PNG, GIF and MP4 files."""
 
 import functools
+import importlib.util
 import math
 import os
+import pathlib
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from tfgan_app.base.errors import UsageError
 from tfgan_app.base.files import PathLike, written_whole
 
-__all__ = ["columns", "save_gif", "save_png", "tile", "titled"]
+__all__ = ["FILMS", "columns", "require_film", "save_film", "save_gif", "save_png", "tile", "titled", "titled_rows"]
+
+# The endings of films.
+FILMS = (".gif", ".mp4")
 
 _TITLE_PIXELS = 11  # height of the letters
 _TITLE_LENGTH = 96  # pixels that a title takes at most
@@ -71,6 +77,24 @@ def titled(picture: np.ndarray, titles: Sequence[str], border: int = 2) -> np.nd
     return np.concatenate([shown, picture])
 
 
+def titled_rows(picture: np.ndarray, titles: Sequence[str], border: int = 2) -> np.ndarray:
+    """Returns a picture of `tile` with a title at the left of each row.
+
+    Args:
+        picture: uint8 `(height, width, channels)`.
+        titles: One for each row.
+        border: Pixels of white between images.
+    """
+    font = ImageFont.truetype(_font(), _TITLE_PIXELS)
+    height = (picture.shape[0] - border) // len(titles)
+    width = min(_TITLE_LENGTH, math.ceil(max(font.getlength(title) for title in titles))) + border
+    side = Image.new("L", (width, picture.shape[0]), 255)
+    for index, title in enumerate(titles):
+        top = border + index * height + max(0, (height - border - _TITLE_PIXELS) // 2 - 1)
+        ImageDraw.Draw(side).text((border, top), title, 0, font)
+    return np.concatenate([np.repeat(np.asarray(side)[..., None], picture.shape[2], axis=2), picture], axis=1)
+
+
 @functools.lru_cache
 def _font():
     # Matplotlib's, which has the letters of most alphabets.
@@ -92,6 +116,57 @@ def save_gif(path: PathLike, frames: Iterable[np.ndarray], frames_per_second: in
     options = {"append_images": rest, "duration": round(1000 / frames_per_second), "loop": 0}
     with written_whole(path) as partial:
         first.save(partial, format="GIF", save_all=True, **options)
+
+
+def require_film(path: PathLike) -> None:
+    """Makes sure, before work of minutes, that a film of that name can be written.
+
+    Raises:
+        UsageError: If it is an MP4, and what encodes those is not installed.
+    """
+    if pathlib.Path(path).suffix == ".mp4" and not importlib.util.find_spec("imageio_ffmpeg"):
+        raise UsageError(f"{path} needs imageio-ffmpeg: pip install 'tfgan_app[video]', or take a .gif.")
+
+
+def save_film(path: PathLike, frames: Iterable[np.ndarray], frames_per_second: int = 12, scale: int = 1) -> None:
+    """Writes uint8 images of equal shape, taken one by one, as an endless GIF or as an MP4 (H.264), by the ending.
+
+    Raises:
+        UsageError: As `require_film`.
+    """
+    if pathlib.Path(path).suffix == ".mp4":
+        require_film(path)
+        _save_mp4(path, frames, frames_per_second, scale)
+    else:
+        save_gif(path, frames, frames_per_second, scale)
+
+
+def _save_mp4(path, frames, frames_per_second, scale):
+    import imageio_ffmpeg
+
+    writer = None
+    with written_whole(path) as partial:
+        try:
+            for frame in frames:
+                pixels = np.asarray(_to_pil(frame, scale).convert("RGB"))
+                # H.264 halves the colours' sides.
+                pixels = np.pad(pixels, [(0, pixels.shape[0] % 2), (0, pixels.shape[1] % 2), (0, 0)], mode="edge")
+                if writer is None:
+                    writer = imageio_ffmpeg.write_frames(
+                        str(partial),
+                        pixels.shape[1::-1],
+                        fps=frames_per_second,
+                        codec="libx264",
+                        quality=8,
+                        macro_block_size=1,
+                        # The ending of a file that is not whole says nothing.
+                        output_params=["-f", "mp4", "-movflags", "+faststart"],
+                    )
+                    writer.send(None)
+                writer.send(np.ascontiguousarray(pixels))
+        finally:
+            if writer is not None:
+                writer.close()
 
 
 def _to_pil(image, scale):

@@ -17,7 +17,7 @@ from typing import Any
 from tfgan_app.base.errors import UsageError
 from tfgan_app.base.files import expanded
 
-__all__ = ["Row", "Table", "again", "is_range", "row", "takes"]
+__all__ = ["Row", "Table", "again", "are_at_least", "is_range", "row", "takes"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,6 +126,15 @@ def again(table: "type[Table]", name: str, **facts: Any) -> Any:
     return dataclasses.field(default=found.default, metadata={"row": found})
 
 
+def are_at_least(low: float, values: Any) -> bool:
+    """Tells whether values, numbers or their texts, are one or more finite numbers of at least `low`."""
+    try:
+        found = [float(value) for value in values]
+    except (TypeError, ValueError):
+        return False
+    return bool(found) and all(low <= value < math.inf for value in found)
+
+
 def is_range(values: Any) -> bool:
     """Tells whether values, numbers or their texts, are two finite numbers of which the first is the smaller."""
     try:
@@ -207,4 +216,5 @@ def _members(hint: Any) -> tuple[Any, ...]:
 def _items(value: Any) -> Any:
     if isinstance(value, str):
         raise TypeError(value)
-    return value
+    # A number stands for a list of it alone.
+    return (value,) if isinstance(value, numbers.Real) else value

@@ -107,7 +107,7 @@ class StyleGAN2(GAN):
         return apply(self.ema_generator.get_layer("mapping"), inputs)
 
     def latent_gram(self, layers: Sequence[int] | None = None) -> np.ndarray:
-        num, dim = self.style_shape
+        num, dim = self.style_shape or (0, 0)
         chosen = range(num) if layers is None else layers
         check_layers(chosen, num)
         affine = [layer for layer in self.ema_generator.get_layer("synthesis").layers if isinstance(layer, Style)]

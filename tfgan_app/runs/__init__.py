@@ -14,6 +14,7 @@ from tfgan_app.base.lazy import lazily
 
 _FILES = {
     "Drawing": "settings",
+    "Edited": "editing",
     "Evaluated": "evaluation",
     "Exporting": "settings",
     "Generated": "generation",

@@ -1,6 +1,7 @@
 """Draws images from a run or a SavedModel into files."""
 
 import dataclasses
+import functools
 import itertools
 import pathlib
 import re
@@ -17,6 +18,7 @@ from tfgan_app.base.files import PARTIAL, require_writable, written_whole
 from tfgan_app.base.latents import closed_walk
 from tfgan_app.base.table import takes
 from tfgan_app.modalities import Modality
+from tfgan_app.runs.editing import Edited, check_editing, edit_images, only
 from tfgan_app.runs.record import open_trained
 from tfgan_app.runs.settings import Drawing
 from tfgan_app.runs.translating import Translated, check_translating, translate_files
@@ -25,7 +27,7 @@ from tfgan_app.translator import Translator
 
 __all__ = ["Generated", "generate"]
 
-_ENDINGS = ("", ".png", ".gif", ".npz", ".npy")
+_ENDINGS = ("", ".png", *pictures.FILMS, ".npz", ".npy")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,12 +42,17 @@ class Generated:
     out: pathlib.Path
     num_images: int
 
+    def summary(self) -> str:
+        """Returns what was drawn, in a line."""
+        return f"{self.num_images} images in {self.out}."
+
 
 @takes(Drawing)
-def generate(*, progress: Callable[[str], object] | None = None, **settings: Any) -> Generated | Translated:
+def generate(*, progress: Callable[[str], object] | None = None, **settings: Any) -> Generated | Translated | Edited:
     """Draws images from a run or a SavedModel into files: `python -m tfgan_app.generate` as a function.
 
-    An image-to-image model translates the pictures of `input`, see `tfgan_app.runs.translating.translate_files`.
+    An image-to-image model translates the pictures of `input`, see `tfgan_app.runs.translating.translate_files`. With
+    `project`, `mix`, `directions` or `edit` latents are edited, see `tfgan_app.runs.editing`.
 
     Files are written as images are drawn: memory does not grow with their number. `out` is there whole or not at all.
     To draw into arrays, take the GAN itself: `Run.existing(folder).restored_gan().sample(64)`.
@@ -55,12 +62,12 @@ def generate(*, progress: Callable[[str], object] | None = None, **settings: Any
         **settings: What to draw and where to, as below: one of `run` and `saved_model`.
 
     Returns:
-        A `Generated`, or a `Translated` of `input`.
+        A `Generated`, a `Translated` of `input`, or what was `Edited`.
 
     Raises:
         UsageError: For settings that cannot be carried out.
         CheckpointError: If the run has no such checkpoint.
-        DataError: If none of the pictures of `input` can be translated.
+        DataError: If none of the pictures of `input` can be translated, or that of `project` cannot be read.
     """
     asked = Drawing(**settings)
     check_translating(asked)
@@ -69,10 +76,16 @@ def generate(*, progress: Callable[[str], object] | None = None, **settings: Any
         if not isinstance(translator, Translator):
             raise UsageError(f"`input={asked.input}`: this GAN draws from latents. Leave `input` out.")
         return translate_files(translator, asked, progress or (lambda line: None))
+    edit = check_editing(asked)
     out, (rows, columns) = pathlib.Path(asked.out), _grid(asked.grid)
+    if edit is not None:
+        sampler = _opened(asked)
+        chosen = functools.partial(_labels, asked.labels, sampler)
+        return edit_images(edit, sampler, asked, rows, columns, chosen, progress or (lambda line: None))
     if out.suffix not in _ENDINGS:
-        raise UsageError(f"`out={out}` must end in .png, .gif, .npz or .npy, or name a folder.")
-    if out.suffix in (".png", ".gif") and asked.num_images:
+        raise UsageError(f"`out={out}` must end in .png, .gif, .mp4, .npz or .npy, or name a folder.")
+    pictures.require_film(out)
+    if out.suffix in (".png", *pictures.FILMS) and asked.num_images:
         raise UsageError(
             f"`num_images` goes with `out=NAME.npz`, NAME.npy or a folder. For {out} give `grid=ROWSxCOLUMNS`."
         )
@@ -84,15 +97,35 @@ def generate(*, progress: Callable[[str], object] | None = None, **settings: Any
     else:
         require_writable("out", out / "0")
     num = asked.num_images or rows * columns
-    sampler = open_trained(asked.run, asked.saved_model, asked.checkpoint)
-    if isinstance(sampler, Translator):
-        raise UsageError("This model makes pictures of pictures: give them as `input`.")
+    sheet = asked.truncation is not None and len(asked.truncation) > 1 and out.suffix == ".png"
+    truncation = None if sheet else only(asked.truncation, f"`out={out}`")
+    sampler = _opened(asked)
+    if sheet:
+        return _write_sheet(sampler, asked, out, columns)
     labels = _labels(asked.labels, sampler, num)
     try:
-        _write(sampler, asked, out, num, columns, labels, progress or (lambda line: None))
+        _write(sampler, asked, out, num, columns, labels, truncation, progress or (lambda line: None))
     except ValueError as error:
         raise UsageError(str(error)) from error
     return Generated(out, num)
+
+
+def _opened(asked: Drawing) -> Sampler:
+    sampler = open_trained(asked.run, asked.saved_model, asked.checkpoint)
+    if isinstance(sampler, Translator):
+        raise UsageError("This model makes pictures of pictures: give them as `input`.")
+    return sampler
+
+
+def _write_sheet(sampler: Sampler, asked: Drawing, out: pathlib.Path, columns: int) -> Generated:
+    """Writes the same latents at several truncations, a row each."""
+    assert asked.truncation is not None
+    latents, labels = sampler.latents(columns, asked.seed), _labels(asked.labels, sampler, columns)
+    rows = [sampler.outputs(latents, labels, truncation) for truncation in asked.truncation]
+    picture = sampler.modality.show(np.concatenate(rows), columns)
+    titles = [f"{truncation:g}" for truncation in asked.truncation]
+    pictures.save_png(out, pictures.titled_rows(picture, titles), asked.scale)
+    return Generated(out, len(rows) * columns)
 
 
 def _grid(text: str) -> tuple[int, int]:
@@ -123,13 +156,14 @@ def _write(
     num: int,
     columns: int,
     labels: np.ndarray | None,
+    truncation: float | None,
     progress: Callable[[str], object],
 ) -> None:
-    modality, seed, truncation = sampler.modality, asked.seed, asked.truncation
-    if out.suffix == ".gif":
+    modality, seed = sampler.modality, asked.seed
+    if out.suffix in pictures.FILMS:
         walk = closed_walk(num, sampler.latent_dim, seed, asked.frames)
         frames = (modality.show(sampler.outputs(latents, labels, truncation), columns) for latents in walk)
-        pictures.save_gif(out, frames, 12, asked.scale)
+        pictures.save_film(out, frames, asked.fps, asked.scale)
     elif out.suffix == ".png":
         pictures.save_png(out, sampler.picture(num, columns, seed, labels, truncation), asked.scale)
     else:

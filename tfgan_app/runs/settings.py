@@ -5,13 +5,14 @@ Imports neither TensorFlow nor Keras, as commands answer wrong flags before thos
 
 import ast
 import dataclasses
+import functools
 import os
 import pathlib
 import re
 from typing import Any
 
 from tfgan_app import models
-from tfgan_app.base.table import Table, again, is_range, row
+from tfgan_app.base.table import Table, again, are_at_least, is_range, row
 from tfgan_app.export.formats import ENDINGS, FORMATS, SIGNATURES
 
 __all__ = ["SOURCE", "Drawing", "Exporting", "Scoring", "Settings"]
@@ -303,15 +304,62 @@ class Drawing(Table):
     run: str | None = again(Scoring, "run")
     saved_model: str | None = again(Scoring, "saved_model")
     checkpoint: str | int = again(Scoring, "checkpoint")
-    grid: str = row("8x8", "ROWSxCOLUMNS of a picture; with `out=NAME.gif`, of each frame of a latent walk.")
+    grid: str = row("8x8", "ROWSxCOLUMNS of a picture; with `out=NAME.gif` or NAME.mp4, of each frame of a walk.")
     num_images: int | None = row(None, "How many single images; `out` is then a folder, .npz or .npy.", at_least=1)
     labels: tuple[str | int, ...] | None = row(
         None, "Classes to draw, by name or number, repeated in turn, of a conditional GAN. Default: all."
     )
     seed: int = row(0, "Seed: equal seeds give equal images.")
-    truncation: float | None = again(Scoring, "truncation")
+    truncation: tuple[float, ...] | None = row(
+        None,
+        "Trade variety for quality: largest absolute latent, or psi of a model with styles. Several, as 0,0.5,1, are a "
+        "row each of the same latents. Default: none.",
+        must=("be a number of at least 0, or several", functools.partial(are_at_least, 0)),
+    )
     scale: int = row(2, "Screen pixels for each pixel of a picture.", at_least=1)
-    frames: int = row(48, "Frames of a walk.", at_least=2)
+    frames: int = row(48, "Frames of a film.", at_least=2)
+    fps: int = row(12, "Frames of a film a second.", at_least=1, at_most=100)
+    project: str | None = row(
+        None, "A picture whose latents are looked for; `out` is then a folder for what is found.", path=True
+    )
+    steps: int = row(1000, "Of the search for `project`.", at_least=1)
+    tune: int = row(0, "Steps in which the generator is then fitted to the picture of `project` itself.", at_least=0)
+    film: str = row("gif", "The format of the film of the search for `project`.", one_of=("gif", "mp4"))
+    extractor: str = row(
+        "auto",
+        "Whose features `project` compares beside pixels: as in training; auto takes the one shipped for a run's data "
+        "set; none.",
+        path=True,
+    )
+    trust_extractor: bool = again(Settings, "trust_extractor")
+    mix: int | None = row(
+        None,
+        "The layer from which on styles are those of the columns: a grid of mixed styles, in a row the layers before "
+        "of one image.",
+        at_least=1,
+    )
+    directions: str | None = row(
+        None,
+        "sefa or pca: directions in which images change, shown as a row each and written to `out`; difference or "
+        "separator: that from the latents of `against` to those of `latents`. NAME.npz: those found before.",
+        path=True,
+    )
+    names: tuple[str, ...] | None = row(None, "What `directions` are called, the first of them.")
+    strength: float = row(
+        3.0, "How far `directions` are shown, both ways, in standard deviations of the latents.", at_least=0
+    )
+    edit: tuple[str, ...] | None = row(
+        None, "NAME=STRENGTH: along which of `directions`, by name or number, images move, and how far."
+    )
+    latents: str | None = row(
+        None,
+        "Latents that are edited in place of draws: the latent.npz of a `project`, or a folder that holds some.",
+        path=True,
+    )
+    against: str | None = row(None, "The latents of the other kind, for a difference or separator.", path=True)
+    layers: str | None = row(
+        None, "FIRST-LAST: which layers' styles move, or sefa looks at, from 0 on; of a model with styles."
+    )
     input: str | None = row(
         None,
         "A picture, or a folder or .zip of them, of any size, that an image-to-image model translates; `out` is then "
@@ -338,8 +386,8 @@ class Drawing(Table):
     )
     out: str = row(
         "grid.png",
-        "NAME.png: a grid. NAME.gif: a walk through the latents. NAME.npz: an array, with labels; NAME.npy: without. "
-        "A folder: single PNGs.",
+        "NAME.png: a grid. NAME.gif, NAME.mp4: a walk through the latents. NAME.npz: an array, with labels; NAME.npy: "
+        "without. A folder: single PNGs.",
         path=True,
     )
 

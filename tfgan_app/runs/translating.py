@@ -72,7 +72,9 @@ def check_translating(asked: Drawing) -> None:
         UsageError: For settings of pictures that are drawn beside `input`, and of those that are translated without.
     """
     defaults = Drawing()
-    drawn, translated = ("grid", "num_images", "truncation", "scale", "frames"), ("dropout", "mask", "tile", "way")
+    translated = ("dropout", "mask", "tile", "way")
+    both = {"run", "saved_model", "checkpoint", "labels", "seed", "input", "out", *translated}
+    drawn = tuple(row.name for row in Drawing.rows() if row.name not in both)
     for name in drawn if asked.input else translated:
         value = getattr(asked, name)
         if value != getattr(defaults, name):

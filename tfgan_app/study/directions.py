@@ -157,7 +157,7 @@ def between(sampler: Sampler, positive: Array, negative: Array, method: str = "d
 
     Args:
         sampler: Whose latents they are.
-        positive: Latents `(num, latent_dim)`, or styles `(num, num_styles, style_dim)`, of pictures that have something.
+        positive: Latents `(num, latent_dim)`, or styles `(num, num_styles, style_dim)`, of images that have something.
         negative: Those of pictures that lack it.
         method: `difference` of the means; or the normal of the plane that `separates` them, by Fisher's discriminant
             with a ridge that counts the more the fewer there are: it leaves out what varies within both.
@@ -188,7 +188,9 @@ def between(sampler: Sampler, positive: Array, negative: Array, method: str = "d
 
 def _gan(sampler, method):
     if not isinstance(sampler, GAN):
-        raise UsageError(f"`directions={method}` needs the generator's weights, which a SavedModel hides: take the run.")
+        raise UsageError(
+            f"`directions={method}` needs the generator's weights, which a SavedModel hides: take the run."
+        )
     return sampler
 
 

@@ -19,6 +19,7 @@ _ALIKE = 0.02
 # The side to which a fingerprint shrinks an image.
 _SIDE = 8
 
+
 @dataclasses.dataclass(frozen=True)
 class KeptLatents:
     """Latents from a file.

@@ -81,8 +81,8 @@ def project(
 ) -> Projection:
     """Finds the latents whose sample is most like a picture.
 
-    Where there are styles, one style for all layers goes first, from the mean of w and with noise on it that fades, then
-    each layer's goes its own way. The noise maps of StyleGAN2 are fixed here outside of training, and stay so: what is
+    Where there are styles, one for all layers goes first, from the mean of w and with noise on it that fades, then each
+    layer's goes its own way. The noise maps of StyleGAN2 are fixed here outside of training, and stay so: what is
     found draws the same picture everywhere. Elsewhere several latents go from draws of N(0, I), none farther from its
     shell than draws lie, and the best is kept. What counts is the mean squared error of pixels, as they are and shrunk
     by 2, 4, ..., and with an extractor `tfgan_app.metrics.PerceptualDistance` besides.
@@ -106,7 +106,9 @@ def project(
     """
     target = _checked(sampler, image)
     if tune and not isinstance(sampler, GAN):
-        raise UsageError(f"`tune={tune}`: the weights of a SavedModel do not change. Take the run, or leave `tune` out.")
+        raise UsageError(
+            f"`tune={tune}`: the weights of a SavedModel do not change. Take the run, or leave `tune` out."
+        )
     if extractor is not None:
         extractor.require(target.shape)
     space = (_Latents if sampler.style_shape is None else _Styles)(sampler, starts, seed)
@@ -159,6 +161,7 @@ class _Loss:
         self._features = None if extractor is None else self._seen(target)
 
     def _seen(self, images):
+        assert self._extractor is not None
         return tf.math.l2_normalize(self._extractor(images), axis=1)
 
     def __call__(self, images: tf.Tensor) -> tf.Tensor:
@@ -296,8 +299,8 @@ def _descend(draw, loss, start, steps, watch, *, keep=None, noise=(0.0, 0)):
         place = tf.convert_to_tensor(moving)
         with tf.GradientTape() as tape:
             tape.watch(place)
-            shaken = place + strength * normal(place.shape, stream((seed, number), "projection")) if deviation else place
-            images = draw(shaken)
+            shift = strength * normal(place.shape, stream((seed, number), "projection")) if deviation else 0.0
+            images = draw(place + shift)
             losses = loss(images)
         # A generator sees each of a batch by itself, and Adam each of its numbers.
         optimizer.apply([tape.gradient(losses, place)], [moving])
