@@ -4,9 +4,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import LATENT_DIM, tiny_gan, tiny_model
+from conftest import LATENT_DIM, SHAPE, tiny_gan, tiny_model, tiny_networks
 from test_export_files import computed, every_format, shaken
 
+import tfgan_app as tg
 from tfgan_app.base.errors import UsageError
 from tfgan_app.base.latents import moved
 from tfgan_app.export import SavedGAN
@@ -34,6 +35,20 @@ def folder(gan, tmp_path_factory):
 @pytest.fixture(scope="module", params=["gan", "saved"])
 def sampler(request, gan, folder):
     return gan if request.param == "gan" else SavedGAN(folder)
+
+
+def linear_gan(singular_values, activation="tanh"):
+    """A GAN whose first weights have these singular values, and the directions that they belong to."""
+    keras.utils.set_random_seed(0)
+    num = len(singular_values)
+    right, left = (np.linalg.qr(normal(rows, rows, seed=rows))[0] for rows in (num, 64))
+    z = keras.Input((num,), name="latents")
+    dense = keras.layers.Dense(64)
+    x = keras.layers.Activation(activation)(dense(z))
+    dense.kernel.assign((right * singular_values) @ left[:num])
+    gan = tg.GAN(keras.Model(z, keras.layers.Reshape(SHAPE)(x)), tiny_networks()[1])
+    gan.compile()
+    return gan, right.T
 
 
 def labels_of(sampler, num):

@@ -26,6 +26,7 @@ def code_cells(path):
 def test_there_are_notebooks():
     assert {path.stem for path in NOTEBOOKS} == {
         "enlarge_and_translate",
+        "find_and_change",
         "fit_in_a_notebook",
         "load_a_savedmodel",
         "your_own_networks",

@@ -280,6 +280,7 @@ def test_home_and_variables_are_spelled_out_in_every_path(table, monkeypatch):
     rows = [row for row in table.rows() if row.path]
     paths = {"dataset", "fallback_dataset", "data_dir", "manual_dir", "extractor", "run_dir"}
     paths |= {"run", "saved_model", "images", "report", "out", "targets", "input", "mask"}
+    paths |= {"project", "directions", "latents", "against"}
     assert {row.name for row in rows} == {row.name for row in table.rows()} & paths
     meanings = {"~/x/": "/home/ann/x/", "$SCRATCH/x.npz": "/scratch/x.npz", "a~$NO_SUCH": "a~$NO_SUCH"}
     for row in rows:

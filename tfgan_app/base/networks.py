@@ -175,10 +175,11 @@ def first_activations(network: keras.Model) -> keras.Model:
         UsageError: If no layer with a kernel is reached, as where it lies within another model.
     """
     reached, found = {id(network.inputs[0])}, []
-    for operation in network.operations:
-        for node in operation._inbound_nodes:
+    graph = network._functional if isinstance(network, keras.Sequential) else network
+    for depth in sorted(graph._nodes_by_depth, reverse=True):
+        for node in graph._nodes_by_depth[depth]:
             if any(id(x) in reached for x in node.input_tensors):
-                if getattr(operation, "kernel", None) is not None:
+                if getattr(node.operation, "kernel", None) is not None:
                     found += node.outputs
                 else:
                     reached |= {id(x) for x in node.outputs}

@@ -145,11 +145,9 @@ def pca(sampler: Sampler, num: int = 8, seed: int = 0, draws: int = _DRAWS) -> D
         _, values, vectors = np.linalg.svd(_centred(styles, classes), full_matrices=False)
         return _found(sampler, num, vectors, values / np.sqrt(draws), "pca")
     activations = _centred(_gan(sampler, "pca").first_activations(latents, classes), classes)
-    # Of fewer draws than activations, the products between draws are the smaller matrix.
-    values, coordinates = np.linalg.eigh(activations @ activations.T)
-    order = np.argsort(values)[::-1][: sampler.latent_dim]
-    vectors = coordinates.T[order] @ _centred(latents, classes)
-    return _found(sampler, num, vectors, np.sqrt(np.maximum(values[order], 0.0) / draws), "pca")
+    coordinates, values, _ = np.linalg.svd(activations, full_matrices=False)
+    vectors = coordinates.T[: sampler.latent_dim] @ _centred(latents, classes)
+    return _found(sampler, num, vectors, values / np.sqrt(draws), "pca")
 
 
 def between(sampler: Sampler, positive: Array, negative: Array, method: str = "difference") -> Directions:

@@ -39,8 +39,8 @@ _PERCEPTUAL = 0.1
 _SMALLEST = 7
 # Latents that are moved at a time where classes are tried.
 _TRIED = 64
-# The part of the steps for which each class is tried.
-_TRIAL = 0.1
+# The part of the steps for which each class is tried, and the fewest.
+_TRIAL, _LEAST_TRIAL = 0.1, 50
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +90,7 @@ def project(
     Args:
         sampler: A GAN, or a loaded one.
         image: The picture, `(height, width, channels)` of the sampler's shape: uint8, or floating point in [0, 1].
-        label: The class to look in, by number or name. None: each is tried, for a tenth of the steps.
+        label: The class to look in, by number or name. None: each is tried first, for a tenth of the steps.
         steps: Of the search.
         starts: From how many draws latents go; styles go from their mean alone.
         seed: Of draws and noise. Equal seeds find the same.
@@ -148,7 +148,7 @@ def _labels(sampler, label, space, loss, steps, seed):
     at_once = max(1, _TRIED // space.starts)
     for first in range(0, sampler.num_classes, at_once):
         classes = np.arange(first, min(first + at_once, sampler.num_classes), dtype=np.int32)
-        found.append(space.nearest(classes, loss, max(1, round(_TRIAL * steps))))
+        found.append(space.nearest(classes, loss, max(_LEAST_TRIAL, round(_TRIAL * steps))))
     return np.array([np.argmin(np.concatenate(found))], np.int32)
 
 
@@ -157,6 +157,7 @@ class _Loss:
 
     def __init__(self, target: np.ndarray, extractor: FeatureExtractor | None):
         self._extractor, target = extractor, target[np.newaxis]
+        self._target = target
         self._scales = list(_shrunk(target))
         self._features = None if extractor is None else self._seen(target)
 
@@ -165,6 +166,8 @@ class _Loss:
         return tf.math.l2_normalize(self._extractor(images), axis=1)
 
     def __call__(self, images: tf.Tensor) -> tf.Tensor:
+        # Without tanh, images go beyond the range where the picture is black or white, and are shown as it is there.
+        images = tf.where(tf.clip_by_value(images, -1.0, 1.0) == self._target, self._target, images)
         squares = [tf.square(x - y) for x, y in zip(_shrunk(images), self._scales, strict=True)]
         pixels = tf.add_n([tf.reduce_mean(square, axis=(1, 2, 3)) for square in squares]) / len(squares)
         if self._features is None:
