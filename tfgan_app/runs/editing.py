@@ -15,6 +15,7 @@ from tfgan_app.base import pictures
 from tfgan_app.base.errors import DataError, UsageError
 from tfgan_app.base.files import local_path, reason, require_writable, written_whole
 from tfgan_app.base.latents import moved
+from tfgan_app.data.trees import counted
 from tfgan_app.gan import GAN
 from tfgan_app.metrics.extractors import FeatureExtractor, load_extractor, shipped_for
 from tfgan_app.modalities.image_files import read_image
@@ -289,7 +290,9 @@ def _directions(sampler, asked, rows, columns, labels):
     found.save(out)
     pictures.save_png(out.with_suffix(".png"), picture, asked.scale)
     reach = f"from -{asked.strength:g} to {asked.strength:g} deviations of the {found.space}"
-    return Edited(out, f"{len(found.names)} directions in {out}; {len(names)} in {out.with_suffix('.png')}, {reach}.")
+    return Edited(
+        out, f"{counted(len(found.names), 'direction')} in {out}; {len(names)} in {out.with_suffix('.png')}, {reach}."
+    )
 
 
 def _found(sampler, asked, rows, layers):
