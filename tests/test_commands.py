@@ -422,7 +422,7 @@ def test_generate_writes_what_the_ending_says(trained, tmp_path):
     ("flags", "message"),
     [
         ([], "give either --run or --saved_model. Received: neither"),
-        (["--out=grid.jpg"], "must end in .png, .gif, .npz or .npy, or name a folder"),
+        (["--out=grid.jpg"], "must end in .png, .gif, .mp4, .npz or .npy, or name a folder"),
         (["--grid=8"], "--grid=8 must be ROWSxCOLUMNS"),
         (["--num_images=3"], "--num_images goes with --out=NAME.npz, NAME.npy or a folder"),
     ],

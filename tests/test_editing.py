@@ -264,7 +264,7 @@ def test_an_mp4_holds_every_frame_at_its_size_and_rate(tmp_path):
         ({"mix": 2, "steps": 5, "out": "b.png"}, "`steps=5` does not go with `mix`."),
         ({"project": "a.png", "grid": "2x2", "out": "b"}, "`grid=2x2` does not go with `project`."),
         ({"directions": "sefa", "num_images": 3, "out": "b.npz"}, "`num_images=3` does not go with `directions`."),
-        ({"edit": ["1=2"], "names": ["a"], "out": "b.png"}, "`names=('a',)` does not go with `edit`."),
+        ({"edit": ["1=2"], "names": ["a"], "out": "b.png"}, "`names=a` does not go with `edit`."),
         ({"project": "a.png"}, "`project` needs `out`, which is a folder. Received: `out=grid.png`"),
         (
             {"directions": "sefa", "out": "b.png"},

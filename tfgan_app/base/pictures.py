@@ -13,7 +13,18 @@ from PIL import Image, ImageDraw, ImageFont
 from tfgan_app.base.errors import UsageError
 from tfgan_app.base.files import PathLike, written_whole
 
-__all__ = ["FILMS", "columns", "require_film", "save_film", "save_gif", "save_png", "tile", "titled", "titled_rows"]
+__all__ = [
+    "FILMS",
+    "columns",
+    "enlarged",
+    "require_film",
+    "save_film",
+    "save_gif",
+    "save_png",
+    "tile",
+    "titled",
+    "titled_rows",
+]
 
 # The endings of films.
 FILMS = (".gif", ".mp4")
@@ -46,6 +57,11 @@ def tile(images: np.ndarray, columns: int | None = None, border: int = 2) -> np.
         top, left = (border + (index // columns) * (height + border), border + (index % columns) * (width + border))
         sheet[top : top + height, left : left + width] = image
     return sheet
+
+
+def enlarged(picture: np.ndarray, scale: int) -> np.ndarray:
+    """Returns a picture with each pixel repeated `scale` times a side: titles beside it then keep their size."""
+    return picture.repeat(scale, axis=0).repeat(scale, axis=1)
 
 
 def titled(picture: np.ndarray, titles: Sequence[str], border: int = 2) -> np.ndarray:

@@ -172,6 +172,11 @@ class Table:
         found = {one.name: getattr(self, one.name) for one in self.rows()}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
 
+    def shown(self, name: str) -> str:
+        """Returns a value with its name as errors show it: `truncation=0,0.5`, a list as a flag takes it."""
+        value = getattr(self, name)
+        return f"`{name}={','.join(map(str, value)) if isinstance(value, tuple) else value}`"
+
 
 Function = typing.TypeVar("Function", bound=Callable)
 

@@ -80,12 +80,11 @@ def check_editing(asked: Drawing) -> str | None:
     found = next((name for name in EDITS if name in given), None)
     owned = {name for more in EDITS.values() for name in more} - _DRAWN
     for name in given:
-        value = f"`{name}={getattr(asked, name)}`"
         if found is None and name in owned:
             owners = " or ".join(f"`{edit}`" for edit, more in EDITS.items() if name in more)
-            raise UsageError(f"{value} goes with {owners}.")
+            raise UsageError(f"{asked.shown(name)} goes with {owners}.")
         if found is not None and name not in {found, *EDITS[found], *_COMMON}:
-            raise UsageError(f"{value} does not go with `{found}`.")
+            raise UsageError(f"{asked.shown(name)} does not go with `{found}`.")
     if found is None:
         return None
     expected, endings = _OUT[found]
@@ -137,7 +136,7 @@ def _project(sampler, asked, progress):
     film = out / f"search.{asked.film}"
     pictures.require_film(film)
     if asked.labels is not None and len(asked.labels) != 1:
-        raise UsageError(f"`labels={','.join(map(str, asked.labels))}` must name one class to look in, or none.")
+        raise UsageError(f"{asked.shown('labels')} must name one class to look in, or none.")
     image, fitted = _read(path, sampler.modality.shape)
     extractor = _extractor(asked, image.shape)
     label = None if asked.labels is None else asked.labels[0]
@@ -154,7 +153,7 @@ def _project(sampler, asked, progress):
     modality = sampler.modality
     pair = modality.show(np.stack([found.target, found.image]), 2)
     pictures.save_png(out / "target.png", modality.store(found.target).numpy(), asked.scale)
-    pictures.save_png(out / "projection.png", pictures.titled(pair, ["picture", "found"]), asked.scale)
+    pictures.save_png(out / "projection.png", _titled(pair, ["picture", "found"], asked.scale))
     frames = (modality.show(np.stack([found.target, frame]), 2) for frame in found.frames)
     pictures.save_film(film, frames, asked.fps, asked.scale)
     save_latents(out / _LATENTS, sampler, KeptLatents(found.latents, found.labels, found.weights))
@@ -162,6 +161,10 @@ def _project(sampler, asked, progress):
     with written_whole(out / "projection.json") as partial:
         partial.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     return Edited(out, "\n".join([fitted, f"{_scored(facts)}: {_LATENTS}, projection.png, {film.name} in {out}."]))
+
+
+def _titled(picture, titles, scale):
+    return pictures.titled(pictures.enlarged(picture, scale), titles, 2 * scale)
 
 
 def _read(path, shape):
@@ -286,9 +289,9 @@ def _directions(sampler, asked, rows, columns, labels):
             for name in names
             for strength in strengths
         ]
-    picture = pictures.titled_rows(sampler.modality.show(np.concatenate(strips), columns), names)
+    picture = pictures.enlarged(sampler.modality.show(np.concatenate(strips), columns), asked.scale)
     found.save(out)
-    pictures.save_png(out.with_suffix(".png"), picture, asked.scale)
+    pictures.save_png(out.with_suffix(".png"), pictures.titled_rows(picture, names, 2 * asked.scale))
     reach = f"from -{asked.strength:g} to {asked.strength:g} deviations of the {found.space}"
     return Edited(
         out, f"{counted(len(found.names), 'direction')} in {out}; {len(names)} in {out.with_suffix('.png')}, {reach}."
@@ -357,10 +360,10 @@ def _edit(sampler, asked, num, columns, labels):
             if asked.latents:
                 before = _outputs(sampler, kept, truncation)
                 cells = np.stack([before, after], axis=1).reshape(-1, *after.shape[1:])
-                picture = pictures.titled(modality.show(cells, 2), ["before", "after"])
+                picture = _titled(modality.show(cells, 2), ["before", "after"], asked.scale)
             else:
-                picture = modality.show(after, columns)
-            pictures.save_png(out, picture, asked.scale)
+                picture = pictures.enlarged(modality.show(after, columns), asked.scale)
+            pictures.save_png(out, picture)
     return Edited(out, f"{', '.join(asked.edit)} in {out}.")
 
 

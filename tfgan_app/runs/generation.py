@@ -122,9 +122,9 @@ def _write_sheet(sampler: Sampler, asked: Drawing, out: pathlib.Path, columns: i
     assert asked.truncation is not None
     latents, labels = sampler.latents(columns, asked.seed), _labels(asked.labels, sampler, columns)
     rows = [sampler.outputs(latents, labels, truncation) for truncation in asked.truncation]
-    picture = sampler.modality.show(np.concatenate(rows), columns)
+    picture = pictures.enlarged(sampler.modality.show(np.concatenate(rows), columns), asked.scale)
     titles = [f"{truncation:g}" for truncation in asked.truncation]
-    pictures.save_png(out, pictures.titled_rows(picture, titles), asked.scale)
+    pictures.save_png(out, pictures.titled_rows(picture, titles, 2 * asked.scale))
     return Generated(out, len(rows) * columns)
 
 

@@ -76,11 +76,10 @@ def check_translating(asked: Drawing) -> None:
     both = {"run", "saved_model", "checkpoint", "labels", "seed", "input", "out", *translated}
     drawn = tuple(row.name for row in Drawing.rows() if row.name not in both)
     for name in drawn if asked.input else translated:
-        value = getattr(asked, name)
-        if value != getattr(defaults, name):
+        if getattr(asked, name) != getattr(defaults, name):
             if asked.input:
-                raise UsageError(f"`{name}={value}` is for pictures that are drawn: it does not go with `input`.")
-            raise UsageError(f"`{name}={value}` is for pictures that are translated: give them as `input`.")
+                raise UsageError(f"{asked.shown(name)} is for pictures that are drawn: it does not go with `input`.")
+            raise UsageError(f"{asked.shown(name)} is for pictures that are translated: give them as `input`.")
     if asked.input and asked.out == defaults.out:
         raise UsageError("`input` needs `out`, which says where to: NAME.png of one picture, or a folder.")
 
