@@ -12,6 +12,7 @@ import tfgan_app as tg
 from tfgan_app.base.errors import UsageError
 from tfgan_app.export import SavedGAN
 from tfgan_app.study import project
+from tfgan_app.study.projection import _Loss
 
 
 def lively(num_classes=None):
@@ -93,12 +94,24 @@ def test_the_class_is_found_or_given(conditional):
         assert other.labels.tolist() == [1 - label] and other.scores["psnr"] < found.scores["psnr"]
 
 
-def test_what_lies_beyond_the_range_counts_as_its_end():
-    # This generator's images go far beyond -1 and 1; those of its own are found all the same.
-    gan, _ = linear_gan([4.0, 3.0, 2.0], "linear")
-    image = gan.sample(1, seed=4)[0]
-    assert np.mean((image == 0) | (image == 1)) > 0.2
-    assert project(gan, image, steps=400).scores["psnr"] > 45
+def test_what_lies_beyond_the_range_counts_as_its_end_where_the_picture_is_there():
+    raw = 2 * normal(3, 28, 28, 1)
+    target = np.clip(raw[0], -1, 1)
+    losses = _Loss(target, None)(raw)
+    assert losses[0] == 0 and losses[1] > 0.5
+    # Elsewhere it counts in full, so that something draws it back.
+    assert float(_Loss(np.full((8, 8, 1), 0.5, np.float32), None)(np.full((1, 8, 8, 1), 2.0))[0]) == 1.5**2
+
+
+def test_pixels_are_compared_as_they_are_and_shrunk():
+    one, other = normal(28, 28, 1) / 9, normal(1, 28, 28, 1, seed=1) / 9
+    difference = (other[0] - one)[..., 0]
+    scales = [difference]
+    for _ in range(2):  # to 14 and 7 pixels
+        x = scales[-1]
+        scales.append((x[::2, ::2] + x[1::2, ::2] + x[::2, 1::2] + x[1::2, 1::2]) / 4)
+    expected = np.mean([np.mean(x**2) for x in scales])
+    assert float(_Loss(one, None)(other)[0]) == pytest.approx(expected, rel=1e-5)
 
 
 def test_equal_seeds_find_the_same_and_saved_models_too(conditional, tmp_path):
