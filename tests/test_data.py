@@ -1187,7 +1187,7 @@ def test_wrong_options(tmp_path):
         data.open_images(str(tmp_path / "photos.tar.gz"))
     with pytest.raises(data.DataError, match=r"Give the folder, '.*'\."):
         data.open_images(str(save(tmp_path / "one.png", grey(0))))
-    with pytest.raises(data.DataError, match="`image_size=0` must be at least 1"):
+    with pytest.raises(data.DataError, match="`image_size=0` must be a side of at least 1 pixel"):
         data.open_images("mnist_5k", image_size=0)
     with pytest.raises(data.DataError, match="`channels=2` must be 1"):
         data.open_images("mnist_5k", channels=2)

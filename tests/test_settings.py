@@ -44,6 +44,7 @@ EARLIER = {
     "crop": None,
     "split": "train[:64]",
     "image_size": None,
+    "fit": "crop",
     "channels": 1,
     "value_range": None,
     "eval_split": "test[:64]",
@@ -87,7 +88,7 @@ OTHERS = {
     **{"model": "DCGAN", "model_arg": [], "latent_dim": 5, "loss": "Hinge", "real_label": 1.0, "penalty": None},
     **{"augment": "none", "n_critic": 2, "conditional": True, "ema_decay": 0.6, "g_learning_rate": 0.1},
     **{"d_learning_rate": None, "decay_learning_rates": True, "dataset": "digits", "fallback_dataset": None},
-    **{"data_dir": "here", "manual_dir": "there", "split": "train", "image_size": 32, "channels": 3},
+    **{"data_dir": "here", "manual_dir": "there", "split": "train", "image_size": "48x32", "channels": 3},
     "value_range": [0.0, 4095.0],
     **{
         "eval_split": "test",
@@ -100,6 +101,7 @@ OTHERS = {
     **{"batch_size": 9, "train_steps": 3, "steps_per_epoch": 3, "steps_per_execution": 2, "mixed_precision": "none"},
     **{"jit_compile": "auto", "strategy": "mirrored", "sync_batch_norm": True, "seed": 1, "deterministic": True},
     **{"decay_from": 1, "mirror": True, "adversarial_weight": 0.5, "pretrain_steps": 1, "targets": "maps"},
+    "fit": "pad",
     **{"paired": "side_by_side", "reverse": True, "degrade": "grey", "crop": 16},
     **{"keep_checkpoints": 4, "on_collapse": "stop", "export": ["litert"], "run_dir": "runs/new", "precision": "none"},
 }

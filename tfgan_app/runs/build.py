@@ -90,15 +90,15 @@ def open_split_like(facts: dict[str, Any], settings: Settings, split: str) -> Da
     """Opens another split of the images that `facts` describe: the fallback where they are the fallback.
 
     The hosts of the data set that it stands in for are not asked again. Values are scaled as those of `facts` are, and
-    images of another size or kind are made like those described, where these are square.
+    images of another size or kind are made like those described.
 
     Raises:
-        DataError: If they are not, and sizes differ.
+        DataError: If they cannot be.
     """
     shapes = [tuple(facts[name]) for name in ("source_shape", "image_shape") if name in facts]
     if data_of(settings) == "images":
         height, width, channels = shapes[-1]
-        size = settings.image_size or (height if height == width else None)
+        size = settings.image_size or (height, width)
         settings = dataclasses.replace(settings, channels=settings.channels or channels, image_size=size)
     if settings.value_range is None:
         settings = dataclasses.replace(settings, value_range=facts.get("value_range"))
@@ -148,7 +148,7 @@ def shapes_of(facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def _source(settings: Settings, kind: str) -> dict[str, Any]:
-    names = ["dataset", "data_dir", "manual_dir", "image_size", "channels", "value_range"]
+    names = ["dataset", "data_dir", "manual_dir", "image_size", "fit", "channels", "value_range"]
     if kind != "images":
         source = {name: getattr(settings, name) for name in [*names, *_PAIRED]}
         return {**source, "sides": kind == "sides"}

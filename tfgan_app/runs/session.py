@@ -26,6 +26,7 @@ from tfgan_app.base.errors import (
 )
 from tfgan_app.base.files import reason
 from tfgan_app.base.precision import choose_precision
+from tfgan_app.base.sizes import compact
 from tfgan_app.base.strategies import LOST_WORKER, build_strategy, is_chief
 from tfgan_app.base.table import takes
 from tfgan_app.base.waiting import announced, clock
@@ -492,15 +493,15 @@ class Session:
         """Says what would be faster here, where training takes more than a day."""
         if seconds <= 86_400:
             return
-        settings, side = self.settings, max(self.images.image_shape[:2])
+        settings, sides = self.settings, self.images.image_shape[:2]
         faster = []
         if not tf.config.list_physical_devices("GPU"):
             faster.append("a GPU, of which there is none here")
         best = choose_precision("auto").name
         if settings.precision == "none" != best:
             faster.append(f"`mixed_precision={best}`")
-        if side >= 64:
-            faster.append(f"`image_size={side // 2}`")
+        if max(sides) >= 64:
+            faster.append(f"`image_size={compact([side // 2 for side in sides])}`")
         for name in ("base_channels", "channel_base", "g_channels", "d_channels"):
             width = self.gan.arguments.get(name)
             if isinstance(width, int) and width >= 32:

@@ -11,6 +11,7 @@ import re
 from typing import Any
 
 from tfgan_app import models
+from tfgan_app.base.sizes import FITS, SIZE_DEMAND, compact, is_size
 from tfgan_app.base.table import Table, again, is_range, row
 from tfgan_app.export.formats import ENDINGS, FORMATS, SIGNATURES
 
@@ -29,6 +30,7 @@ SOURCE = (
     "degrade",
     "crop",
     "image_size",
+    "fit",
     "channels",
     "value_range",
     "fallback_dataset",
@@ -122,7 +124,18 @@ class Settings(Table):
         fixed=True,
     )
     split: str = row("train", "Split to read, with TFDS's slices: train, train[:80%].")
-    image_size: int | None = row(None, "Crop to a square and resize to this side.", at_least=1)
+    image_size: str | int | tuple[int, int] | None = row(
+        None,
+        "Resize to this side of a square, or to WIDTHxHEIGHT; in Python also to (height, width).",
+        must=(SIZE_DEMAND, is_size),
+        kept=compact,
+    )
+    fit: str = row(
+        "crop",
+        "How images of another aspect ratio get `image_size`: their largest centred part, all of them with black, or "
+        "where they are transparent nothing, around, or each side by a factor of its own.",
+        one_of=FITS,
+    )
     channels: int | None = row(
         None,
         "Convert to greyscale (1) or RGB (3).",
@@ -254,7 +267,8 @@ class Scoring(Table):
     crop: int | None = _optional("crop")
     data_dir: str | None = _optional("data_dir")
     manual_dir: str | None = _optional("manual_dir")
-    image_size: int | None = _optional("image_size")
+    image_size: str | int | tuple[int, int] | None = _optional("image_size")
+    fit: str | None = _optional("fit")
     channels: int | None = _optional("channels")
     value_range: tuple[float, ...] | None = _optional("value_range")
     fallback_dataset: str | None = _optional("fallback_dataset")
