@@ -10,8 +10,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 from tfgan_app.base.files import PathLike, written_whole
 
-__all__ = ["columns", "save_gif", "save_png", "tile", "titled"]
+__all__ = ["columns", "save_gif", "save_png", "tile", "titled", "viewable"]
 
+# The board behind what is transparent: shades of its squares, and how many lie along the shorter side at least.
+_BOARD, _SQUARES = (255, 204), 4
 _TITLE_PIXELS = 11  # height of the letters
 _TITLE_LENGTH = 96  # pixels that a title takes at most
 
@@ -25,7 +27,7 @@ def tile(images: np.ndarray, columns: int | None = None, border: int = 2) -> np.
     """Lays out images row by row.
 
     Args:
-        images: uint8 array `(num, height, width, channels)` with 1 or 3 channels.
+        images: uint8 array `(num, height, width, channels)` with 1 or 3 channels, as `viewable` returns them.
         columns: Images a row; by default as near to a square as it gets.
         border: Pixels of white between images.
 
@@ -40,6 +42,31 @@ def tile(images: np.ndarray, columns: int | None = None, border: int = 2) -> np.
         top, left = (border + (index // columns) * (height + border), border + (index % columns) * (width + border))
         sheet[top : top + height, left : left + width] = image
     return sheet
+
+
+def viewable(images: np.ndarray) -> np.ndarray:
+    """Returns images of any channels and 8 or 16 bits as people see them, uint8 with 1 or 3 channels.
+
+    RGBA is laid on a board of white and light grey squares. Channels that are no colours stand side by side in grey,
+    with a pixel of white between.
+
+    Args:
+        images: uint8 or uint16 `(num, height, width, channels)`.
+    """
+    if images.dtype == np.uint16:
+        images = np.round(images / 257.0).astype(np.uint8)
+    num, height, width, channels = images.shape
+    if channels in (1, 3):
+        return images
+    if channels == 4:
+        square = max(1, min(8, min(height, width) // _SQUARES))
+        rows, columns = np.indices((height, width)) // square
+        board = np.where((rows + columns) % 2, _BOARD[1], _BOARD[0])[..., None]
+        opacity = images[..., 3:] / 255.0
+        return np.round(images[..., :3] * opacity + board * (1.0 - opacity)).astype(np.uint8)
+    shown = np.full((num, height, channels, width + 1), 255, np.uint8)
+    shown[..., :width] = np.moveaxis(images, -1, 2)
+    return shown.reshape(num, height, channels * (width + 1), 1)[:, :, :-1]
 
 
 def titled(picture: np.ndarray, titles: Sequence[str], border: int = 2) -> np.ndarray:
@@ -80,7 +107,7 @@ def _font():
 
 
 def save_png(path: PathLike, image: np.ndarray, scale: int = 1) -> None:
-    """Writes a uint8 image `(height, width, channels)`, each pixel repeated `scale` times a side."""
+    """Writes a uint8 image `(height, width, channels)`, grey, RGB or RGBA, each pixel repeated `scale` times a side."""
     with written_whole(path) as partial:
         _to_pil(image, scale).save(partial, format="PNG")
 

@@ -1,11 +1,22 @@
-"""Sizes of images: WIDTHxHEIGHT as people write them, `(height, width)` as arrays have them."""
+"""Sizes and channels of images: WIDTHxHEIGHT as people write them, `(height, width)` as arrays have them."""
 
 import operator
 import re
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
-__all__ = ["FITS", "SIZE_DEMAND", "ImageSize", "Size", "as_size", "compact", "is_size", "written"]
+__all__ = [
+    "CHANNELS",
+    "CHANNELS_DEMAND",
+    "FITS",
+    "SIZE_DEMAND",
+    "ImageSize",
+    "Size",
+    "as_size",
+    "compact",
+    "is_size",
+    "written",
+]
 
 Size: TypeAlias = tuple[int, int]  # height and width
 
@@ -13,6 +24,10 @@ Size: TypeAlias = tuple[int, int]  # height and width
 ImageSize: TypeAlias = int | str | tuple[int, int] | list[int]
 
 SIZE_DEMAND = "be a side of at least 1 pixel, WIDTHxHEIGHT or, in Python, (height, width)"
+
+# Of images: 1 is greyscale, 3 RGB, 4 RGBA; others are bands.
+CHANNELS = (1, 2, 3, 4, 5, 6, 7, 8)
+CHANNELS_DEMAND = "be 1 (greyscale), 3 (RGB), 4 (RGBA), or 2 or 5 to 8 (bands of arrays and TIFFs)"
 
 # How an image gets a size of another aspect ratio.
 FITS = ("crop", "pad", "stretch")

@@ -113,7 +113,8 @@ def open_images(
         fit: How images of another aspect ratio get there. "crop": their largest centred part of that ratio is resized;
             "pad": all of them, and the rest is black, or transparent where there is opacity; "stretch": each side by
             its own factor.
-        channels: 1 for greyscale or 3 for RGB; by default as in the dataset.
+        channels: 1 for greyscale, 3 for RGB, 4 for RGBA; by default as in the dataset, but transparent files are laid
+            on white. Arrays and TIFFs can have 2 to 8, which stay as they are.
         depth: Bits of a value, 8 or 16.
         value_range: The stored values that become black and white. By default 0 to 255 of images of 8 bits; where all
             have more, the first of 0 to 1, -1 to 1, 0 to 255, 1023, 4095, 16383 and 65535 that holds all values and of

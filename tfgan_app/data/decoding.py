@@ -12,15 +12,22 @@ from absl import logging
 from PIL import Image
 
 from tfgan_app.base.errors import DataError
-from tfgan_app.base.sizes import FITS, SIZE_DEMAND, ImageSize, Size, as_size, is_size, written
+from tfgan_app.base.sizes import (
+    CHANNELS,
+    CHANNELS_DEMAND,
+    FITS,
+    SIZE_DEMAND,
+    ImageSize,
+    Size,
+    as_size,
+    is_size,
+    written,
+)
 from tfgan_app.base.table import is_range
 from tfgan_app.modalities.image_files import File, Form, Header, read_values
 from tfgan_app.modalities.values import LEVELS, Range, describe_range, measured, usual_range
 
 MAX_SKIPPED = 0.01  # share of the images; leaving out more would hide a fault of the dataset
-
-CHANNELS = (1, 3)
-CHANNELS_DEMAND = "be 1 (greyscale) or 3 (RGB)"
 
 _CHUNK = 64  # images a thread decodes at a time
 _MEASURED = 2000  # images of more than 8 bits whose values are looked at, to choose the range of all

@@ -83,7 +83,7 @@ def open_array(path: Path, split: str, form: Form) -> ImageSet:
     Args:
         path: An .npy file, or an .npz file with 'images' and optionally 'labels' and 'class_names', or such arrays for
             each split; see `tfgan_app.data.arrays`. Images are numbers of any type, of shape
-            `(num, height, width)`, `(num, height, width, channels)` or `(num, channels, height, width)` with 1 or 3
+            `(num, height, width)`, `(num, height, width, channels)` or `(num, channels, height, width)` with 1 to 8
             channels.
         split: A split, optionally with a slice.
         form: What images are brought to; `channels` are by default those of the array, and `value_range` is 0 to 255 of
@@ -110,6 +110,10 @@ def open_array(path: Path, split: str, form: Form) -> ImageSet:
         raise DataError(f"`split={split}` selects none of the images of {where} that have labels.")
     height, width, found_channels = images.shape[1:]
     channels = form.channels or found_channels
+    if channels != found_channels and not {channels, found_channels} <= {1, 3, 4}:
+        raise DataError(
+            f"The images of {where} have {found_channels} channels, which become no {channels}. Leave `channels` out."
+        )
     shape = (*(form.image_size or (height, width)), channels)
 
     def take(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -117,7 +121,7 @@ def open_array(path: Path, split: str, form: Form) -> ImageSet:
         taken = images[chosen]
         if scaling.value_range is not None:
             taken = scaled(taken, scaling.value_range, form.depth)
-        if shape != images.shape[1:]:
+        if shape != images.shape[1:] or channels == 4:
             taken = np.stack([fit_image(picture, channels, form.image_size, form.fit) for picture in taken])
         return np.asarray(taken), classes[chosen]
 
@@ -258,7 +262,7 @@ def _open_items(
             skipped[item.name] = header
     if not headers:
         report_skipped(skipped, len(items), where)
-    channels = form.channels or (1 if all(header.grey for header in headers) else 3)
+    channels = form.channels or _channels_of(headers, where)
     shape = (*(form.image_size or common_size(headers, where)), channels)
     bits = (header.bits for header in headers)
     scaling = choose_scaling(readable, bits, where, form.value_range, depth=form.depth)
@@ -268,6 +272,7 @@ def _open_items(
 
     sizes = collections.Counter((header.height, header.width) for header in headers)
     notes = _fitted(sizes, sum(header.grey for header in headers), shape, form.fit)
+    notes += _transparent(sum(header.alpha for header in headers), len(headers), channels)
     if fits_in_memory(len(readable), shape, form.depth):
         return decode_and_hold(items, read, len(items), shape, where, form.depth), scaling, notes
     report_skipped(skipped, len(items), where)
@@ -293,6 +298,28 @@ def _open_items(
         scaling,
         notes,
     )
+
+
+def _channels_of(headers: list[Header], where: str) -> int:
+    """Returns the channels of images: as many as their bands, or of colours 1 where all are grey, else 3.
+
+    Raises:
+        DataError: If they differ.
+    """
+    bands = collections.Counter(header.bands for header in headers)
+    if len(bands) > 1:
+        seen = ", ".join(f"{number or 'colours'} ({count})" for number, count in bands.most_common(5))
+        raise DataError(f"The images of {where} differ in channels: {seen}. Keep those of one kind.")
+    return next(iter(bands)) or (1 if all(header.grey for header in headers) else 3)
+
+
+def _transparent(alpha: int, count: int, channels: int) -> list[str]:
+    """Says what becomes of opacity."""
+    if channels == 4 and alpha < count:
+        return [f"{count - alpha} of {count} images have no opacity: they are opaque throughout"]
+    if channels in (1, 3) and alpha:
+        return [f"{alpha} of {count} images can be transparent, and are laid on white (`channels=4` keeps it)"]
+    return []
 
 
 def _fitted(sizes: dict[Size, int], grey: int, shape: tuple[int, int, int], fit: str) -> list[str]:

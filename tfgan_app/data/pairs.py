@@ -646,6 +646,11 @@ def _unequal(sources: int, targets: int, request: _Request) -> DataError:
 def _array(images: np.ndarray, request: _Request, side: int) -> tuple[Listing, list[str]]:
     """Lists the images of an array, `(num, height, width)` with or without channels."""
     images, notes = channels_last(images, request.where)
+    if images.shape[-1] not in (1, 3):
+        raise DataError(
+            f"The images of {request.where} have {images.shape[-1]} channels. Translators take 1 or 3: save, for "
+            "example, images[..., :3]."
+        )
     scaling = array_scaling(images, request.where, request.ranges[side])
     numbers = split_indices(request.split, len(images))
     _, height, width, depth = images.shape

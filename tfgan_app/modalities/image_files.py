@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError
 
 from tfgan_app.base.sizes import ImageSize, Size, as_size
+from tfgan_app.modalities.tiffs import extra_bands, is_tiff, read_bands
 from tfgan_app.modalities.values import Range, measured, scaled, usual_range
 
 __all__ = [
@@ -104,6 +105,7 @@ class Header(NamedTuple):
         grey: Whether it is greyscale, with or without transparency.
         bits: Of a value: 8, 16, or 32 where the format does not say which values are black and white.
         alpha: Whether it has opacity beside, though it need not be transparent anywhere.
+        bands: How many channels it has, where they are no colours.
     """
 
     height: int
@@ -111,13 +113,14 @@ class Header(NamedTuple):
     grey: bool
     bits: int = 8
     alpha: bool = False
+    bands: int | None = None
 
 
 class Form(NamedTuple):
     """What images are brought to: the arguments of `read_image` after the file.
 
     Attributes:
-        channels: 1 for greyscale, 3 for RGB, 4 for RGBA; None, where a set is opened, as it has.
+        channels: 1 for greyscale, 3 for RGB, 4 for RGBA, or a number of bands; None, where a set is opened, as it has.
         image_size: Height and width, or None to keep the image's own.
         value_range: The stored values that become black and white. None: those of the format, 0 to 255 or 65535; of
             formats that have none, with 32 bits or floats, the `usual_range` of each image alone.
@@ -163,7 +166,7 @@ def looks_like_image(head: bytes) -> bool:
 
 def read_header(file: File) -> Header:
     """Reads the size and kind of an image without decoding it."""
-    return _opened(file, _header)
+    return _opened(file, _header, _header_of_bands)
 
 
 def read_pixels(file: File) -> np.ndarray:
@@ -177,7 +180,7 @@ def read_values(file: File) -> np.ndarray:
     Raises:
         ValueError: If the image has 8 bits.
     """
-    found = _opened(file, _deep)
+    found = _opened(file, _deep, lambda values: _Deep(values, None, None))
     if found is None:
         raise ValueError("its values have 8 bits")
     return found.values
@@ -209,7 +212,18 @@ def read_image(
     Raises:
         ValueError: If it has more than `MAX_PIXELS`, or values that are NaN or infinite; and many kinds for damage.
     """
-    levels = _opened(file, lambda file, image: _upright(file, image, value_range, depth))
+
+    def decoded(file: File, image: Image.Image) -> np.ndarray:
+        if extra_bands(image) == channels:
+            return of_bands(read_bands(file))
+        return _upright(file, image, value_range, depth)
+
+    def of_bands(values: np.ndarray) -> np.ndarray:
+        if values.shape[-1] > 1:
+            _check_bands(values.shape[-1], channels)
+        return _levels_of_bands(values, value_range, depth)
+
+    levels = _opened(file, decoded, of_bands)
     return fit_image(levels, channels, image_size, fit)
 
 
@@ -225,13 +239,16 @@ def fit_image(levels: np.ndarray, channels: int, image_size: ImageSize | None = 
     weigh by their opacity in resizing, so that none of what is not to be seen tints an edge.
 
     Args:
-        levels: uint8 or uint16 `(height, width, channels)`: grey, grey and opacity, RGB or RGBA.
-        channels: 1 for greyscale, 3 for RGB, 4 for RGBA.
+        levels: uint8 or uint16 `(height, width, channels)`: grey, grey and opacity, RGB or RGBA; or other bands.
+        channels: 1 for greyscale, 3 for RGB, 4 for RGBA; or as many as there are bands.
         image_size: The size of the result, as `open_images` takes it; None keeps the image's own.
         fit: One of `FITS`; see `Form`.
 
     Returns:
         An array of the same type, `(height, width, channels)`.
+
+    Raises:
+        ValueError: If bands are to be colours, or colours bands.
     """
     levels = levels if levels.shape[-1] == channels in (1, 3) else _coloured(levels, channels)
     return levels if image_size is None else _sized(levels, as_size(image_size), fit)
@@ -252,6 +269,18 @@ def _header(file: File, image: Image.Image) -> Header:
     deep_grey = _raw_modes(image) == {_DEEP_GREY_ALPHA}
     grey = image.mode in _GREY_MODES or deep_grey
     return Header(height, width, grey, _bits(image), image.has_transparency_data or deep_grey)
+
+
+def _header_of_bands(values: np.ndarray) -> Header:
+    height, width, bands = values.shape
+    bits = {"uint8": 8, "uint16": 16}.get(values.dtype.name, 32)
+    return Header(height, width, bands == 1, bits, bands=bands if bands > 1 else None)
+
+
+def _levels_of_bands(values: np.ndarray, value_range: Range | None, depth: int) -> np.ndarray:
+    own_range = {"uint8": _EIGHT_BITS, "uint16": _SIXTEEN_BITS}.get(values.dtype.name)
+    found = measured(values)
+    return scaled(values, value_range or own_range or usual_range(found), depth)
 
 
 def _picture(file: File, image: Image.Image) -> Picture:
@@ -311,6 +340,10 @@ def _plain(image: Image.Image) -> Image.Image:
 
 def _coloured(levels: np.ndarray, channels: int) -> np.ndarray:
     """Returns levels in other channels."""
+    found = levels.shape[-1]
+    if found > 4 or channels not in (1, 3, 4):
+        _check_bands(found, channels)
+        return levels
     if channels == 4:
         return _with_opacity(levels)
     if levels.dtype != np.uint8:
@@ -320,6 +353,11 @@ def _coloured(levels: np.ndarray, channels: int) -> np.ndarray:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return np.atleast_3d(np.asarray(image.convert("L" if channels == 1 else "RGB")))
+
+
+def _check_bands(found: int, channels: int) -> None:
+    if found != channels:
+        raise ValueError(f"it has {found} channel(s), which become no {channels}: give `channels={found}`")
 
 
 def _coloured_deep(levels: np.ndarray, channels: int) -> np.ndarray:
@@ -519,11 +557,22 @@ class _TooLargeError(ValueError):
     """More pixels than are decoded."""
 
 
-def _opened(file: File, use: Callable[[File, Image.Image], T]) -> T:
-    """Calls a function with a file and its image; where that fails, with what of it is whole, if all pixels are."""
+class _OtherTIFFError(ValueError):
+    """A TIFF that Pillow does not read."""
+
+
+def _opened(file: File, use: Callable[[File, Image.Image], T], use_bands: Callable[[np.ndarray], T] | None = None) -> T:
+    """Calls a function with a file and its image; where that fails, with what of it is whole, if all pixels are.
+
+    Of a TIFF that Pillow does not read, `use_bands` is called with its values `(height, width, bands)`.
+    """
     try:
         with _open(file) as image:
             return use(file, image)
+    except _OtherTIFFError:
+        if use_bands is None:
+            raise
+        return use_bands(read_bands(file))
     except _TooLargeError:
         raise
     except Exception:  # of many kinds: PIL's decoders raise whatever they meet
@@ -539,6 +588,8 @@ def _open(file: File) -> Image.Image:
         # Named formats only: PIL's others include some that run external programs.
         image = Image.open(io.BytesIO(file) if isinstance(file, bytes) else file, formats=_FORMATS)
     except UnidentifiedImageError as error:
+        if is_tiff(_head(file)):
+            raise _OtherTIFFError("a TIFF of several bands, or of a kind that Pillow does not read") from error
         if unread := _unread(_head(file)):
             raise ValueError(f"{unread}, which is not read here; save it as PNG or JPEG") from error
         raise

@@ -1,5 +1,6 @@
 """Images: uint8 or uint16 on disk, [-1, 1] for the networks, [0, 1] for people. All arithmetic on these stands here."""
 
+import pathlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -44,6 +45,9 @@ def unit_to_uint8(images: np.ndarray) -> np.ndarray:
     return np.round(255 * np.clip(images, 0, 1)).astype(np.uint8)
 
 
+_IN_PNG = (1, 3, 4)  # channels: grey, RGB, RGBA
+
+
 @keras.saving.register_keras_serializable("tfgan_app")
 class Images(Modality):
     """Images `(height, width, channels)`: stored as uint8, in the network's range [-1, 1], decoded to [0, 1].
@@ -54,12 +58,12 @@ class Images(Modality):
     """
 
     name = "images"
-    ending = ".png"
 
     def __init__(self, shape: Sequence[int], depth: int = 8):
         super().__init__(shape)
         self.depth = depth
         self.dtype = LEVELS[depth]
+        self.ending = ".png" if self.shape[-1] in _IN_PNG else ".npy"
 
     def encode(self, samples: Array) -> tf.Tensor:
         """Returns images as they are stored, or floating-point ones in [0, 1], as float32 in [-1, 1]."""
@@ -92,17 +96,22 @@ class Images(Modality):
         return to_uint8(samples) if self.depth == 8 else to_uint16(samples)
 
     def read(self, path: PathLike) -> np.ndarray:
+        if pathlib.Path(path).suffix == ".npy":
+            return super().read(path)
         image = read_image(path, self.shape[-1], depth=self.depth)
         if image.shape != self.shape:
             raise ValueError(f"{path} holds an image of shape {image.shape}. Expected {self.shape}")
         return image
 
     def write(self, path: PathLike, sample: Array) -> None:
-        pictures.save_png(path, np.asarray(self.store(sample)))
+        if self.ending == ".npy":
+            super().write(path, sample)
+        else:
+            pictures.save_png(path, np.asarray(self.store(sample)))
 
     def show(self, samples: Array, columns: int | None = None) -> np.ndarray:
-        """Returns the images in rows, as near to a square as it gets by default."""
-        return pictures.tile(np.asarray(self.store(samples)), columns)
+        """Returns the images in rows, as near to a square as it gets by default; see `base.pictures.viewable`."""
+        return pictures.tile(pictures.viewable(np.asarray(self.store(samples))), columns)
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()

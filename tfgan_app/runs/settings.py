@@ -11,7 +11,7 @@ import re
 from typing import Any
 
 from tfgan_app import models
-from tfgan_app.base.sizes import FITS, SIZE_DEMAND, compact, is_size
+from tfgan_app.base.sizes import CHANNELS, CHANNELS_DEMAND, FITS, SIZE_DEMAND, compact, is_size
 from tfgan_app.base.table import Table, again, is_range, row
 from tfgan_app.export.formats import ENDINGS, FORMATS, SIGNATURES
 
@@ -138,8 +138,8 @@ class Settings(Table):
     )
     channels: int | None = row(
         None,
-        "Convert to greyscale (1) or RGB (3).",
-        must=("be 1 (greyscale) or 3 (RGB)", lambda channels: channels in (1, 3)),
+        "Convert to greyscale (1), RGB (3) or RGBA (4), or take 2 or 5 to 8 bands.",
+        must=(CHANNELS_DEMAND, lambda channels: channels in CHANNELS),
     )
     value_range: tuple[float, ...] | None = row(
         None,
