@@ -46,6 +46,7 @@ EARLIER = {
     "image_size": None,
     "fit": "crop",
     "channels": 1,
+    "depth": 8,
     "value_range": None,
     "eval_split": "test[:64]",
     "holdout": 10,
@@ -102,6 +103,7 @@ OTHERS = {
     **{"jit_compile": "auto", "strategy": "mirrored", "sync_batch_norm": True, "seed": 1, "deterministic": True},
     **{"decay_from": 1, "mirror": True, "adversarial_weight": 0.5, "pretrain_steps": 1, "targets": "maps"},
     "fit": "pad",
+    "depth": 16,
     **{"paired": "side_by_side", "reverse": True, "degrade": "grey", "crop": 16},
     **{"keep_checkpoints": 4, "on_collapse": "stop", "export": ["litert"], "run_dir": "runs/new", "precision": "none"},
 }

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from tfgan_app.base.files import PathLike, written_whole
+from tfgan_app.base.png import write_png
 
 __all__ = ["columns", "save_gif", "save_png", "tile", "titled", "viewable"]
 
@@ -107,8 +108,16 @@ def _font():
 
 
 def save_png(path: PathLike, image: np.ndarray, scale: int = 1) -> None:
-    """Writes a uint8 image `(height, width, channels)`, grey, RGB or RGBA, each pixel repeated `scale` times a side."""
+    """Writes an image `(height, width, channels)`, grey, RGB or RGBA, each pixel repeated `scale` times a side.
+
+    It is uint8, or uint16 for 16 bits.
+    """
     with written_whole(path) as partial:
+        if image.dtype == np.uint16:
+            image = image.repeat(scale, 0).repeat(scale, 1)
+            with open(partial, "wb") as file:
+                write_png(file, [image], *image.shape[:2])
+            return
         _to_pil(image, scale).save(partial, format="PNG")
 
 

@@ -13,6 +13,7 @@ from tfgan_app.base.precision import choose_precision, dtype_policy
 from tfgan_app.gan import GAN
 from tfgan_app.layers.batch_norm import synchronize
 from tfgan_app.metrics.extractors import NAMES, FeatureExtractor, load_extractor, shipped_for
+from tfgan_app.modalities import Images
 from tfgan_app.runs.settings import Scoring, Settings
 from tfgan_app.schedules import LinearDecay, has_schedule
 from tfgan_app.translation import TranslationGAN
@@ -151,13 +152,17 @@ def _source(settings: Settings, kind: str) -> dict[str, Any]:
     names = ["dataset", "data_dir", "manual_dir", "image_size", "fit", "channels", "value_range"]
     if kind != "images":
         source = {name: getattr(settings, name) for name in [*names, *_PAIRED]}
+        if settings.depth != 8:
+            raise UsageError(
+                f"`depth={settings.depth}` has no meaning for `model={settings.model}`: translators work in 8 bits."
+            )
         return {**source, "sides": kind == "sides"}
     for name in (*_PAIRED, "pretrain_steps"):
         if (value := getattr(settings, name)) != next(row.default for row in settings.rows() if row.name == name):
             raise UsageError(
                 f"`{name}={value}` has no meaning for `model={settings.model}`, which translates no pairs."
             )
-    return {name: getattr(settings, name) for name in names}
+    return {name: getattr(settings, name) for name in [*names, "depth"]}
 
 
 # What says how sources and targets are found, or made.
@@ -292,6 +297,8 @@ def build_model(
             )
         given["num_classes"] = num_classes
     shapes = (image_shape,) if source_shape is None else (source_shape, image_shape)
+    if settings.depth != 8:
+        given["modality"] = Images(image_shape, depth=settings.depth)
     with dtype_policy(choose_precision(settings.precision or settings.mixed_precision).policy):
         try:
             gan = model(*shapes, seed=settings.seed, **given)

@@ -32,6 +32,7 @@ SOURCE = (
     "image_size",
     "fit",
     "channels",
+    "depth",
     "value_range",
     "fallback_dataset",
 )
@@ -140,6 +141,12 @@ class Settings(Table):
         None,
         "Convert to greyscale (1), RGB (3) or RGBA (4), or take 2 or 5 to 8 bands.",
         must=(CHANNELS_DEMAND, lambda channels: channels in CHANNELS),
+    )
+    depth: int = row(
+        8,
+        "Bits of a value, 8 or 16: those that images are stored, trained and written in. Deeper values are scaled to 8 "
+        "otherwise.",
+        must=("be 8 or 16", lambda depth: depth in (8, 16)),
     )
     value_range: tuple[float, ...] | None = row(
         None,
@@ -270,6 +277,7 @@ class Scoring(Table):
     image_size: str | int | tuple[int, int] | None = _optional("image_size")
     fit: str | None = _optional("fit")
     channels: int | None = _optional("channels")
+    depth: int | None = _optional("depth")
     value_range: tuple[float, ...] | None = _optional("value_range")
     fallback_dataset: str | None = _optional("fallback_dataset")
     checkpoint: str | int = row(
