@@ -788,7 +788,7 @@ def test_arrays_of_every_accepted_kind(tmp_path):
         ({"images": np.full((2, 4, 4), -np.inf)}, r"2 of the 2 images .* 32 of its 32 values are NaN or infinite"),
         ({"images": np.zeros((2, 4, 4), complex)}, r"are complex128\. Expected numbers, such as uint8"),
         ({"images": np.zeros((4, 4), np.uint8)}, r"shape \(4, 4\)\. Expected \(N, H, W\)"),
-        ({"images": np.zeros((4, 4, 4, 2), np.uint8)}, r"shape \(4, 4, 4, 2\)\. Expected"),
+        ({"images": np.zeros((4, 16, 16, 9), np.uint8)}, r"shape \(4, 16, 16, 9\)\. Expected .* Choose at most 8"),
         ({"images": np.zeros((0, 4, 4), np.uint8)}, r"none of them 0"),
         (
             {"a": np.zeros(3), "b": np.zeros(3)},

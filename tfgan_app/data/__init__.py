@@ -17,7 +17,7 @@ from tfgan_app.base.errors import DataError, NotDownloadable, UnknownDataset, Un
 from tfgan_app.base.sizes import ImageSize
 from tfgan_app.data.decoding import doubts, form_of
 from tfgan_app.data.degradations import degrade
-from tfgan_app.data.files import open_array, open_folder
+from tfgan_app.data.files import open_array, open_folder, open_stack
 from tfgan_app.data.image_set import ImageSet
 from tfgan_app.data.locating import Kind, located
 from tfgan_app.data.named import open_named, open_prepared, peek_named
@@ -103,8 +103,9 @@ def open_images(
 
     Args:
         dataset: In this order, `mnist_5k` (5 000 digits that come with this package); the path of a folder of
-            images, of a .zip archive of one, of an .npz or .npy file, or of a folder that TFDS prepared; or the name of
-            a TFDS dataset, with its configuration if it has some (`cycle_gan/horse2zebra`).
+            images, of a .zip archive of one, of an .npz or .npy file, of a TIFF of several pages or a DICOM file of
+            several frames, each of which is an image, or of a folder that TFDS prepared; or the name of a TFDS dataset,
+            with its configuration if it has some (`cycle_gan/horse2zebra`).
         split: A split of the dataset, optionally with a slice: `train`, `train[:90%]`, `trainA`.
         data_dir: Where TFDS keeps prepared datasets; by default `~/tensorflow_datasets`.
         manual_dir: Where archives lie that were downloaded by hand; by default `<data_dir>/downloads/manual`.
@@ -179,5 +180,10 @@ def _open(name: str, split: str, data_dir: str | None, manual_dir: str | None, f
     kind, path = located(name)
     if kind is Kind.NAMED:
         return open_named(name, split, form, data_dir=data_dir, manual_dir=manual_dir)
-    opener = {Kind.FOLDER: open_folder, Kind.ARRAY: open_array, Kind.PREPARED: open_prepared}[kind]
-    return opener(path, split, form)
+    openers = {
+        Kind.FOLDER: open_folder,
+        Kind.ARRAY: open_array,
+        Kind.STACK: open_stack,
+        Kind.PREPARED: open_prepared,
+    }
+    return openers[kind](path, split, form)

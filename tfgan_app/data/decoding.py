@@ -47,7 +47,7 @@ class Item(NamedTuple):
     """
 
     name: str
-    file: File | Callable[[], bytes]
+    file: File | Callable[[], File]
     label: int
 
     @property

@@ -2,9 +2,11 @@
 
 import collections
 import contextlib
+import functools
 import hashlib
 import itertools
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,7 +33,17 @@ from tfgan_app.data.layouts import TRAIN, classes_of, labels_folder, splits_of
 from tfgan_app.data.records import Opened, decode_and_hold, fetch_with, fits_in_memory, hold, labelled_images
 from tfgan_app.data.splits import split_indices, split_name
 from tfgan_app.data.trees import Folder, Tree, listed, paths, scan_folder, scan_zip, sentence
-from tfgan_app.modalities.image_files import File, Form, Header, fit_image, read_header, read_image
+from tfgan_app.modalities.image_files import (
+    DICOM_ENDINGS,
+    File,
+    Form,
+    Header,
+    Page,
+    count_pages,
+    fit_image,
+    read_header,
+    read_image,
+)
 from tfgan_app.modalities.values import Range, describe_range, measured, scaled
 
 _OWN_LICENCE = "not stated: the user's own images"
@@ -71,7 +83,10 @@ def open_folder(path: Path, split: str, form: Form) -> ImageSet:
         # Names and sizes alone, as all of a large set would take long to read.
         return _digest(((images[index], tree.size(images[index]), labels[index]) for index in kept), facts)
 
-    opened, scaling, sizes = _open_items([items[index] for index in kept], path, form, fingerprint)
+    chosen = _frames([items[index] for index in kept])
+    if len(chosen) > len(kept):
+        notes.append(f"{len(kept)} files hold {len(chosen)} images, as DICOM files of several frames do")
+    opened, scaling, sizes = _open_items(chosen, path, form, fingerprint)
     kind = "folder of images" if path.is_dir() else "archive of images"
     licence = own_licence(tree)
     return _own_image_set(path, split, opened, class_names, kind, [*notes, *sizes], scaling, form.depth, licence)
@@ -132,6 +147,57 @@ def open_array(path: Path, split: str, form: Form) -> ImageSet:
         opened = Opened(fetch_with(take, len(indices), labelled_images(shape, form.depth), classes[indices]), digest)
     notes += tuple(_fitted({(height, width): len(indices)}, len(indices) * (found_channels == 1), shape, form.fit))
     return _own_image_set(path, split, opened, labels.class_names, "array of images", notes, scaling, form.depth)
+
+
+def open_stack(path: Path, split: str, form: Form) -> ImageSet:
+    """Opens the pages of a TIFF or the frames of a DICOM file, each an image.
+
+    Args:
+        path: The file.
+        split: A split, optionally with a slice.
+        form: As in `open_folder`.
+
+    Raises:
+        DataError: If there are no such images.
+    """
+    where = f"'{path}'"
+    split_name(split, [TRAIN], where)
+    try:
+        count = count_pages(path)
+    except Exception as error:  # of many kinds: Pillow's, pydicom's
+        raise DataError(f"{where} cannot be read: {error}.") from error
+    if count == 1:
+        raise DataError(f"{where} holds one image. Give the folder, '{path.parent}'.")
+    items = [Item(f"image {number}", Page(path, number), 0) for number in split_indices(split, count).tolist()]
+
+    def fingerprint(*facts: object) -> str:
+        return _digest([(path.name, path.stat().st_size)], (split, *facts))
+
+    opened, scaling, notes = _open_items(items, path, form, fingerprint)
+    notes = [f"each of its {count} images is one of the set", *notes]
+    return _own_image_set(path, split, opened, None, "file of images", notes, scaling, form.depth)
+
+
+def _frames(items: list[Item]) -> list[Item]:
+    """Returns an item for each frame of DICOM files; of TIFFs, the first page alone is one."""
+    kinds = [os.path.splitext(item.name)[1].lower() in ("", *DICOM_ENDINGS) for item in items]
+    counts = read_all(count_pages, (item for item, dicom in zip(items, kinds, strict=True) if dicom))
+    found: list[Item] = []
+    for item, dicom in zip(items, kinds, strict=True):
+        count = next(counts)[1] if dicom else 1
+        if isinstance(count, Exception) or count == 1:  # what cannot be read is named when its turn comes
+            found.append(item)
+            continue
+        for number in range(count):
+            page = functools.partial(_page, item, number)
+            found.append(Item(f"{item.name}[{number}]", page, item.label))
+    return found
+
+
+def _page(item: Item, number: int) -> File:
+    encoded = item.encoded
+    assert not isinstance(encoded, Page)
+    return Page(encoded, number)
 
 
 def array_scaling(images: np.ndarray, where: str, value_range: Range | None, depth: int = 8) -> Scaling:

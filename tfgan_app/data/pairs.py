@@ -475,6 +475,8 @@ def _pair_keys(builder: Any, where: str) -> tuple[str, str]:
 
 
 def _builder(request: _Request, kind: Kind, path: Path) -> Any:
+    if kind is Kind.STACK:
+        raise DataError(f"{request.where} is one file of several images, of which no pairs are made. Give a folder.")
     if kind is Kind.PREPARED:
         return builder_in(path)
     return builder_named(request.dataset, request.data_dir, request.manual_dir)

@@ -17,7 +17,8 @@ import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError
 
 from tfgan_app.base.sizes import ImageSize, Size, as_size
-from tfgan_app.modalities.tiffs import extra_bands, is_tiff, read_bands
+from tfgan_app.modalities.dicom import HEAD, Stored, count_frames, is_dicom, read_frame
+from tfgan_app.modalities.tiffs import count_tiff_pages, extra_bands, is_tiff, read_bands
 from tfgan_app.modalities.values import Range, measured, scaled, usual_range
 
 __all__ = [
@@ -26,7 +27,9 @@ __all__ = [
     "File",
     "Form",
     "Header",
+    "Page",
     "Picture",
+    "count_pages",
     "fit_image",
     "looks_like_image",
     "read_header",
@@ -63,7 +66,8 @@ _ENDINGS_OF = {
 _FORMATS = tuple(_ENDINGS_OF)
 # Formats of images that nothing here decodes: to leave them out as no images would be to lose them in silence.
 _UNREAD = {".heic": "HEIC", ".heif": "HEIC", ".hif": "HEIC", ".jxl": "JPEG XL", ".pam": "PAM"}
-ENDINGS = frozenset({*_UNREAD, *(ending for endings in _ENDINGS_OF.values() for ending in endings)})
+DICOM_ENDINGS = (".dcm", ".dicom")
+ENDINGS = frozenset({*_UNREAD, *DICOM_ENDINGS, *(ending for endings in _ENDINGS_OF.values() for ending in endings)})
 _SIGNATURES = re.compile(
     rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|RIFF.{4}WEBP|II\*\0|MM\0\*|II\+\0|MM\0\+|BM.{4}\0{4}|GIF8[79]a|P[1-7Ff][ \t\r\n]"
     rb"|.{4}ftyp(?:avi[fs]|mif1|msf1|he[iv][cxms])|\xff\x4f\xff\x51|\0\0\0\x0cjP  |\xff\x0a|\0\0\0\x0cJXL "
@@ -92,7 +96,20 @@ _DEEP_GREY_ALPHA = "LA;16B"  # which Pillow makes RGBA of 8 bits
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_PIXELS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 
-File = str | os.PathLike[str] | bytes
+
+class Page(NamedTuple):
+    """One of the images that a file holds: a page of a TIFF, a frame of a DICOM file.
+
+    Attributes:
+        file: A path, or the file's bytes.
+        number: Which, from 0 on.
+    """
+
+    file: str | os.PathLike[str] | bytes
+    number: int
+
+
+File = str | os.PathLike[str] | bytes | Page
 T = TypeVar("T")
 
 
@@ -156,17 +173,32 @@ class Picture(NamedTuple):
 
 
 def looks_like_image(head: bytes) -> bool:
-    """Tells whether a file whose ending says nothing is an image, by its first bytes (16 are enough).
+    """Tells whether a file whose ending says nothing is an image, by its first bytes (132 are enough).
 
     Images of formats that cannot be read are images too. Of TGA and DIB, which have no signature, the ending alone
     tells.
     """
-    return _SIGNATURES.match(head) is not None
+    return _SIGNATURES.match(head) is not None or is_dicom(head)
+
+
+def count_pages(file: File) -> int:
+    """Returns how many pages a TIFF or frames a DICOM file holds, 1 of any other file."""
+    if isinstance(file, Page):
+        return 1
+    if is_dicom(_head(file)):
+        return count_frames(file)
+    if not is_tiff(_head(file)):
+        return 1
+    try:
+        with _open(file) as image:
+            return int(getattr(image, "n_frames", 1))
+    except _OtherFormatError:
+        return count_tiff_pages(file)
 
 
 def read_header(file: File) -> Header:
     """Reads the size and kind of an image without decoding it."""
-    return _opened(file, _header, _header_of_bands)
+    return _opened(file, _header, _header_of_stored)
 
 
 def read_pixels(file: File) -> np.ndarray:
@@ -180,7 +212,7 @@ def read_values(file: File) -> np.ndarray:
     Raises:
         ValueError: If the image has 8 bits.
     """
-    found = _opened(file, _deep, lambda values: _Deep(values, None, None))
+    found = _opened(file, _deep, lambda stored: _Deep(stored.values, None, stored.own_range))
     if found is None:
         raise ValueError("its values have 8 bits")
     return found.values
@@ -215,15 +247,15 @@ def read_image(
 
     def decoded(file: File, image: Image.Image) -> np.ndarray:
         if extra_bands(image) == channels:
-            return of_bands(read_bands(file))
+            return of_stored(_stored(file))
         return _upright(file, image, value_range, depth)
 
-    def of_bands(values: np.ndarray) -> np.ndarray:
-        if values.shape[-1] > 1:
-            _check_bands(values.shape[-1], channels)
-        return _levels_of_bands(values, value_range, depth)
+    def of_stored(stored: Stored) -> np.ndarray:
+        if stored.values.shape[-1] not in (1, 3):
+            _check_bands(stored.values.shape[-1], channels)
+        return _levels_of_stored(stored, value_range, depth)
 
-    levels = _opened(file, decoded, of_bands)
+    levels = _opened(file, decoded, of_stored)
     return fit_image(levels, channels, image_size, fit)
 
 
@@ -271,16 +303,24 @@ def _header(file: File, image: Image.Image) -> Header:
     return Header(height, width, grey, _bits(image), image.has_transparency_data or deep_grey)
 
 
-def _header_of_bands(values: np.ndarray) -> Header:
-    height, width, bands = values.shape
-    bits = {"uint8": 8, "uint16": 16}.get(values.dtype.name, 32)
-    return Header(height, width, bands == 1, bits, bands=bands if bands > 1 else None)
+def _header_of_stored(stored: Stored) -> Header:
+    height, width, bands = stored.values.shape
+    # What says by itself what is black and white is scaled by that, as 8 bits are.
+    bits = 8 if stored.own_range else {"uint8": 8, "uint16": 16}.get(stored.values.dtype.name, 32)
+    return Header(height, width, bands == 1, bits, bands=None if bands in (1, 3) else bands)
 
 
-def _levels_of_bands(values: np.ndarray, value_range: Range | None, depth: int) -> np.ndarray:
-    own_range = {"uint8": _EIGHT_BITS, "uint16": _SIXTEEN_BITS}.get(values.dtype.name)
-    found = measured(values)
-    return scaled(values, value_range or own_range or usual_range(found), depth)
+def _levels_of_stored(stored: Stored, value_range: Range | None, depth: int) -> np.ndarray:
+    usual = {"uint8": _EIGHT_BITS, "uint16": _SIXTEEN_BITS}.get(stored.values.dtype.name)
+    found = measured(stored.values)
+    levels = scaled(stored.values, value_range or stored.own_range or usual or usual_range(found), depth)
+    return np.iinfo(levels.dtype).max - levels if stored.inverted else levels
+
+
+def _stored(file: File) -> Stored:
+    """Reads what Pillow does not."""
+    file, number = file if isinstance(file, Page) else (file, 0)
+    return read_frame(file, number) if is_dicom(_head(file)) else Stored(read_bands(file, number))
 
 
 def _picture(file: File, image: Image.Image) -> Picture:
@@ -557,22 +597,22 @@ class _TooLargeError(ValueError):
     """More pixels than are decoded."""
 
 
-class _OtherTIFFError(ValueError):
-    """A TIFF that Pillow does not read."""
+class _OtherFormatError(ValueError):
+    """A TIFF that Pillow does not read, or a DICOM file."""
 
 
-def _opened(file: File, use: Callable[[File, Image.Image], T], use_bands: Callable[[np.ndarray], T] | None = None) -> T:
+def _opened(file: File, use: Callable[[File, Image.Image], T], use_stored: Callable[[Stored], T] | None = None) -> T:
     """Calls a function with a file and its image; where that fails, with what of it is whole, if all pixels are.
 
-    Of a TIFF that Pillow does not read, `use_bands` is called with its values `(height, width, bands)`.
+    Of what Pillow does not read, but others do, `use_stored` is called with what it stores.
     """
     try:
         with _open(file) as image:
             return use(file, image)
-    except _OtherTIFFError:
-        if use_bands is None:
+    except _OtherFormatError:
+        if use_stored is None:
             raise
-        return use_bands(read_bands(file))
+        return use_stored(_stored(file))
     except _TooLargeError:
         raise
     except Exception:  # of many kinds: PIL's decoders raise whatever they meet
@@ -584,12 +624,18 @@ def _opened(file: File, use: Callable[[File, Image.Image], T], use_bands: Callab
 
 
 def _open(file: File) -> Image.Image:
+    # Some begin as TIFFs do.
+    if _may_be_dicom(file) and is_dicom(_head(file)):
+        raise _OtherFormatError("a DICOM file")
     try:
         # Named formats only: PIL's others include some that run external programs.
-        image = Image.open(io.BytesIO(file) if isinstance(file, bytes) else file, formats=_FORMATS)
+        within, number = file if isinstance(file, Page) else (file, 0)
+        image = Image.open(io.BytesIO(within) if isinstance(within, bytes) else within, formats=_FORMATS)
+        if number:
+            image.seek(number)
     except UnidentifiedImageError as error:
         if is_tiff(_head(file)):
-            raise _OtherTIFFError("a TIFF of several bands, or of a kind that Pillow does not read") from error
+            raise _OtherFormatError("a TIFF of several bands, or of a kind that Pillow does not read") from error
         if unread := _unread(_head(file)):
             raise ValueError(f"{unread}, which is not read here; save it as PNG or JPEG") from error
         raise
@@ -600,11 +646,18 @@ def _open(file: File) -> Image.Image:
     return image
 
 
+def _may_be_dicom(file: File) -> bool:
+    within = file.file if isinstance(file, Page) else file
+    return isinstance(within, bytes) or os.path.splitext(within)[1].lower() in ("", *DICOM_ENDINGS)
+
+
 def _head(file: File) -> bytes:
+    if isinstance(file, Page):
+        file = file.file
     if isinstance(file, bytes):
-        return file[:16]
+        return file[:HEAD]
     with Path(file).open("rb") as stream:
-        return stream.read(16)
+        return stream.read(HEAD)
 
 
 def _unread(head: bytes) -> str | None:
@@ -617,6 +670,8 @@ def _unread(head: bytes) -> str | None:
 
 def _repaired(file: File) -> bytes | None:
     """Returns the bytes of an image without what keeps Pillow from reading all of its pixels; None if some are lost."""
+    if isinstance(file, Page):
+        return None
     try:
         data = file if isinstance(file, bytes) else Path(file).read_bytes()
     except OSError:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["extra_bands", "is_tiff", "read_bands"]
+__all__ = ["count_tiff_pages", "extra_bands", "is_tiff", "read_bands"]
 
 _SAMPLES, _KIND, _EXTRA = 277, 262, 338  # tags: samples per pixel, photometric interpretation, extra samples
 _COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3}  # samples of a colour, by photometric interpretation
@@ -32,20 +32,14 @@ def extra_bands(image: Any) -> int | None:
     return samples if samples > known else None
 
 
-def read_bands(file: str | os.PathLike[str] | bytes) -> np.ndarray:
-    """Returns the values of the first page of a TIFF as they are stored, `(height, width, bands)`.
+def read_bands(file: str | os.PathLike[str] | bytes, number: int = 0) -> np.ndarray:
+    """Returns the values of a page of a TIFF as they are stored, `(height, width, bands)`.
 
     Raises:
         ValueError: If tifffile is not installed, or the page is no image.
     """
-    try:
-        import tifffile
-    except ImportError as error:
-        raise ValueError(
-            "a TIFF of several bands, or of a kind that Pillow does not read: pip install 'tfgan_app[tiff]'"
-        ) from error
-    with tifffile.TiffFile(io.BytesIO(file) if isinstance(file, bytes) else file) as tiff:
-        page: Any = tiff.pages[0]
+    with _opened(file) as tiff:
+        page: Any = tiff.pages[number]
         values, axes = np.asarray(page.asarray()), page.axes
     if axes == "SYX":  # stored plane after plane
         values = np.moveaxis(values, 0, -1)
@@ -54,3 +48,19 @@ def read_bands(file: str | os.PathLike[str] | bytes) -> np.ndarray:
     elif axes != "YXS":
         raise ValueError(f"a TIFF page of axes {axes} and shape {values.shape}, which is no image")
     return values
+
+
+def count_tiff_pages(file: str | os.PathLike[str] | bytes) -> int:
+    """Returns how many pages a TIFF has; raises as `read_bands`."""
+    with _opened(file) as tiff:
+        return len(tiff.pages)
+
+
+def _opened(file: str | os.PathLike[str] | bytes) -> Any:
+    try:
+        import tifffile
+    except ImportError as error:
+        raise ValueError(
+            "a TIFF of several bands, or of a kind that Pillow does not read: pip install 'tfgan_app[tiff]'"
+        ) from error
+    return tifffile.TiffFile(io.BytesIO(file) if isinstance(file, bytes) else file)
