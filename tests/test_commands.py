@@ -49,7 +49,7 @@ def test_help_and_wrong_flags_answer_before_tensorflow_loads(command, tmp_path):
         (["--model=StyleGAN9"], "flag --model=StyleGAN9: value should be one of"),
         (["--flagfile=missing.flags"], "--flagfile=missing.flags cannot be read as text"),
         (["runs/mnist"], "unexpected arguments: runs/mnist"),
-        (["--channels=2"], "must be 1 (greyscale) or 3 (RGB)"),
+        (["--channels=9"], "must be 1 (greyscale), 3 (RGB), 4 (RGBA)"),
         (["--real_label=1.5"], "flag --real_label=1.5"),
         (["--model_arg=depth=3", "--dry_run"], "DCGAN takes no depth. It takes latent_dim, base_channels."),
         (["--model_arg=base_channels", "--dry_run"], "must be NAME=VALUE"),

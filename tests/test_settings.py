@@ -183,7 +183,10 @@ def test_values_come_in_the_forms_that_python_has():
         ({"ema_decay": float("nan")}, "`ema_decay=nan` must be a number from 0 to 1."),
         ({"conditional": 1}, "`conditional=1` must be True or False."),
         ({"dataset": 5}, "`dataset=5` must be a text, not empty,"),
-        ({"channels": 2}, "`channels=2` must be 1 (greyscale) or 3 (RGB)."),
+        (
+            {"channels": 9},
+            "`channels=9` must be 1 (greyscale), 3 (RGB), 4 (RGBA), or 2 or 5 to 8 (bands of arrays and TIFFs).",
+        ),
         ({"value_range": (5, 0)}, "`value_range=(5, 0)` must be two numbers LOW,HIGH, the first the smaller."),
         ({"value_range": [0, 1, 2]}, "`value_range=[0, 1, 2]` must be two numbers LOW,HIGH"),
         ({"value_range": ("0", "x")}, "`value_range=('0', 'x')` must be two numbers LOW,HIGH"),

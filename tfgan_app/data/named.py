@@ -181,6 +181,8 @@ def _open_builder(
     height, width, depth = info.features[key].shape
     height, width = form.image_size or (height, width)
     channels = form.channels or (1 if depth == 1 else 3)
+    if channels not in (1, 3, 4):
+        raise DataError(f"The images of {where} become no {channels} channels: `channels` must be 1, 3 or 4.")
     notes: tuple[str, ...] = ()
     if class_names is not None:
         # Whole sets are read anyway where they are held, or sizes are to be found.
