@@ -183,7 +183,7 @@ def test_values_come_in_the_forms_that_python_has():
         ({"ema_decay": float("nan")}, "`ema_decay=nan` must be a number from 0 to 1."),
         ({"conditional": 1}, "`conditional=1` must be True or False."),
         ({"dataset": 5}, "`dataset=5` must be a text, not empty,"),
-        (
+        ({"channels": 9}, "`channels=9` must be 1 (greyscale), 3 (RGB), 4 (RGBA), or 2 or 5 to 8 (bands of"),
             {"channels": 9},
             "`channels=9` must be 1 (greyscale), 3 (RGB), 4 (RGBA), or 2 or 5 to 8 (bands of arrays and TIFFs).",
         ),
