@@ -45,6 +45,12 @@ def levels(path, depth=8, **options):
     return np.asarray(opened.modality.store(opened.first(opened.num_images)[0]))
 
 
+def test_declared_sizes_are_limited(tmp_path):
+    dicom(np.zeros((4, 4), np.uint8), tmp_path / "a.dcm", Rows=60_000, Columns=60_000)
+    with pytest.raises(DataError, match=r"a\.dcm: 60000x60000 pixels, over the limit of 64 megapixels"):
+        tg.data.open_images(str(tmp_path))
+
+
 @pytest.mark.parametrize("depth", [8, 16])
 def test_a_scan_is_rescaled_and_windowed_as_its_file_says(tmp_path, depth):
     stored = RNG.integers(0, 4096, (16, 16)).astype(np.int16)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfgan_app.modalities.values import Range
+from tfgan_app.modalities.values import Range, check_pixels
 
 __all__ = ["HEAD", "Stored", "count_frames", "is_dicom", "read_frame"]
 
@@ -50,12 +50,14 @@ def read_frame(file: str | os.PathLike[str] | bytes, number: int = 0) -> Stored:
     Raises:
         ValueError: If pydicom is not installed, or the file has no image.
     """
-    facts = _read(file)
-    if "PixelData" not in facts:
+    facts = _read(file, stop_before_pixels=True)
+    if "Rows" not in facts:
         raise ValueError("a DICOM file without an image")
+    check_pixels(int(facts.Rows), int(facts.Columns))
     from pydicom.pixels import apply_color_lut, apply_modality_lut, pixel_array
 
-    values: Any = pixel_array(facts, index=number)
+    # Of several frames this one alone is read.
+    values: Any = pixel_array(io.BytesIO(file) if isinstance(file, bytes) else file, index=number)
     kind = facts.PhotometricInterpretation
     if kind == "PALETTE COLOR":
         values = apply_color_lut(values, facts)
@@ -63,8 +65,11 @@ def read_frame(file: str | os.PathLike[str] | bytes, number: int = 0) -> Stored:
         return Stored(values, (0.0, float(np.iinfo(values.dtype).max)))
     values = apply_modality_lut(values, facts)
     values, own_range = _windowed(values, facts)
-    if own_range is None and values.dtype == np.uint8 and facts.get("BitsStored") == 8:
-        own_range = (0.0, 255.0)
+    if own_range is None:
+        if values.dtype == np.uint8 and facts.get("BitsStored") == 8:
+            own_range = (0.0, 255.0)
+        else:  # a type of which nobody takes the largest value for white
+            values = values.astype(np.float32)
     return Stored(np.asarray(values)[..., np.newaxis], own_range, kind == "MONOCHROME1")
 
 

@@ -19,7 +19,7 @@ from PIL import Image, ImageCms, UnidentifiedImageError
 from tfgan_app.base.sizes import ImageSize, Size, as_size
 from tfgan_app.modalities.dicom import HEAD, Stored, count_frames, is_dicom, read_frame
 from tfgan_app.modalities.tiffs import count_tiff_pages, extra_bands, is_tiff, read_bands
-from tfgan_app.modalities.values import Range, measured, scaled, usual_range
+from tfgan_app.modalities.values import MAX_PIXELS, Range, TooLargeError, check_pixels, measured, scaled, usual_range
 
 __all__ = [
     "ENDINGS",
@@ -38,8 +38,6 @@ __all__ = [
     "read_pixels",
     "read_values",
 ]
-
-MAX_PIXELS = 64_000_000  # a file of a few kilobytes can declare gigabytes of pixels
 
 # Those that Pillow decodes in this process; others, such as EPS, run programs. The frequent ones come first, and TGA,
 # which has no signature, last.
@@ -593,10 +591,6 @@ def _has_late_orientation(stream: Any) -> bool:
 # Opening, and what viewers forgive.
 
 
-class _TooLargeError(ValueError):
-    """More pixels than are decoded."""
-
-
 class _OtherFormatError(ValueError):
     """A TIFF that Pillow does not read, or a DICOM file."""
 
@@ -613,7 +607,7 @@ def _opened(file: File, use: Callable[[File, Image.Image], T], use_stored: Calla
         if use_stored is None:
             raise
         return use_stored(_stored(file))
-    except _TooLargeError:
+    except TooLargeError:
         raise
     except Exception:  # of many kinds: PIL's decoders raise whatever they meet
         repaired = _repaired(file)
@@ -635,14 +629,17 @@ def _open(file: File) -> Image.Image:
             image.seek(number)
     except UnidentifiedImageError as error:
         if is_tiff(_head(file)):
-            raise _OtherFormatError("a TIFF of several bands, or of a kind that Pillow does not read") from error
+            raise _OtherFormatError(
+                "a TIFF of several bands, of a kind that Pillow does not read, or damaged"
+            ) from error
         if unread := _unread(_head(file)):
             raise ValueError(f"{unread}, which is not read here; save it as PNG or JPEG") from error
         raise
-    width, height = image.size
-    if width * height > MAX_PIXELS:
+    try:
+        check_pixels(*reversed(image.size))
+    except TooLargeError:
         image.close()
-        raise _TooLargeError(f"{width}x{height} pixels, over the limit of {MAX_PIXELS // 1_000_000} megapixels")
+        raise
     return image
 
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from tfgan_app.modalities.values import check_pixels
+
 __all__ = ["count_tiff_pages", "extra_bands", "is_tiff", "read_bands"]
 
 _SAMPLES, _KIND, _EXTRA = 277, 262, 338  # tags: samples per pixel, photometric interpretation, extra samples
@@ -40,6 +42,7 @@ def read_bands(file: str | os.PathLike[str] | bytes, number: int = 0) -> np.ndar
     """
     with _opened(file) as tiff:
         page: Any = tiff.pages[number]
+        check_pixels(page.imagelength, page.imagewidth)
         values, axes = np.asarray(page.asarray()), page.axes
     if axes == "SYX":  # stored plane after plane
         values = np.moveaxis(values, 0, -1)
@@ -61,6 +64,7 @@ def _opened(file: str | os.PathLike[str] | bytes) -> Any:
         import tifffile
     except ImportError as error:
         raise ValueError(
-            "a TIFF of several bands, or of a kind that Pillow does not read: pip install 'tfgan_app[tiff]'"
+            "a TIFF of several bands, of a kind that Pillow does not read, or damaged: pip install 'tfgan_app[tiff]' "
+            "reads more kinds"
         ) from error
     return tifffile.TiffFile(io.BytesIO(file) if isinstance(file, bytes) else file)

@@ -2,9 +2,21 @@
 
 import numpy as np
 
-__all__ = ["LEVELS", "Range", "describe_range", "measured", "scaled", "usual_range"]
+__all__ = [
+    "LEVELS",
+    "MAX_PIXELS",
+    "Range",
+    "TooLargeError",
+    "check_pixels",
+    "describe_range",
+    "measured",
+    "scaled",
+    "usual_range",
+]
 
 Range = tuple[float, float]
+
+MAX_PIXELS = 64_000_000  # a file of a few kilobytes can declare gigabytes of pixels
 
 LEVELS = {8: np.uint8, 16: np.uint16}  # the types of stored values, by their bits
 
@@ -14,6 +26,20 @@ _TOLERANCE = 1e-3  # of a range's width: interpolation and rounding leave values
 _FILLED = 0.1  # share of a usual range that values must span to be taken for it
 _SMALLEST = 1e-30  # difference of values that are not taken for equal
 _CHUNK = 2**24  # values converted at a time
+
+
+class TooLargeError(ValueError):
+    """More pixels than are decoded."""
+
+
+def check_pixels(height: int, width: int) -> None:
+    """Refuses images of more than `MAX_PIXELS`.
+
+    Raises:
+        TooLargeError: If it is one.
+    """
+    if width * height > MAX_PIXELS:
+        raise TooLargeError(f"{width}x{height} pixels, over the limit of {MAX_PIXELS // 1_000_000} megapixels")
 
 
 def measured(values: np.ndarray) -> Range:
