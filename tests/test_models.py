@@ -334,10 +334,10 @@ def test_dcgan_follows_the_papers_architecture():
     assert leaky.negative_slope == pytest.approx(0.2)
 
 
-@pytest.mark.parametrize("shape", [(27, 27, 1), (16, 16, 1), (64, 32, 3), (48, 48, 3)])
+@pytest.mark.parametrize("shape", [(27, 27, 1), (8, 8, 1), (64, 30, 3)])
 @pytest.mark.parametrize("name", ["DCGAN", "CGAN"])
 def test_dcgan_refuses_other_sizes(name, shape):
-    with pytest.raises(ValueError, match=r"side 28 or a power of two from 32.*Received: image_shape=\(") as error:
+    with pytest.raises(ValueError, match=r"DCGAN draws images .*Received: image_shape=\(") as error:
         tiny_model(name, image_shape=shape)
     assert str(shape) in str(error.value)
 

@@ -298,7 +298,7 @@ def test_pictures_smaller_than_the_crop(tmp_path):
         ({"degrade": Halve(), "paired": "names"}, "`paired=names` has no meaning with `degrade`"),
         ({"degrade": Halve(), "crop": 7}, "`crop=7` must be a multiple of 2, by which `degrade` divides its sides"),
         ({"crop": 0}, "`crop=0` must be at least 1"),
-        ({"image_size": -1}, "`image_size=-1` must be at least 1"),
+        ({"image_size": -1}, "`image_size=-1` must be a side of at least 1 pixel"),
         ({"crop": 9, "image_size": 8}, "`crop=9` is larger than `image_size=8`"),
         ({"channels": 2}, "`channels=2` must be 1"),
         ({"value_range": (1, 0)}, r"`value_range=\(1, 0\)` must be two numbers"),

@@ -416,9 +416,9 @@ def test_draws_images_of_its_side(side):
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"image_shape": (27, 27, 1)}, r"side 28 or a power of two from 8.*Received: image_shape=\(27, 27, 1\)"),
-        ({"image_shape": (16, 8, 1)}, r"power of two from 8.*Received: image_shape=\(16, 8, 1\)"),
-        ({"image_shape": (4, 4, 1)}, r"power of two from 8.*Received: image_shape=\(4, 4, 1\)"),
+        ({"image_shape": (27, 27, 1)}, r"halve at least once, .*Received: image_shape=\(27, 27, 1\)"),
+        ({"image_shape": (16, 6, 1)}, r"6x16 \(width x height\) halves not at all.*`image_size=8x16`"),
+        ({"image_shape": (4, 4, 1)}, r"halves not at all.*`image_size=8`.*Received: image_shape=\(4, 4, 1\)"),
         ({"channel_base": 4}, r"no channels. Give `channel_base` of at least 8. Received: channel_base=4"),
         ({"stabilize_steps": -1}, r"`stabilize_steps` must be an integer of at least 0, or 2 of them.*Received: .*=-1"),
         ({"stabilize_steps": (1, 2, 3)}, r"fade in a stage 2 times. Received: stabilize_steps=\(1, 2, 3\)"),

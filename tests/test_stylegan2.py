@@ -374,9 +374,9 @@ def test_28x28_images_start_from_7x7():
     assert [layer.output.shape[1:3] for layer in statistics] == [(7, 7)]
 
 
-@pytest.mark.parametrize("shape", [(27, 27, 1), (8, 8, 1), (64, 32, 3), (48, 48, 3)])
+@pytest.mark.parametrize("shape", [(27, 27, 1), (8, 8, 1), (64, 30, 3)])
 def test_refuses_other_sizes(shape):
-    with pytest.raises(ValueError, match=r"side 28 or a power of two from 16.*Received: image_shape=\(") as error:
+    with pytest.raises(ValueError, match=r"StyleGAN2 draws images .*Received: image_shape=\(") as error:
         StyleGAN2(**{**TINY, "image_shape": shape})
     assert str(shape) in str(error.value)
 

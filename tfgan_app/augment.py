@@ -66,8 +66,9 @@ class DiffAugment(Augment):
 
     Args:
         policy: What to apply, in this order. "color": brightness by up to +-0.5, saturation by a factor in [0, 2] and
-            contrast by one in [0.5, 1.5]. "translation": by whole pixels, up to an eighth of the image, padded with
-            zeros, which are mid-grey. "cutout": a rectangle of half the image's height and width becomes zero.
+            contrast by one in [0.5, 1.5]; opacity, the fourth channel of RGBA, stays. "translation": by whole pixels,
+            up to an eighth of the image, padded with zeros, which are mid-grey. "cutout": a rectangle of half the
+            image's height and width becomes zero.
         **kwargs: `seed` and `name`, as in `Augment`.
 
     Raises:
@@ -118,6 +119,19 @@ def _integer(uniform, low, high):
 _POLICIES = {"color": (_random_color, 3), "translation": (_random_translation, 2), "cutout": (_random_cutout, 2)}
 
 
+def _of_colors(transform):
+    """Makes a transform of colours leave alone the opacity of RGBA."""
+
+    @functools.wraps(transform)
+    def colored(images, *parameters):
+        if images.shape[-1] != 4:
+            return transform(images, *parameters)
+        return tf.concat([transform(images[..., :3], *parameters), images[..., 3:]], -1)
+
+    return colored
+
+
+@_of_colors
 def jitter_color(images, brightness, saturation, contrast):
     """Adds `brightness`, then scales by `saturation` about each pixel's mean, then by `contrast` about the image's."""
     brightness, saturation, contrast = (part[:, None, None] for part in (brightness, saturation, contrast))
@@ -182,7 +196,7 @@ class AdaptiveAugment(Augment):
       the paper does, costs five times as much, for less aliasing where an image shrinks, which it does little.
     - Edges are mirrored without end, not once. Images need not be square.
     - p is kept from exceeding 1, as it is from falling below 0.
-    - Hue turns in images of 3 channels only. All else works with any number.
+    - Hue turns in images of RGB and RGBA only. All else works with any number of channels; opacity keeps its values.
     - The filtering and noise of section 2.3, which the paper's results do without, are left out; its cutout is off by
       default.
 
@@ -434,6 +448,7 @@ def _upsampling(size):
     return matrix
 
 
+@_of_colors
 def transform_color(images, brightness, contrast, luma_flip, hue, saturation):
     """Applies appendix B's colour matrix, of parameters `(batch,)`.
 
@@ -445,7 +460,7 @@ def transform_color(images, brightness, contrast, luma_flip, hue, saturation):
         brightness: What is added.
         contrast: Factor of all.
         luma_flip: 1 to negate along v, 0 not to.
-        hue: Radians of rotation about v; without effect unless there are 3 channels.
+        hue: Radians of rotation about v; without effect unless there are 3 colours.
         saturation: Factor of what is across v.
     """
     brightness, contrast, luma_flip, hue, saturation = (

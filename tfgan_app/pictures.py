@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tfgan_app.base.pictures import columns, save_film, save_gif, save_png, tile
+from tfgan_app.base.pictures import columns, save_film, save_gif, save_png, tile, viewable
 from tfgan_app.modalities.images import unit_to_uint8
 
 __all__ = ["columns", "grid", "save_film", "save_gif", "save_png"]
@@ -12,11 +12,12 @@ def grid(images: np.ndarray, columns: int | None = None, border: int = 2) -> np.
     """Lays out images row by row.
 
     Args:
-        images: Array `(num, height, width, channels)` in [0, 1], with 1 or 3 channels.
+        images: Array `(num, height, width, channels)` in [0, 1]: greyscale, RGB, RGBA on a board of squares, or other
+            channels side by side.
         columns: Images a row; by default as near to a square as it gets.
         border: Pixels of white between images.
 
     Returns:
         A uint8 array `(height, width, channels)`; places without an image are white.
     """
-    return tile(unit_to_uint8(np.asarray(images)), columns, border)
+    return tile(viewable(unit_to_uint8(np.asarray(images))), columns, border)

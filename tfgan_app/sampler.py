@@ -247,7 +247,7 @@ class Sampler:
         Samples go by the modality's name, here `images`; `labels` are there only where the sampler is conditional.
 
         - `generate(latents[, labels]) -> {"images"}`, decoded
-        - `generate_uint8(latents[, labels]) -> {"images"}`, where samples are stored as uint8
+        - `generate_uint8(latents[, labels]) -> {"images"}`, where samples are stored as uint8, or `generate_uint16`
         - `sample(num_images, seed[, labels]) -> {"images"}`, decoded; those of `sample(num_images, seed)`
         - `generate_truncated(latents[, labels], truncation) -> {"images"}`; those of `generate(..., truncation)`
         - `edit(latents, direction, strength[, labels]) -> {"images"}`; those of `edit`, each with a `strength` of its
@@ -280,8 +280,9 @@ class Sampler:
             return {name: modality.decode(self.forward(inputs, truncation))}
 
         found: Signatures = {"generate": (generate, [latents, *labels])}
-        if modality.dtype is np.uint8:
-            found["generate_uint8"] = (store, [latents, *labels])
+        stored = np.dtype(modality.dtype).name
+        if stored in ("uint8", "uint16"):
+            found[f"generate_{stored}"] = (store, [latents, *labels])
         found["sample"] = (sample, [num, seed, *labels])
         truncation = tf.TensorSpec((), tf.float32, "truncation")
         found["generate_truncated"] = (generate_truncated, [latents, *labels, truncation])
@@ -316,6 +317,7 @@ class Sampler:
             "model": type(self).__name__,
             "modality": self.modality.name,
             "shape": list(self.modality.shape),
+            **{name: value for name, value in self.modality.get_config().items() if name != "shape"},
             "latent_dim": self.latent_dim,
             "num_classes": self.num_classes,
             "supervised": self.supervised,

@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from tfgan_app.base.errors import UsageError
 from tfgan_app.base.files import PathLike, written_whole
+from tfgan_app.base.png import write_png
 
 __all__ = [
     "FILMS",
@@ -24,11 +25,14 @@ __all__ = [
     "tile",
     "titled",
     "titled_rows",
+    "viewable",
 ]
 
 # The endings of films.
 FILMS = (".gif", ".mp4")
 
+# The board behind what is transparent: shades of its squares, and how many lie along the shorter side at least.
+_BOARD, _SQUARES = (255, 204), 4
 _TITLE_PIXELS = 11  # height of the letters
 _TITLE_LENGTH = 96  # pixels that a title takes at most
 
@@ -42,7 +46,7 @@ def tile(images: np.ndarray, columns: int | None = None, border: int = 2) -> np.
     """Lays out images row by row.
 
     Args:
-        images: uint8 array `(num, height, width, channels)` with 1 or 3 channels.
+        images: uint8 array `(num, height, width, channels)` with 1 or 3 channels, as `viewable` returns them.
         columns: Images a row; by default as near to a square as it gets.
         border: Pixels of white between images.
 
@@ -62,6 +66,31 @@ def tile(images: np.ndarray, columns: int | None = None, border: int = 2) -> np.
 def enlarged(picture: np.ndarray, scale: int) -> np.ndarray:
     """Returns a picture with each pixel repeated `scale` times a side: titles beside it then keep their size."""
     return picture.repeat(scale, axis=0).repeat(scale, axis=1)
+
+
+def viewable(images: np.ndarray) -> np.ndarray:
+    """Returns images of any channels and 8 or 16 bits as people see them, uint8 with 1 or 3 channels.
+
+    RGBA is laid on a board of white and light grey squares. Channels that are no colours stand side by side in grey,
+    with a pixel of white between.
+
+    Args:
+        images: uint8 or uint16 `(num, height, width, channels)`.
+    """
+    if images.dtype == np.uint16:
+        images = np.round(images / 257.0).astype(np.uint8)
+    num, height, width, channels = images.shape
+    if channels in (1, 3):
+        return images
+    if channels == 4:
+        square = max(1, min(8, min(height, width) // _SQUARES))
+        rows, columns = np.indices((height, width)) // square
+        board = np.where((rows + columns) % 2, _BOARD[1], _BOARD[0])[..., None]
+        opacity = images[..., 3:] / 255.0
+        return np.round(images[..., :3] * opacity + board * (1.0 - opacity)).astype(np.uint8)
+    shown = np.full((num, height, channels, width + 1), 255, np.uint8)
+    shown[..., :width] = np.moveaxis(images, -1, 2)
+    return shown.reshape(num, height, channels * (width + 1), 1)[:, :, :-1]
 
 
 def titled(picture: np.ndarray, titles: Sequence[str], border: int = 2) -> np.ndarray:
@@ -120,8 +149,16 @@ def _font():
 
 
 def save_png(path: PathLike, image: np.ndarray, scale: int = 1) -> None:
-    """Writes a uint8 image `(height, width, channels)`, each pixel repeated `scale` times a side."""
+    """Writes an image `(height, width, channels)`, grey, RGB or RGBA, each pixel repeated `scale` times a side.
+
+    It is uint8, or uint16 for 16 bits.
+    """
     with written_whole(path) as partial:
+        if image.dtype == np.uint16:
+            image = image.repeat(scale, 0).repeat(scale, 1)
+            with open(partial, "wb") as file:
+                write_png(file, [image], *image.shape[:2])
+            return
         _to_pil(image, scale).save(partial, format="PNG")
 
 

@@ -6,7 +6,7 @@ Portable Network Graphics, third edition, https://www.w3.org/TR/png-3/.
 import struct
 import zlib
 from collections.abc import Iterable
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -21,12 +21,12 @@ _CHUNK = 2**16  # bytes of compressed pixels, at least
 def write_png(
     stream: BinaryIO, bands: Iterable[np.ndarray], height: int, width: int, profile: bytes | None = None
 ) -> None:
-    """Writes a picture of 8 bits.
+    """Writes a picture of 8 or 16 bits.
 
     Args:
         stream: Where to.
-        bands: uint8 arrays `(rows, width, channels)` from top to bottom, of grey, grey and opacity, RGB or RGBA. They
-            are taken one by one.
+        bands: uint8 or uint16 arrays `(rows, width, channels)` from top to bottom, of grey, grey and opacity, RGB or
+            RGBA. They are taken one by one.
         height: Rows of all bands together.
         width: Pixels of a row.
         profile: An ICC profile to embed.
@@ -35,19 +35,26 @@ def write_png(
         ValueError: If the bands are not such.
     """
     packer, kept, done, channels = zlib.compressobj(_LEVEL), b"", 0, 0
+    dtype: np.dtype[Any] = np.dtype(np.uint8)
     above = np.zeros((1, 0), np.uint8)
     for band in bands:
         if not done:
-            channels = band.shape[-1]
+            channels, dtype = band.shape[-1], np.dtype(np.uint16 if band.dtype == np.uint16 else np.uint8)
             stream.write(_SIGNATURE)
-            _write(stream, b"IHDR", struct.pack(">IIBBBBB", width, height, 8, _COLOUR_TYPES[channels], 0, 0, 0))
+            _write(
+                stream,
+                b"IHDR",
+                struct.pack(">IIBBBBB", width, height, 8 * dtype.itemsize, _COLOUR_TYPES[channels], 0, 0, 0),
+            )
             if profile is not None:
                 _write(stream, b"iCCP", b"ICC profile\0\0" + zlib.compress(profile))
-            above = np.zeros((1, width * channels), np.uint8)
-        if band.dtype != np.uint8 or band.shape[1:] != (width, channels):
-            raise ValueError(f"A band must be uint8 (rows, {width}, {channels}). Received: {band.dtype} {band.shape}")
-        rows = band.reshape(len(band), -1)
-        kept += packer.compress(_filtered(rows, np.concatenate([above, rows[:-1]]), channels).tobytes())
+            above = np.zeros((1, width * channels * dtype.itemsize), np.uint8)
+        if band.dtype != dtype or band.shape[1:] != (width, channels):
+            raise ValueError(f"A band must be {dtype} (rows, {width}, {channels}). Received: {band.dtype} {band.shape}")
+        # Of 16 bits, the upper byte comes first.
+        rows = np.ascontiguousarray(band, dtype.newbyteorder(">")).view(np.uint8).reshape(len(band), -1)
+        known = np.concatenate([above, rows[:-1]])
+        kept += packer.compress(_filtered(rows, known, channels * dtype.itemsize).tobytes())
         if len(kept) >= _CHUNK:
             _write(stream, b"IDAT", kept)
             kept = b""
@@ -62,11 +69,14 @@ def _write(stream: BinaryIO, kind: bytes, data: bytes) -> None:
     stream.write(struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)))
 
 
-def _filtered(rows: np.ndarray, above: np.ndarray, channels: int) -> np.ndarray:
-    """Returns rows as differences from what is known before, each by the filter that leaves least, with its number."""
+def _filtered(rows: np.ndarray, above: np.ndarray, pixel: int) -> np.ndarray:
+    """Returns rows as differences from what is known before, each by the filter that leaves least, with its number.
+
+    A pixel has `pixel` bytes.
+    """
 
     def shifted(values):
-        return np.concatenate([np.zeros((len(values), channels), np.uint8), values[:, :-channels]], axis=1)
+        return np.concatenate([np.zeros((len(values), pixel), np.uint8), values[:, :-pixel]], axis=1)
 
     left = shifted(rows)
     mean = ((left.astype(np.uint16) + above) // 2).astype(np.uint8)

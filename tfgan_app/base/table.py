@@ -32,6 +32,7 @@ class Row:
         at_least: The smallest number that it may be.
         at_most: The largest.
         must: What else it must, in words, and a function that tells of a value.
+        kept: What makes of a value, before it is checked otherwise, the one form in which it is kept.
         repeat: Whether the flag of a list is given once for each item; otherwise it takes all, with commas between.
         fixed: Whether a run goes on only under the same value.
         path: Whether it is, or may be, a path: `~` and environment variables are then replaced by what they name.
@@ -49,6 +50,7 @@ class Row:
     at_least: float | None = None
     at_most: float | None = None
     must: tuple[str, Callable[[Any], bool]] | None = None
+    kept: Callable[[Any], Any] | None = None
     repeat: bool = False
     fixed: bool = False
     path: bool = False
@@ -76,6 +78,8 @@ class Row:
         return found
 
     def _converted(self, value: Any) -> Any:
+        if self.kept is not None:
+            value = self.kept(value)
         if isinstance(value, os.PathLike):
             value = os.fspath(value)
         if self.path and isinstance(value, str):

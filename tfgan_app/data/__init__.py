@@ -14,10 +14,10 @@ import tensorflow as tf
 from absl import logging
 
 from tfgan_app.base.errors import DataError, NotDownloadable, UnknownDataset, UnknownSplit
-from tfgan_app.base.table import is_range
-from tfgan_app.data.decoding import doubts
+from tfgan_app.base.sizes import ImageSize
+from tfgan_app.data.decoding import doubts, form_of
 from tfgan_app.data.degradations import degrade
-from tfgan_app.data.files import open_array, open_folder
+from tfgan_app.data.files import open_array, open_folder, open_stack
 from tfgan_app.data.image_set import ImageSet
 from tfgan_app.data.locating import Kind, located
 from tfgan_app.data.named import open_named, open_prepared, peek_named
@@ -25,6 +25,7 @@ from tfgan_app.data.pairs import PairSet, load_pairs, open_pairs, peek_pairs
 from tfgan_app.data.records import Indexed
 from tfgan_app.data.splits import open_splits
 from tfgan_app.data.trees import sentence
+from tfgan_app.modalities.image_files import Form
 from tfgan_app.modalities.images import to_float, to_uint8
 
 __all__ = [
@@ -71,8 +72,8 @@ def load(
         splits: The splits to load.
         seed: Fixes the order of the training images.
         mirror: Whether to turn each training image left to right with probability 1/2, anew in every epoch.
-        **source_options: `data_dir`, `manual_dir`, `image_size`, `channels`, `value_range` and `fallback_dataset` of
-            `open_images`; the other splits are scaled as the first one is.
+        **source_options: `data_dir`, `manual_dir`, `image_size`, `fit`, `channels`, `depth`, `value_range` and
+            `fallback_dataset` of `open_images`; the other splits are scaled as the first one is.
 
     Returns:
         A finite `tf.data.Dataset` for each split. Elements are float32 images `(batch, height, width, channels)` in
@@ -91,8 +92,10 @@ def open_images(
     split: str = "train",
     data_dir: str | None = None,
     manual_dir: str | None = None,
-    image_size: int | None = None,
+    image_size: ImageSize | None = None,
+    fit: str = "crop",
     channels: int | None = None,
+    depth: int = 8,
     value_range: tuple[float, float] | None = None,
     fallback_dataset: str | None = None,
 ) -> ImageSet:
@@ -100,14 +103,20 @@ def open_images(
 
     Args:
         dataset: In this order, `mnist_5k` (5 000 digits that come with this package); the path of a folder of
-            images, of a .zip archive of one, of an .npz or .npy file, or of a folder that TFDS prepared; or the name of
-            a TFDS dataset, with its configuration if it has some (`cycle_gan/horse2zebra`).
+            images, of a .zip archive of one, of an .npz or .npy file, of a TIFF of several pages or a DICOM file of
+            several frames, each of which is an image, or of a folder that TFDS prepared; or the name of a TFDS dataset,
+            with its configuration if it has some (`cycle_gan/horse2zebra`).
         split: A split of the dataset, optionally with a slice: `train`, `train[:90%]`, `trainA`.
         data_dir: Where TFDS keeps prepared datasets; by default `~/tensorflow_datasets`.
         manual_dir: Where archives lie that were downloaded by hand; by default `<data_dir>/downloads/manual`.
-        image_size: Height and width, in pixels, that the largest centred square of each image is resized to.
-            May be None where all images are of one size.
-        channels: 1 for greyscale or 3 for RGB; by default as in the dataset.
+        image_size: The size in pixels that each image is brought to: the side of a square, `(height, width)`, or
+            WIDTHxHEIGHT in a text, "96x64". May be None where all images are of one size.
+        fit: How images of another aspect ratio get there. "crop": their largest centred part of that ratio is resized;
+            "pad": all of them, and the rest is black, or transparent where there is opacity; "stretch": each side by
+            its own factor.
+        channels: 1 for greyscale, 3 for RGB, 4 for RGBA; by default as in the dataset, but transparent files are laid
+            on white. Arrays and TIFFs can have 2 to 8, which stay as they are.
+        depth: Bits of a value, 8 or 16.
         value_range: The stored values that become black and white. By default 0 to 255 of images of 8 bits; where all
             have more, the first of 0 to 1, -1 to 1, 0 to 255, 1023, 4095, 16383 and 65535 that holds all values and of
             which they span more than a tenth, else their smallest and largest. To open another split like this one,
@@ -119,21 +128,13 @@ def open_images(
         NotDownloadable: If the dataset is not at hand and its hosts do not answer.
         DataError: If the dataset cannot be used as asked.
     """
-    if image_size is not None and image_size < 1:
-        raise DataError(f"`image_size={image_size}` must be at least 1.")
-    if channels not in (None, 1, 3):
-        raise DataError(f"`channels={channels}` must be 1 (greyscale) or 3 (RGB).")
-    if value_range is not None:
-        if not is_range(value_range):
-            raise DataError(f"`value_range={value_range}` must be two numbers, the first the smaller.")
-        value_range = (float(value_range[0]), float(value_range[1]))
-    form = {"split": split, "image_size": image_size, "channels": channels, "value_range": value_range}
+    form = form_of(image_size, channels, value_range, fit, depth)
     try:
-        return _with_doubts(_open(dataset, data_dir, manual_dir, form))
+        return _with_doubts(_open(dataset, split, data_dir, manual_dir, form))
     except NotDownloadable as error:
         if fallback_dataset is None:
             raise
-        images = _with_doubts(_open(fallback_dataset, data_dir, manual_dir, form))
+        images = _with_doubts(_open(fallback_dataset, split, data_dir, manual_dir, form))
         logging.warning("%s; taking %s.", error.brief, fallback_dataset)
         return dataclasses.replace(images, fallback_for=dataset)
 
@@ -143,8 +144,10 @@ def peek(
     *,
     data_dir: str | None = None,
     manual_dir: str | None = None,
-    image_size: int | None = None,
+    image_size: ImageSize | None = None,
+    fit: str = "crop",
     channels: int | None = None,
+    depth: int = 8,
     value_range: tuple[float, float] | None = None,
     split: str = "train",
 ) -> tuple[tuple[int, int, int], int | None]:
@@ -152,9 +155,10 @@ def peek(
 
     Arguments and errors are those of `open_images`; `num_classes` is None for an unlabelled dataset.
     """
+    form = form_of(image_size, channels, value_range, fit, depth)
     if dataset != "mnist_5k" and not Path(dataset).expanduser().exists():
-        return peek_named(dataset, data_dir=data_dir, image_size=image_size, channels=channels)
-    images = open_images(dataset, split=split, image_size=image_size, channels=channels, value_range=value_range)
+        return peek_named(dataset, data_dir, form)
+    images = _with_doubts(_open(dataset, split, data_dir, None, form))
     return images.image_shape, images.num_classes
 
 
@@ -172,8 +176,14 @@ def _with_doubts(images: ImageSet) -> ImageSet:
     return dataclasses.replace(images, notes=(*images.notes, *map(sentence, doubts(np.asarray(looked_at)))))
 
 
-def _open(name: str, data_dir: str | None, manual_dir: str | None, form: dict) -> ImageSet:
+def _open(name: str, split: str, data_dir: str | None, manual_dir: str | None, form: Form) -> ImageSet:
     kind, path = located(name)
     if kind is Kind.NAMED:
-        return open_named(name, data_dir=data_dir, manual_dir=manual_dir, **form)
-    return {Kind.FOLDER: open_folder, Kind.ARRAY: open_array, Kind.PREPARED: open_prepared}[kind](path, **form)
+        return open_named(name, split, form, data_dir=data_dir, manual_dir=manual_dir)
+    openers = {
+        Kind.FOLDER: open_folder,
+        Kind.ARRAY: open_array,
+        Kind.STACK: open_stack,
+        Kind.PREPARED: open_prepared,
+    }
+    return openers[kind](path, split, form)

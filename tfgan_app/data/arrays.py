@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfgan_app.base.errors import DataError
+from tfgan_app.base.sizes import CHANNELS
 from tfgan_app.data.layouts import TRAIN, role_of, role_of_word, words_of
 from tfgan_app.data.partners import side_of
 from tfgan_app.data.splits import split_name
@@ -114,7 +115,7 @@ def read_sides(path: Path, split: str) -> tuple[np.ndarray, np.ndarray, tuple[st
 
 
 def channels_last(images: np.ndarray, where: str) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Returns images as `(num, height, width, channels)` with 1 or 3 channels, and what is to be said of it.
+    """Returns images as `(num, height, width, channels)` with 1 to 8 channels, and what is to be said of it.
 
     Raises:
         DataError: If nothing tells which axis is which; the message says what to write instead.
@@ -123,9 +124,12 @@ def channels_last(images: np.ndarray, where: str) -> tuple[np.ndarray, tuple[str
     if 0 not in shape:
         if len(shape) == 4 and shape[3] in (1, 3):
             return images, ()
-        if len(shape) == 4 and shape[1] in (1, 3):
+        if len(shape) == 4 and shape[3] in CHANNELS and shape[1] not in (1, 3):
+            return images, (_bands_note(shape[3]),)
+        if len(shape) == 4 and shape[1] in CHANNELS:
             note = f"its images are stored as (num, channels, height, width), {shape}: channels are taken to the end"
-            return np.moveaxis(images, 1, 3), (note,)
+            more = () if shape[1] in (1, 3) else (_bands_note(shape[1]),)
+            return np.moveaxis(images, 1, 3), (note, *more)
         if len(shape) == 3 and (shape[2] != 3 or shape[0] == 1):
             return images[..., np.newaxis], ()
         if len(shape) == 3:
@@ -134,12 +138,17 @@ def channels_last(images: np.ndarray, where: str) -> tuple[np.ndarray, tuple[str
             advice = f" Save images.reshape(-1, {side}, {side}, 3), or as their pixels lie."
         elif len(shape) == 2 and (side := round(shape[1] ** 0.5)) ** 2 == shape[1]:
             advice = f" Save images.reshape(-1, {side}, {side})."
-        elif len(shape) == 4 and shape[3] == 4:
-            advice = " Save images[..., :3] where transparency does not matter."
+        elif len(shape) == 4:
+            advice = f" Choose at most {CHANNELS[-1]} channels, as in images[..., :3]."
     raise DataError(
-        f"The images of {where} have shape {shape}. Expected (N, H, W), (N, H, W, 1) or (N, H, W, 3), none of them 0."
-        f"{advice}"
+        f"The images of {where} have shape {shape}. Expected (N, H, W), or (N, H, W, C) of 1 to 8 channels, "
+        f"none of them 0.{advice}"
     )
+
+
+def _bands_note(channels: int) -> str:
+    what = "red, green, blue and opacity" if channels == 4 else "none of them colours"
+    return f"its images have {channels} channels, {what}"
 
 
 class _reading:  # noqa: N801  # a context, like those of contextlib

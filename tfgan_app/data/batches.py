@@ -84,7 +84,7 @@ def check_samples(samples: Any, modality: Modality) -> None:
     name, shape = modality.name.capitalize(), modality.shape
     if not (dtype.is_floating if isinstance(dtype, tf.DType) else dtype.kind == "f" or dtype.name == "bfloat16"):
         hint = "; `tfgan_app.data.to_float` makes them of uint8" if modality.dtype is np.uint8 else ""
-        expected = " in [-1, 1]" if modality.dtype is np.uint8 else ""
+        expected = " in [-1, 1]" if modality.dtype in (np.uint8, np.uint16) else ""
         raise UsageError(f"{name} must be floating point{expected}{hint}. Received: {dtype.name}")
     rank = samples.shape.rank if isinstance(samples.shape, tf.TensorShape) else len(samples.shape)
     if rank is None:

@@ -3,7 +3,7 @@
 import collections
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
@@ -12,8 +12,20 @@ from absl import logging
 from PIL import Image
 
 from tfgan_app.base.errors import DataError
-from tfgan_app.modalities.image_files import File, Header, read_values
-from tfgan_app.modalities.values import Range, describe_range, measured, usual_range
+from tfgan_app.base.sizes import (
+    CHANNELS,
+    CHANNELS_DEMAND,
+    FITS,
+    SIZE_DEMAND,
+    ImageSize,
+    Size,
+    as_size,
+    is_size,
+    written,
+)
+from tfgan_app.base.table import is_range
+from tfgan_app.modalities.image_files import File, Form, Header, read_values
+from tfgan_app.modalities.values import LEVELS, Range, describe_range, measured, usual_range
 
 MAX_SKIPPED = 0.01  # share of the images; leaving out more would hide a fault of the dataset
 
@@ -35,7 +47,7 @@ class Item(NamedTuple):
     """
 
     name: str
-    file: File | Callable[[], bytes]
+    file: File | Callable[[], File]
     label: int
 
     @property
@@ -60,7 +72,39 @@ def read_all(read: Callable[[File], T], items: Iterable[Item]) -> Iterator[tuple
                 yield from results
 
 
-def common_size(headers: Iterable[Header], where: str) -> tuple[int, int]:
+def form_of(
+    image_size: ImageSize | None = None,
+    channels: int | None = None,
+    value_range: Sequence[float] | None = None,
+    fit: str = "crop",
+    depth: int = 8,
+) -> Form:
+    """Returns what images are brought to; see `open_images` for the arguments.
+
+    Raises:
+        DataError: For what cannot be.
+    """
+    if image_size is not None and not is_size(image_size):
+        raise DataError(f"`image_size={image_size}` must {SIZE_DEMAND}.")
+    if fit not in FITS:
+        raise DataError(f"`fit={fit}` is unknown. There are: {', '.join(FITS)}.")
+    if channels not in (None, *CHANNELS):
+        raise DataError(f"`channels={channels}` must {CHANNELS_DEMAND}.")
+    if depth not in LEVELS:
+        raise DataError(f"`depth={depth}` must be 8 or 16, the bits of a value.")
+    if value_range is not None:
+        if not is_range(value_range):
+            raise DataError(f"`value_range={value_range}` must be two numbers, the first the smaller.")
+        value_range = (float(value_range[0]), float(value_range[1]))
+    return Form(channels, None if image_size is None else as_size(image_size), value_range, fit, depth)
+
+
+def form_facts(form: Form, scaling: "Scaling") -> list[object]:
+    """Returns what tells images from others of equal files and shapes; nothing of what was so in earlier versions."""
+    return [one for one, usual in ((scaling.value_range, None), (form.fit, "crop"), (form.depth, 8)) if one != usual]
+
+
+def common_size(headers: Iterable[Header], where: str) -> Size:
     """Returns the one (height, width) of all images.
 
     Raises:
@@ -69,7 +113,7 @@ def common_size(headers: Iterable[Header], where: str) -> tuple[int, int]:
     sizes = collections.Counter((header.height, header.width) for header in headers)
     if len(sizes) == 1:
         return next(iter(sizes))
-    seen = ", ".join(f"{width}x{height} ({count})" for (height, width), count in sizes.most_common(5))
+    seen = ", ".join(f"{written(size)} ({count})" for size, count in sizes.most_common(5))
     raise DataError(
         f"The images of {where} have {len(sizes)} different sizes (width x height): {seen}"
         f"{', ...' if len(sizes) > 5 else ''}. Crop and resize them all with, for example, "
@@ -78,7 +122,7 @@ def common_size(headers: Iterable[Header], where: str) -> tuple[int, int]:
 
 
 class Scaling(NamedTuple):
-    """How the stored values of a set become 8 bits.
+    """How the stored values of a set become levels of 8 or 16 bits.
 
     Attributes:
         value_range: The values that become black and white; None: 0 to 255, or 65535, as each format has it.
@@ -95,6 +139,7 @@ def choose_scaling(
     where: str,
     value_range: Range | None = None,
     read: Callable[[File], np.ndarray] = read_values,
+    depth: int = 8,
 ) -> Scaling:
     """Chooses how the values of images are scaled, all of them alike: contrast between images is information.
 
@@ -108,12 +153,13 @@ def choose_scaling(
         where: What the dataset is called in messages.
         value_range: The range asked for.
         read: Returns the stored values of an item's file.
+        depth: Bits of a value that they become.
 
     Raises:
         DataError: If images of 8 bits are mixed with such of which the format does not say what is white.
     """
     if value_range is not None:
-        return Scaling(value_range, (describe_range(value_range),))
+        return Scaling(value_range, (describe_range(value_range, depth=depth),))
     depths = collections.Counter(bits)
     deep = depths.total() - depths[8]
     if not deep:
@@ -133,19 +179,24 @@ def choose_scaling(
     found = [limits for _, limits in read_all(lambda file: measured(read(file)), items) if isinstance(limits, tuple)]
     if not found:  # each is named when it is decoded
         return Scaling(None)
-    return scaling_of((min(low for low, _ in found), max(high for _, high in found)), 16 if depths[16] else 32)
+    return scaling_of((min(low for low, _ in found), max(high for _, high in found)), 16 if depths[16] else 32, depth)
 
 
-def scaling_of(found: Range, bits: int) -> Scaling:
+def scaling_of(found: Range, bits: int, depth: int = 8) -> Scaling:
     """Returns how values are scaled of which the smallest and the largest are known; `bits` as `Header` has them."""
     value_range = usual_range(found)
     as_stored = value_range == {8: (0, 255), 16: (0, 65535)}.get(bits)
-    return Scaling(value_range, () if as_stored else (describe_range(value_range, found),))
+    return Scaling(value_range, () if as_stored else (describe_range(value_range, found, depth),))
 
 
 def doubts(images: np.ndarray) -> tuple[str, ...]:
-    """Returns what makes one doubt that uint8 images `(num, height, width, channels)` were read as they were meant."""
+    """Returns what makes one doubt that images were read as they were meant.
+
+    They are levels of 8 or 16 bits, `(num, height, width, channels)`.
+    """
     found = []
+    if images.dtype == np.uint16:
+        images = (images // 257).astype(np.uint8)
     share = np.cumsum(np.bincount(images.ravel(), minlength=256)) / images.size
     low, high = int(np.argmax(share > _STRAY)), int(np.argmax(share >= 1 - _STRAY))
     if len(images) > 1 and (images == images[0]).all():

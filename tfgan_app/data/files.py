@@ -6,33 +6,51 @@ import functools
 import hashlib
 import itertools
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from absl import logging
-from PIL import Image
 
 from tfgan_app.base.errors import DataError
+from tfgan_app.base.sizes import Size, written
 from tfgan_app.data.arrays import channels_last, read_arrays
-from tfgan_app.data.decoding import Item, Scaling, choose_scaling, common_size, read_all, report_skipped, scaling_of
+from tfgan_app.data.decoding import (
+    Item,
+    Scaling,
+    choose_scaling,
+    common_size,
+    form_facts,
+    read_all,
+    report_skipped,
+    scaling_of,
+)
 from tfgan_app.data.image_set import ImageSet
 from tfgan_app.data.labels import NONE, Labels, read_labels
 from tfgan_app.data.layouts import TRAIN, classes_of, labels_folder, splits_of
 from tfgan_app.data.records import Opened, decode_and_hold, fetch_with, fits_in_memory, hold, labelled_images
 from tfgan_app.data.splits import split_indices, split_name
 from tfgan_app.data.trees import Folder, Tree, listed, paths, scan_folder, scan_zip, sentence
-from tfgan_app.modalities.image_files import Header, fit_image, read_header, read_image
+from tfgan_app.modalities.image_files import (
+    DICOM_ENDINGS,
+    File,
+    Form,
+    Header,
+    Page,
+    count_pages,
+    fit_image,
+    read_header,
+    read_image,
+)
 from tfgan_app.modalities.values import Range, describe_range, measured, scaled
 
 _OWN_LICENCE = "not stated: the user's own images"
 _LICENCE_LETTERS = 300
 
 
-def open_folder(
-    path: Path, split: str, image_size: int | None, channels: int | None, value_range: Range | None = None
-) -> ImageSet:
+def open_folder(path: Path, split: str, form: Form) -> ImageSet:
     """Opens a folder of images, or a .zip archive of one, which is read without unpacking it.
 
     What folders mean is told by `tfgan_app.data.layouts`: images lie flat or in one sub-folder a class, and either may
@@ -41,9 +59,8 @@ def open_folder(
     Args:
         path: The folder or archive; symbolic links are followed.
         split: A split, optionally with a slice.
-        image_size: Height and width to crop and resize to, or None where all images are of one size.
-        channels: 1 or 3; by default 1 where every image is greyscale, else 3.
-        value_range: The stored values that become black and white; see `choose_scaling`.
+        form: What images are brought to. Without `image_size` all must be of one size; `channels` are by default 1
+            where every image is greyscale, else 3; see `choose_scaling` for `value_range`.
 
     Raises:
         DataError: If there are no such images.
@@ -66,29 +83,26 @@ def open_folder(
         # Names and sizes alone, as all of a large set would take long to read.
         return _digest(((images[index], tree.size(images[index]), labels[index]) for index in kept), facts)
 
-    opened, scaling, sizes = _open_items(
-        [items[index] for index in kept], path, image_size, channels, value_range, fingerprint
-    )
+    chosen = _frames([items[index] for index in kept])
+    if len(chosen) > len(kept):
+        notes.append(f"{len(kept)} files hold {len(chosen)} images, as DICOM files of several frames do")
+    opened, scaling, sizes = _open_items(chosen, path, form, fingerprint)
     kind = "folder of images" if path.is_dir() else "archive of images"
     licence = own_licence(tree)
-    return _own_image_set(path, split, opened, class_names, kind, [*notes, *sizes], scaling, licence)
+    return _own_image_set(path, split, opened, class_names, kind, [*notes, *sizes], scaling, form.depth, licence)
 
 
-def open_array(
-    path: Path, split: str, image_size: int | None, channels: int | None, value_range: Range | None = None
-) -> ImageSet:
+def open_array(path: Path, split: str, form: Form) -> ImageSet:
     """Opens an array of images.
 
     Args:
         path: An .npy file, or an .npz file with 'images' and optionally 'labels' and 'class_names', or such arrays for
             each split; see `tfgan_app.data.arrays`. Images are numbers of any type, of shape
-            `(num, height, width)`, `(num, height, width, channels)` or `(num, channels, height, width)` with 1 or 3
+            `(num, height, width)`, `(num, height, width, channels)` or `(num, channels, height, width)` with 1 to 8
             channels.
         split: A split, optionally with a slice.
-        image_size: Height and width to crop and resize to, or None to keep the array's.
-        channels: 1 or 3; by default those of the array.
-        value_range: The stored values that become black and white; by default 0 to 255 of uint8, and otherwise the
-            `usual_range` of the whole array.
+        form: What images are brought to; `channels` are by default those of the array, and `value_range` is 0 to 255 of
+            uint8, otherwise the `usual_range` of the whole array.
 
     Raises:
         DataError: If the file does not hold such arrays.
@@ -97,7 +111,7 @@ def open_array(
     found = read_arrays(path, split)
     images, notes = channels_last(found.images, where)
     notes = (*found.notes, *notes)
-    scaling = array_scaling(images, where, value_range)
+    scaling = array_scaling(images, where, form.value_range, form.depth)
     labels = Labels(None, None)
     if found.labels is not None:
         labels = read_labels(found.labels, len(images), where, train=found.train_labels, class_names=found.class_names)
@@ -109,30 +123,84 @@ def open_array(
     indices = indices[classes[indices] != NONE]
     if not len(indices):
         raise DataError(f"`split={split}` selects none of the images of {where} that have labels.")
-    height, width, depth = images.shape[1:]
-    channels = channels or depth
-    shape = (image_size or height, image_size or width, channels)
+    height, width, found_channels = images.shape[1:]
+    channels = form.channels or found_channels
+    if channels != found_channels and not {channels, found_channels} <= {1, 3, 4}:
+        raise DataError(
+            f"The images of {where} have {found_channels} channels, which become no {channels}. Leave `channels` out."
+        )
+    shape = (*(form.image_size or (height, width)), channels)
 
     def take(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         chosen = indices[positions]
         taken = images[chosen]
         if scaling.value_range is not None:
-            taken = scaled(taken, scaling.value_range)
-        if shape != images.shape[1:]:
-            pictures = map(Image.fromarray, taken[..., 0] if depth == 1 else taken)
-            taken = np.stack([fit_image(picture, channels, image_size) for picture in pictures])
+            taken = scaled(taken, scaling.value_range, form.depth)
+        if shape != images.shape[1:] or channels == 4:
+            taken = np.stack([fit_image(picture, channels, form.image_size, form.fit) for picture in taken])
         return np.asarray(taken), classes[chosen]
 
-    if fits_in_memory(len(indices), shape):
+    if fits_in_memory(len(indices), shape, form.depth):
         opened = hold(take(np.arange(len(indices))))
     else:
-        digest = _digest([(path.name, path.stat().st_size)], [split, *filter(None, [scaling.value_range])])
-        opened = Opened(fetch_with(take, len(indices), labelled_images(shape), classes[indices]), digest)
-    notes += tuple(_fitted({(height, width): len(indices)}, len(indices) * (depth == 1), shape))
-    return _own_image_set(path, split, opened, labels.class_names, "array of images", notes, scaling)
+        digest = _digest([(path.name, path.stat().st_size)], [split, *form_facts(form, scaling)])
+        opened = Opened(fetch_with(take, len(indices), labelled_images(shape, form.depth), classes[indices]), digest)
+    notes += tuple(_fitted({(height, width): len(indices)}, len(indices) * (found_channels == 1), shape, form.fit))
+    return _own_image_set(path, split, opened, labels.class_names, "array of images", notes, scaling, form.depth)
 
 
-def array_scaling(images: np.ndarray, where: str, value_range: Range | None) -> Scaling:
+def open_stack(path: Path, split: str, form: Form) -> ImageSet:
+    """Opens the pages of a TIFF or the frames of a DICOM file, each an image.
+
+    Args:
+        path: The file.
+        split: A split, optionally with a slice.
+        form: As in `open_folder`.
+
+    Raises:
+        DataError: If there are no such images.
+    """
+    where = f"'{path}'"
+    split_name(split, [TRAIN], where)
+    try:
+        count = count_pages(path)
+    except Exception as error:  # of many kinds: Pillow's, pydicom's
+        raise DataError(f"{where} cannot be read: {error}.") from error
+    if count == 1:
+        raise DataError(f"{where} holds one image. Give the folder, '{path.parent}'.")
+    items = [Item(f"image {number}", Page(path, number), 0) for number in split_indices(split, count).tolist()]
+
+    def fingerprint(*facts: object) -> str:
+        return _digest([(path.name, path.stat().st_size)], (split, *facts))
+
+    opened, scaling, notes = _open_items(items, path, form, fingerprint)
+    notes = [f"each of its {count} images is one of the set", *notes]
+    return _own_image_set(path, split, opened, None, "file of images", notes, scaling, form.depth)
+
+
+def _frames(items: list[Item]) -> list[Item]:
+    """Returns an item for each frame of DICOM files; of TIFFs, the first page alone is one."""
+    kinds = [os.path.splitext(item.name)[1].lower() in ("", *DICOM_ENDINGS) for item in items]
+    counts = read_all(count_pages, (item for item, dicom in zip(items, kinds, strict=True) if dicom))
+    found: list[Item] = []
+    for item, dicom in zip(items, kinds, strict=True):
+        count = next(counts)[1] if dicom else 1
+        if isinstance(count, Exception) or count == 1:  # what cannot be read is named when its turn comes
+            found.append(item)
+            continue
+        for number in range(count):
+            page = functools.partial(_page, item, number)
+            found.append(Item(f"{item.name}[{number}]", page, item.label))
+    return found
+
+
+def _page(item: Item, number: int) -> File:
+    encoded = item.encoded
+    assert not isinstance(encoded, Page)
+    return Page(encoded, number)
+
+
+def array_scaling(images: np.ndarray, where: str, value_range: Range | None, depth: int = 8) -> Scaling:
     """Chooses how an array of images of any type is scaled, by all of its values.
 
     Raises:
@@ -147,10 +215,10 @@ def array_scaling(images: np.ndarray, where: str, value_range: Range | None) -> 
         bad = sum(not np.isfinite(image).all() for image in images)
         raise DataError(f"{bad} of the {len(images)} images of {where} cannot be used: {error}.") from error
     if value_range is not None:
-        return Scaling(value_range, (describe_range(value_range),))
+        return Scaling(value_range, (describe_range(value_range, depth=depth),))
     if found is None:
-        return Scaling(None)
-    scaling = scaling_of(found, 8 * images.dtype.itemsize if images.dtype.kind == "u" else 32)
+        return Scaling(None if depth == 8 else (0.0, 255.0))
+    scaling = scaling_of(found, 8 * images.dtype.itemsize if images.dtype.kind == "u" else 32, depth)
     return Scaling(scaling.value_range) if scaling.value_range == (0, 1) and images.dtype.kind != "u" else scaling
 
 
@@ -247,9 +315,7 @@ def _listed(folder: Folder, labels: dict[str, Any] | None, train: dict[str, Any]
 def _open_items(
     items: list[Item],
     path: Path,
-    image_size: int | None,
-    channels: int | None,
-    value_range: Range | None,
+    form: Form,
     fingerprint: Callable[..., str],
 ) -> tuple[Opened, Scaling, list[str]]:
     where = f"'{path}'"
@@ -262,15 +328,19 @@ def _open_items(
             skipped[item.name] = header
     if not headers:
         report_skipped(skipped, len(items), where)
-    size = (image_size, image_size) if image_size else common_size(headers, where)
-    channels = channels or (1 if all(header.grey for header in headers) else 3)
-    shape = (*size, channels)
-    scaling = choose_scaling(readable, (header.bits for header in headers), where, value_range)
-    read = functools.partial(read_image, channels=channels, image_size=image_size, value_range=scaling.value_range)
+    channels = form.channels or _channels_of(headers, where)
+    shape = (*(form.image_size or common_size(headers, where)), channels)
+    bits = (header.bits for header in headers)
+    scaling = choose_scaling(readable, bits, where, form.value_range, depth=form.depth)
+
+    def read(file: File) -> np.ndarray:
+        return read_image(file, channels, form.image_size, scaling.value_range, form.fit, form.depth)
+
     sizes = collections.Counter((header.height, header.width) for header in headers)
-    notes = _fitted(sizes, sum(header.grey for header in headers), shape)
-    if fits_in_memory(len(readable), shape):
-        return decode_and_hold(items, read, len(items), shape, where), scaling, notes
+    notes = _fitted(sizes, sum(header.grey for header in headers), shape, form.fit)
+    notes += _transparent(sum(header.alpha for header in headers), len(headers), channels)
+    if fits_in_memory(len(readable), shape, form.depth):
+        return decode_and_hold(items, read, len(items), shape, where, form.depth), scaling, notes
     report_skipped(skipped, len(items), where)
 
     def read_or_next(index: int) -> tuple[np.ndarray, int]:
@@ -288,19 +358,45 @@ def _open_items(
         return np.stack(images), np.array(labels, np.int32)
 
     classes = np.array([item.label for item in readable], np.int32)
-    records = fetch_with(take, len(readable), labelled_images(shape), classes)
-    facts = (shape,) if scaling.value_range is None else (shape, scaling.value_range)
-    return Opened(records, fingerprint(*facts), len(skipped)), scaling, notes
+    records = fetch_with(take, len(readable), labelled_images(shape, form.depth), classes)
+    return (
+        Opened(records, fingerprint(shape, *form_facts(form, scaling)), len(skipped)),
+        scaling,
+        notes,
+    )
 
 
-def _fitted(sizes: dict[tuple[int, int], int], grey: int, shape: tuple[int, int, int]) -> list[str]:
+def _channels_of(headers: list[Header], where: str) -> int:
+    """Returns the channels of images: as many as their bands, or of colours 1 where all are grey, else 3.
+
+    Raises:
+        DataError: If they differ.
+    """
+    bands = collections.Counter(header.bands for header in headers)
+    if len(bands) > 1:
+        seen = ", ".join(f"{number or 'colours'} ({count})" for number, count in bands.most_common(5))
+        raise DataError(f"The images of {where} differ in channels: {seen}. Keep those of one kind.")
+    return next(iter(bands)) or (1 if all(header.grey for header in headers) else 3)
+
+
+def _transparent(alpha: int, count: int, channels: int) -> list[str]:
+    """Says what becomes of opacity."""
+    if channels == 4 and alpha < count:
+        return [f"{count - alpha} of {count} images have no opacity: they are opaque throughout"]
+    if channels in (1, 3) and alpha:
+        return [f"{alpha} of {count} images can be transparent, and are laid on white (`channels=4` keeps it)"]
+    return []
+
+
+def _fitted(sizes: dict[Size, int], grey: int, shape: tuple[int, int, int], fit: str) -> list[str]:
     """Says what is resized, and what changes its colours."""
     notes, count = [], sum(sizes.values())
     if other := {size: number for size, number in sizes.items() if size != shape[:2]}:
         (least, most), changed = (min(other), max(other)), sum(other.values())
-        shown = f"{least[1]}x{least[0]}" + (f" to {most[1]}x{most[0]}" if len(other) > 1 else "")
+        shown = written(least) + (f" to {written(most)}" if len(other) > 1 else "")
         whole = "all" if changed == count else f"{changed} of {count}"
-        notes.append(f"{whole} images are cropped and resized to {shape[1]}x{shape[0]}, from {shown}")
+        done = {"crop": "cropped and resized", "pad": "resized and padded", "stretch": "stretched"}[fit]
+        notes.append(f"{whole} images are {done} to {written(shape)}, from {shown}")
     if shape[2] == 1 and grey < count:
         notes.append(f"{count - grey} of {count} images lose their colours")
     if shape[2] == 3 and grey:
@@ -362,6 +458,7 @@ def _own_image_set(
     kind: str,
     notes: Iterable[str],
     scaling: Scaling,
+    depth: int,
     licence: str = _OWN_LICENCE,
 ) -> ImageSet:
     return ImageSet(
@@ -374,6 +471,7 @@ def _own_image_set(
         fingerprint=opened.fingerprint,
         skipped=opened.skipped,
         value_range=scaling.value_range,
+        depth=depth,
         notes=tuple(map(sentence, (*notes, *scaling.notes))),
         records=opened.records,
     )

@@ -11,17 +11,15 @@ from typing import Any
 
 import numpy as np
 from absl import logging
-from PIL import Image
 
 from tfgan_app.base.errors import DataError
+from tfgan_app.base.sizes import Size, as_size, compact
 from tfgan_app.data import records
 from tfgan_app.data.decoding import MAX_SKIPPED, Item, Scaling, choose_scaling, read_all, report_skipped
 from tfgan_app.modalities.image_files import File, Header, fit_image, read_header, read_image, read_values
 from tfgan_app.modalities.values import Range
 
 __all__ = ["Gallery", "Listing", "Look", "open_gallery"]
-
-Size = tuple[int, int]  # height and width
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,14 +57,16 @@ class Look:
     """How pictures are to be seen.
 
     Attributes:
-        image_size: Height and width that the largest centred square of each target is resized to, or None.
+        image_size: Height and width that each target is brought to, or None.
+        fit: How, as in `Form`; sources alike.
         channels: 1 or 3, or None: as they have.
         crop: Height and width of what is cut out of targets, or None for all of them.
         multiple: What sides of `crop`, and of what is kept of a whole picture, must be multiples of.
         ranges: The stored values that become black and white, of each side, or None.
     """
 
-    image_size: int | None = None
+    image_size: Size | None = None
+    fit: str = "crop"
     channels: int | None = None
     crop: int | None = None
     multiple: int = 1
@@ -148,11 +148,11 @@ def open_gallery(
     rows = [number for number, row in enumerate(headers) if None not in row]
     drawn = {number: _drawn_sizes(headers[number], halves) for number in rows}
     scales = _common_scale(drawn.values())
-    for name, side in (("image_size", look.image_size), ("crop", look.crop)):
-        if side is not None and side % scales[-1]:
+    for name, asked in (("image_size", look.image_size), ("crop", look.crop)):
+        if asked is not None and any(side % scales[-1] for side in as_size(asked)):
             raise DataError(
-                f"`{name}={side}` must be a multiple of {scales[-1]}: targets of {where} are that many times as large "
-                "as their sources."
+                f"`{name}={compact(asked)}` must be a multiple of {scales[-1]}: targets of {where} are that many times "
+                "as large as their sources."
             )
     sizes: dict[int, Size] = {}
     for number in rows:
@@ -194,13 +194,16 @@ def open_gallery(
                 channels=channels[side],
                 image_size=None if halves else sides[side],
                 value_range=scalings[side].value_range,
+                fit=look.fit,
             )
             for side, listing in enumerate(listings)
         ]
         if halves:
             middle = found[0].shape[1] // 2
             parts = found[0][:, :middle], found[0][:, middle:]
-            found = [_refitted(part, sides[0]) for part in (reversed(parts) if reverse else parts)]
+            found = [
+                fit_image(part, channels[0], sides[0], look.fit) for part in (reversed(parts) if reverse else parts)
+            ]
         expected = [
             (scale * sizes[number][0], scale * sizes[number][1], depth)
             for scale, depth in zip(scales, channels, strict=True)
@@ -222,9 +225,10 @@ def open_gallery(
         facts = (
             *(listing.fact(number) for number in rows for listing in listings),
             scalings,
-            look.image_size,
+            look.image_size and compact(look.image_size),
             halves,
             reverse,
+            *([] if look.fit == "crop" else [look.fit]),
         )
         fingerprint = hashlib.sha256(repr(facts).encode(errors="surrogateescape")).hexdigest()
     if problems:
@@ -299,7 +303,7 @@ def _seen(drawn: tuple[Size, ...], scales: tuple[int, ...], look: Look, odd: int
             f"its source has {first[1]}x{first[0]} pixels and its target {last[1]}x{last[0]}; expected {expected}"
         )
     if look.image_size is not None:
-        first = (look.image_size // scales[-1],) * 2
+        first = look.image_size[0] // scales[-1], look.image_size[1] // scales[-1]
     target = (scales[-1] * first[0], scales[-1] * first[1])
     least = look.crop or look.multiple
     if min(target) < least:
@@ -362,15 +366,11 @@ def _mixed(grey: int, count: int, channels: int, kind: str, where: str, strict: 
     return [f"{grey} of {count} {kind} are greyscale, taken in three channels"]
 
 
-def _image_sizes(image_size: int | None, scales: tuple[int, ...]) -> tuple[int | None, ...]:
+def _image_sizes(image_size: Size | None, scales: tuple[int, ...]) -> tuple[Size | None, ...]:
     if image_size is None:
         return (None,) * len(scales)
-    return tuple(image_size * scale // scales[-1] for scale in scales)
-
-
-def _refitted(picture: np.ndarray, image_size: int | None) -> np.ndarray:
-    depth = picture.shape[-1]
-    return fit_image(Image.fromarray(picture[..., 0] if depth == 1 else picture), depth, image_size)
+    height, width = image_size
+    return tuple((height * scale // scales[-1], width * scale // scales[-1]) for scale in scales)
 
 
 def _held(

@@ -33,6 +33,7 @@ class ImageSet:
         skipped: How many images were left out because they cannot be read.
         fallback_for: The dataset that this one stands in for, or None.
         value_range: The stored values that became black and white, or None where the format's own did.
+        depth: Bits of a value, 8 or 16.
         notes: Sentences on what was found, what was assumed and what was left out, for people.
         chosen: How its images were chosen from those of the split: "all", or in words as `sample` does.
     """
@@ -48,13 +49,14 @@ class ImageSet:
     skipped: int = 0
     fallback_for: str | None = None
     value_range: tuple[float, float] | None = None
+    depth: int = 8
     notes: tuple[str, ...] = ()
     chosen: str = "all"
 
     @property
     def modality(self) -> Modality:
         """What a sample of the set is."""
-        return Images(self.image_shape)
+        return Images(self.image_shape, depth=self.depth)
 
     @property
     def num_images(self) -> int:

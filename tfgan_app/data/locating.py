@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tfgan_app.base.errors import DataError, UnknownDataset
-from tfgan_app.modalities.image_files import ENDINGS
+from tfgan_app.modalities.image_files import DICOM_ENDINGS, ENDINGS
 
 __all__ = ["Kind", "Located", "located"]
 
 _ARRAYS = (".npz", ".npy")
+STACKS = (".tif", ".tiff", *DICOM_ENDINGS)
 _PACKED = (".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
 
 _BUNDLED = Path(__file__).parent.parent / "datasets" / "mnist_5k" / "1.0.0"
@@ -21,6 +22,7 @@ class Kind(enum.Enum):
 
     FOLDER = "folder or archive"
     ARRAY = "array"
+    STACK = "file of several images"
     PREPARED = "prepared by TFDS"
     NAMED = "name"
 
@@ -51,6 +53,8 @@ def located(name: str) -> Located:
             return Located(Kind.ARRAY, path)
         if ending == ".zip" or zipfile.is_zipfile(path):
             return Located(Kind.FOLDER, path)
+        if ending in STACKS:
+            return Located(Kind.STACK, path)
         packed = "Unpack it, or pack it as a .zip" if ending in _PACKED else f"Give the folder, '{path.parent}'"
         advice = f" {packed}." if ending in _PACKED or ending in ENDINGS else ""
         raise DataError(f"'{name}' is neither a folder nor a .zip of images, nor an .npz or .npy file.{advice}")

@@ -20,7 +20,8 @@ import tensorflow as tf
 
 from tfgan_app.base.errors import DataError, NotDownloadable, UnknownDataset, UnknownSplit
 from tfgan_app.base.hosts import cause, unreachable
-from tfgan_app.data.decoding import Item, choose_scaling, common_size, read_all
+from tfgan_app.base.sizes import Size
+from tfgan_app.data.decoding import Item, choose_scaling, common_size, form_facts, read_all
 from tfgan_app.data.galleries import Listing
 from tfgan_app.data.image_set import ImageSet
 from tfgan_app.data.layouts import role_of
@@ -28,14 +29,15 @@ from tfgan_app.data.records import Opened, Streamed, decode_and_hold, fits_in_me
 from tfgan_app.data.trees import sentence
 from tfgan_app.modalities.image_files import (
     File,
+    Form,
     Header,
-    fit_values,
+    fit_image,
     read_header,
     read_image,
     read_pixels,
     read_values,
 )
-from tfgan_app.modalities.values import Range
+from tfgan_app.modalities.values import Range, measured, scaled, usual_range
 
 _LICENCES = {  # of datasets whose licence TFDS does not state
     "celeb_a": "non-commercial research purposes only",
@@ -48,24 +50,20 @@ _READ_BATCH = 256  # encoded records taken from tf.data at a time
 
 def open_named(
     name: str,
+    split: str,
+    form: Form,
     *,
     data_dir: str | None,
     manual_dir: str | None,
-    split: str,
-    image_size: int | None,
-    channels: int | None,
-    value_range: Range | None = None,
 ) -> ImageSet:
     """Opens a TFDS dataset by name, preparing it first where needed; see `open_images`."""
-    return _open_builder(builder_named(name, data_dir, manual_dir), name, split, image_size, channels, value_range)
+    return _open_builder(builder_named(name, data_dir, manual_dir), name, split, form)
 
 
-def open_prepared(
-    path: Path, *, split: str, image_size: int | None, channels: int | None, value_range: Range | None = None
-) -> ImageSet:
+def open_prepared(path: Path, split: str, form: Form) -> ImageSet:
     """Opens a folder that TFDS prepared, the one with `dataset_info.json` in it; see `open_images`."""
     builder = builder_in(path)
-    return _open_builder(builder, builder.name, split, image_size, channels, value_range)
+    return _open_builder(builder, builder.name, split, form)
 
 
 def builder_named(name: str, data_dir: str | None, manual_dir: str | None) -> Any:
@@ -157,26 +155,22 @@ def list_images(builder: Any, split: str, where: str, key: str | None = None) ->
     )
 
 
-def peek_named(
-    name: str, *, data_dir: str | None, image_size: int | None, channels: int | None
-) -> tuple[tuple[int, int, int], int | None]:
+def peek_named(name: str, data_dir: str | None, form: Form) -> tuple[tuple[int, int, int], int | None]:
     """Returns a TFDS dataset's `(image_shape, num_classes)` as declared, without preparing it; see `peek`."""
     features = find_builder(name, data_dir).info.features
     height, width, depth = features[image_key(features, f"'{name}'")].shape
-    if image_size is None and None in (height, width):
+    height, width = form.image_size or (height, width)
+    if None in (height, width):
         raise DataError(f"The images of '{name}' differ in size. Give one, for example `image_size=64`.")
     class_names = _class_names(features)
-    shape = (image_size or height, image_size or width, channels or (1 if depth == 1 else 3))
-    return shape, None if class_names is None else len(class_names)
+    return (height, width, form.channels or (1 if depth == 1 else 3)), None if class_names is None else len(class_names)
 
 
 def _open_builder(
     builder: Any,
     name: str,
     split: str,
-    image_size: int | None,
-    channels: int | None,
-    value_range: Range | None,
+    form: Form,
 ) -> ImageSet:
     info, where = builder.info, f"'{name}'"
     split_info = _split_info(info, split, where)
@@ -185,13 +179,14 @@ def _open_builder(
     class_names = _class_names(info.features)
     serialized = _serialized(info, split_info, where)
     height, width, depth = info.features[key].shape
-    if image_size is not None:
-        height = width = image_size
-    channels = channels or (1 if depth == 1 else 3)
+    height, width = form.image_size or (height, width)
+    channels = form.channels or (1 if depth == 1 else 3)
+    if channels not in (1, 3, 4):
+        raise DataError(f"The images of {where} become no {channels} channels: `channels` must be 1, 3 or 4.")
     notes: tuple[str, ...] = ()
     if class_names is not None:
         # Whole sets are read anyway where they are held, or sizes are to be found.
-        whole = None in (height, width) or fits_in_memory(count, (height, width, channels))
+        whole = None in (height, width) or fits_in_memory(count, (height, width, channels), form.depth)
         serialized, labelled = _with_labels(serialized, count, whole)
         if not labelled:
             class_names, notes = None, ("all of its labels say that there is none: it is taken without labels",)
@@ -217,30 +212,40 @@ def _open_builder(
         items() if deep else (),
         itertools.repeat({1: 8, 2: 16, 4: 32}[np.dtype(dtype).itemsize], count),
         where,
-        value_range,
+        form.value_range,
         _read_floats if floats else read_values,
+        form.depth,
     )
-    read = functools.partial(
-        _read_float_image if floats else read_image,
-        channels=channels,
-        image_size=image_size,
-        value_range=scaling.value_range,
-    )
-    if fits_in_memory(count, shape):
-        opened = decode_and_hold(items(), read, count, shape, where)
+    read_one = _read_float_image if floats else read_image
+
+    def read(file: File) -> np.ndarray:
+        return read_one(file, channels, form.image_size, scaling.value_range, form.fit, form.depth)
+
+    if fits_in_memory(count, shape, form.depth):
+        opened = decode_and_hold(items(), read, count, shape, where, form.depth)
     else:
         shards = [(Path(part.filename).name, part.skip, part.take) for part in split_info.file_instructions]
-        facts = (info.full_name, info.dataset_size, shards, shape, *filter(None, [scaling.value_range]))
+        facts = (
+            info.full_name,
+            info.dataset_size,
+            shards,
+            shape,
+            *form_facts(form, scaling),
+        )
         # Images that are stored in this shape need no cropping or resizing, and so no Python for each.
-        stored = info.features[key].shape == shape and not deep and scaling.value_range is None
-        decode = functools.partial(_decode_as_stored, channels) if stored else functools.partial(_decode, read)
+        plain = not deep and form.depth == 8 and scaling.value_range is None and channels in (1, 3)
+        stored = info.features[key].shape == shape and plain
+        spec = labelled_images(shape, form.depth)
+        decode = functools.partial(_decode_as_stored, channels)
+        if not stored:
+            decode = functools.partial(_decode, read, spec[0].dtype)
 
         def parse_and_decode(examples: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             images, labels = parse(examples)
             return tf.ensure_shape(decode(images), (None, *shape)), labels
 
         # TFDS shuffles what it prepares, unless told otherwise.
-        records = Streamed(serialized, parse_and_decode, count, labelled_images(shape), not info.disable_shuffling)
+        records = Streamed(serialized, parse_and_decode, count, spec, not info.disable_shuffling)
         opened = Opened(records, hashlib.sha256(repr(facts).encode()).hexdigest())
     return ImageSet(
         name=name,
@@ -252,6 +257,7 @@ def _open_builder(
         fingerprint=opened.fingerprint,
         skipped=opened.skipped,
         value_range=scaling.value_range,
+        depth=form.depth,
         notes=tuple(map(sentence, (*notes, *scaling.notes))),
         records=opened.records,
     )
@@ -344,8 +350,8 @@ def _parse(key: str, labelled: bool, examples: tf.Tensor) -> tuple[tf.Tensor, tf
         return parsed[key], tf.cast(parsed["label"], tf.int32)
 
 
-def _decode(read, images):
-    return tf.numpy_function(lambda images: np.stack([read(image) for image in images]), [images], tf.uint8, False)
+def _decode(read, dtype, images):
+    return tf.numpy_function(lambda images: np.stack([read(image) for image in images]), [images], dtype, False)
 
 
 def _decode_as_stored(channels, images):
@@ -373,8 +379,17 @@ def _float_header(file: File) -> Header:
     return read_header(file)._replace(grey=True, bits=32)
 
 
-def _read_float_image(file: File, channels: int, image_size: int | None, value_range: Range | None) -> np.ndarray:
-    return fit_values(_read_floats(file), channels, image_size, value_range)
+def _read_float_image(
+    file: File,
+    channels: int,
+    image_size: Size | None = None,
+    value_range: Range | None = None,
+    fit: str = "crop",
+    depth: int = 8,
+) -> np.ndarray:
+    values = _read_floats(file)
+    levels = scaled(values, value_range or usual_range(measured(values)), depth)
+    return fit_image(np.atleast_3d(levels), channels, image_size, fit)
 
 
 def _class_names(features: Any) -> tuple[str, ...] | None:

@@ -8,8 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfgan_app.base.errors import DataError
+from tfgan_app.base.sizes import Size
 from tfgan_app.data.degradations import generator
-from tfgan_app.data.galleries import Gallery, Size
+from tfgan_app.data.galleries import Gallery
 from tfgan_app.data.records import Indexed, mapped, part_bounds, prefetched, through_python
 from tfgan_app.data.trees import counted
 from tfgan_app.modalities import Images

@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 from absl import logging
-from PIL import Image
 
 from tfgan_app.base.errors import DataError, NotDownloadable
+from tfgan_app.base.sizes import ImageSize, Size, as_size, compact
 from tfgan_app.base.table import is_range
 from tfgan_app.data.arrays import channels_last, read_arrays, read_sides
-from tfgan_app.data.decoding import Item, doubts, read_all, report_skipped
+from tfgan_app.data.decoding import Item, doubts, form_of, read_all, report_skipped
 from tfgan_app.data.files import array_scaling, common_folder, no_images, own_licence
 from tfgan_app.data.galleries import Listing, Look, open_gallery
 from tfgan_app.data.layouts import classes_of, splits_of, words_of
@@ -99,7 +99,8 @@ def open_pairs(
     reverse: bool = False,
     degrade: Any = None,
     crop: int | None = None,
-    image_size: int | None = None,
+    image_size: ImageSize | None = None,
+    fit: str = "crop",
     channels: int | None = None,
     sides: bool = False,
     data_dir: str | None = None,
@@ -122,8 +123,9 @@ def open_pairs(
             `tfgan_app.data.degradations`. With `sides`, of one half of them, and the other half are the targets.
         crop: Height and width, in pixels, of what is cut out of each target, and the corresponding part of its source:
             anywhere in training, else the middle. By default all of it, where all are of one size.
-        image_size: Height and width, in pixels, that the largest centred square of each target is resized to, before
-            `crop`, and its source accordingly. By default as they are.
+        image_size: The size in pixels that each target is brought to before `crop`, and its source accordingly: the
+            side of a square, `(height, width)`, or WIDTHxHEIGHT in a text. By default as they are.
+        fit: How pictures of another aspect ratio get there, as in `open_images`; sources and targets alike.
         channels: 1 for greyscale or 3 for RGB, of sources and targets; by default as each side has.
         sides: Whether sources and targets are two sides without partners, each drawn in an order of its own.
         data_dir: Where TFDS keeps prepared datasets; by default `~/tensorflow_datasets`.
@@ -140,7 +142,7 @@ def open_pairs(
     degradation = _degradation(degrade)
     _check(paired, targets, degradation is not None, reverse, sides)
     multiple = 1 if degradation is None else degradation.scale
-    look = _look(crop, image_size, channels, multiple, value_range)
+    look = _look(crop, image_size, fit, channels, multiple, value_range)
 
     def opened(name: str) -> PairSet:
         request = _Request(name, split, data_dir, manual_dir, look.ranges)
@@ -179,11 +181,11 @@ def peek_pairs(dataset: str, **source_options: Any) -> tuple[Shape, Shape]:
         keys = _pair_keys(builder, where)
     declared = [builder.info.features[key].shape for key in keys]
     sizes = [(height, width) for height, width, _ in declared]
-    side = options["crop"] or options["image_size"]
-    if (None in sizes[0] or None in sizes[1]) and (side is None or keys[0] != keys[1]):
+    size = options["crop"] or options["image_size"]
+    if (None in sizes[0] or None in sizes[1]) and (size is None or keys[0] != keys[1]):
         raise DataError(f"The sizes of the images of {where} are known only once it is prepared.")
     scale = 1 if keys[0] == keys[1] else sizes[1][0] // sizes[0][0]
-    target = (side, side) if side else sizes[1]
+    target = as_size(size) if size else sizes[1]
     if degradation is not None:
         scale = degradation.scale
         target = target[0] // scale * scale, target[1] // scale * scale
@@ -338,18 +340,23 @@ def _check(paired: str, targets: str | None, degraded: bool, reverse: bool, side
 
 
 def _look(
-    crop: int | None, image_size: int | None, channels: int | None, multiple: int, value_range: Sequence[Any] | None
+    crop: int | None,
+    image_size: ImageSize | None,
+    fit: str,
+    channels: int | None,
+    multiple: int,
+    value_range: Sequence[Any] | None,
 ) -> Look:
-    for name, side in (("crop", crop), ("image_size", image_size)):
-        if side is not None and side < 1:
-            raise DataError(f"`{name}={side}` must be at least 1.")
-    if crop is not None and image_size is not None and crop > image_size:
-        raise DataError(f"`crop={crop}` is larger than `image_size={image_size}`, which comes before.")
+    size = form_of(image_size, fit=fit).image_size
+    if crop is not None and crop < 1:
+        raise DataError(f"`crop={crop}` must be at least 1.")
+    if crop is not None and size is not None and crop > min(size):
+        raise DataError(f"`crop={crop}` is larger than `image_size={compact(size)}`, which comes before.")
     if crop is not None and crop % multiple:
         raise DataError(f"`crop={crop}` must be a multiple of {multiple}, by which `degrade` divides its sides.")
     if channels not in (None, 1, 3):
         raise DataError(f"`channels={channels}` must be 1 (greyscale) or 3 (RGB).")
-    return Look(image_size, channels, crop, multiple, _ranges(value_range))
+    return Look(size, fit, channels, crop, multiple, _ranges(value_range))
 
 
 def _ranges(value_range: Sequence[Any] | None) -> tuple[Range | None, Range | None]:
@@ -468,6 +475,8 @@ def _pair_keys(builder: Any, where: str) -> tuple[str, str]:
 
 
 def _builder(request: _Request, kind: Kind, path: Path) -> Any:
+    if kind is Kind.STACK:
+        raise DataError(f"{request.where} is one file of several images, of which no pairs are made. Give a folder.")
     if kind is Kind.PREPARED:
         return builder_in(path)
     return builder_named(request.dataset, request.data_dir, request.manual_dir)
@@ -639,6 +648,11 @@ def _unequal(sources: int, targets: int, request: _Request) -> DataError:
 def _array(images: np.ndarray, request: _Request, side: int) -> tuple[Listing, list[str]]:
     """Lists the images of an array, `(num, height, width)` with or without channels."""
     images, notes = channels_last(images, request.where)
+    if images.shape[-1] not in (1, 3):
+        raise DataError(
+            f"The images of {request.where} have {images.shape[-1]} channels. Translators take 1 or 3: save, for "
+            "example, images[..., :3]."
+        )
     scaling = array_scaling(images, request.where, request.ranges[side])
     numbers = split_indices(request.split, len(images))
     _, height, width, depth = images.shape
@@ -658,8 +672,7 @@ def _array(images: np.ndarray, request: _Request, side: int) -> tuple[Listing, l
     return listing, list(notes)
 
 
-def _read_array(picture: Any, channels: int, image_size: int | None, value_range: Range | None) -> np.ndarray:
-    depth = picture.shape[-1]
-    if depth == channels and image_size is None:
-        return picture
-    return fit_image(Image.fromarray(picture[..., 0] if depth == 1 else picture), channels, image_size)
+def _read_array(
+    picture: Any, channels: int, image_size: Size | None, value_range: Range | None, fit: str = "crop"
+) -> np.ndarray:
+    return fit_image(picture, channels, image_size, fit)

@@ -18,6 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfgan_app.data.decoding import File, Item, read_all, report_skipped
+from tfgan_app.modalities.values import LEVELS
 
 MEMORY_LIMIT = 4 * 2**30  # bytes of decoded images; larger sets are decoded as they are needed
 SHUFFLE_BUFFER = 8192  # encoded records
@@ -42,8 +43,8 @@ class Records(Protocol):
 
     Attributes:
         count: How many there are.
-        spec: The `tf.TensorSpec`s of one sample, a tree. Of images: uint8 `(height, width, channels)`, and an int32
-            label, which is zero where there is none.
+        spec: The `tf.TensorSpec`s of one sample, a tree. Of images: uint8 or uint16 `(height, width, channels)`, and an
+            int32 label, which is zero where there is none.
     """
 
     count: int
@@ -227,14 +228,14 @@ def _spaced(count: int, num: int, seed: int) -> np.ndarray:
     return np.minimum(((np.arange(num) + start) * count / num).astype(np.int64), count - 1)
 
 
-def fits_in_memory(count: int, shape: Shape) -> bool:
+def fits_in_memory(count: int, shape: Shape, depth: int = 8) -> bool:
     """Whether `count` images of `shape` are held in memory rather than read when they are needed."""
-    return count * int(np.prod(shape)) <= MEMORY_LIMIT
+    return count * int(np.prod(shape)) * depth // 8 <= MEMORY_LIMIT
 
 
-def labelled_images(shape: Shape) -> tuple[tf.TensorSpec, tf.TensorSpec]:
-    """Returns the spec of a uint8 image of a shape, and its int32 label."""
-    return tf.TensorSpec(shape, tf.uint8), tf.TensorSpec((), tf.int32)
+def labelled_images(shape: Shape, depth: int = 8) -> tuple[tf.TensorSpec, tf.TensorSpec]:
+    """Returns the spec of an image of a shape, in levels of `depth` bits, and its int32 label."""
+    return tf.TensorSpec(shape, LEVELS[depth]), tf.TensorSpec((), tf.int32)
 
 
 def hold(samples: Any, skipped: int = 0) -> Opened:
@@ -258,14 +259,14 @@ def hold(samples: Any, skipped: int = 0) -> Opened:
 
 
 def decode_and_hold(
-    items: Iterable[Item], read: Callable[[File], np.ndarray], count: int, shape: Shape, where: str
+    items: Iterable[Item], read: Callable[[File], np.ndarray], count: int, shape: Shape, where: str, depth: int = 8
 ) -> Opened:
     """Decodes `count` items into memory, leaving out those that cannot be read.
 
     Raises:
         DataError: If too many cannot be read.
     """
-    images, labels = _empty_aligned((count, *shape), np.uint8), np.empty(count, np.int32)
+    images, labels = _empty_aligned((count, *shape), LEVELS[depth]), np.empty(count, np.int32)
     kept, skipped = 0, {}
     for item, image in read_all(read, items):
         if isinstance(image, Exception):

@@ -23,18 +23,18 @@ def among(text: str) -> frozenset[str]:
 LABELS = "dataset.json"
 
 _LICENCE = re.compile(r"(licen[cs]e|copying)(\.(txt|md))?", re.IGNORECASE)
-_HEAD = 64  # bytes that tell an image from anything else
+_HEAD = 132  # bytes that tell an image from anything else
 _MAX_DEPTH = 64  # folders within folders
 _MAX_BYTES = 8 * MAX_PIXELS  # of a file unpacked: 16 bits a channel, with alpha
 _ENDINGS = frozenset(ENDINGS)
 # What systems and viewers leave behind.
 _CLUTTER = frozenset(
     {"__macosx", "__pycache__", "@eadir", "$recycle.bin", "system volume information", "lost+found"}
-    | {"thumbs.db", "ehthumbs.db", "desktop.ini"}
+    | {"thumbs.db", "ehthumbs.db", "desktop.ini", "dicomdir"}
 )
 # What is no image, or none that can be read, without looking into it.
 _OTHER_IMAGES = among(
-    ".ai .arw .cr2 .cr3 .dcm .djvu .dng .emf .eps .exr .hdr .heic .heif .hif .jxl .nef .nii .nrrd .orf .pdf .psd .raf "
+    ".ai .arw .cr2 .cr3 .djvu .dng .emf .eps .exr .hdr .heic .heif .hif .jxl .nef .nii .nrrd .orf .pdf .psd .raf "
     ".raw .rw2 .svg .wmf .xcf"
 )
 _NO_IMAGES = among(

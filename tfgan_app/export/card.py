@@ -110,7 +110,7 @@ def _drawing(facts, folder, files, range_):
     if classes is not None:
         arguments += f", labels=tf.range(16) % {classes}"
     return [
-        f"Draws {name} of shape {tuple(facts['shape'])} from {facts['latent_dim']} latents, {kind}.",
+        f"Draws {name} of shape {tuple(facts['shape'])}{_kind(facts)} from {facts['latent_dim']} latents, {kind}.",
         "",
         "```python",
         "import tensorflow as tf",
@@ -147,6 +147,14 @@ def _translating(facts, folder, files, range_):
         "",
     ]
     return [*lines, *_rows(facts, range_, "translate", f"(batch, {_sides(scale)}, {made})"), *_files(facts, files)]
+
+
+def _kind(facts):
+    """Returns what images are besides greyscale or RGB of 8 bits, in brackets."""
+    channels = facts["shape"][-1] if facts["modality"] == "images" else 1
+    kinds = {1: [], 3: [], 4: ["RGBA"]}.get(channels, [f"{channels} bands"])
+    kinds += [f"{facts['depth']} bits a value"] if facts.get("depth", 8) != 8 else []
+    return f" ({', '.join(kinds)})" if kinds else ""
 
 
 def _sides(scale):

@@ -11,6 +11,7 @@ from tfgan_app.export.files import export_file
 from tfgan_app.export.formats import SAVED_MODEL
 from tfgan_app.export.saved_model import FACTS
 from tfgan_app.modalities import Images, Modality, infer
+from tfgan_app.modalities.values import LEVELS
 from tfgan_app.sampler import Sampler, Signatures, check_class_names
 from tfgan_app.translator import Translator
 
@@ -222,7 +223,7 @@ def _modality(facts):
     name = facts.get("modality", Images.name)
     if name != found.name:
         raise ValueError(f"its samples are called {name}: give their `modality`")
-    return found
+    return Images(found.shape, depth=facts["depth"]) if facts.get("depth") in LEVELS else found
 
 
 def _shape(facts, name):

@@ -23,7 +23,8 @@ class ClassificationAccuracyScore(ImageMetric):
 
     For conditional GANs: low where samples are not of the class they were asked for, and where they lack the variety of
     the real class. `result` trains the classifier, strided convolutions down to 4x4 and a dense layer where the paper
-    has a ResNet-50 for ImageNet; images are kept as uint8.
+    has a ResNet-50 for ImageNet; images are kept in levels of
+    `depth` bits.
 
     Args:
         image_shape: `(height, width, channels)`.
@@ -32,6 +33,7 @@ class ClassificationAccuracyScore(ImageMetric):
         num_images: Real and generated images to use; of more, a random sample of fixed seed.
         steps: Updates of the classifier, each on 100 generated images.
         seed: Seed of the classifier's weights and of the order.
+        depth: Bits of a value, 8 or 16.
     """
 
     _direction = "up"
@@ -44,14 +46,16 @@ class ClassificationAccuracyScore(ImageMetric):
         num_images: int = 10_000,
         steps: int = 800,
         seed: int = 0,
+        depth: int = 8,
         **kwargs: Any,
     ):
         super().__init__(None, name, **kwargs)
+        self.depth = depth
         self.image_shape, self.num_classes = tuple(image_shape), num_classes
         self.num_images, self.steps, self.seed = num_images, steps, seed
-        self._images = Images(image_shape)
+        self._images = Images(image_shape, depth=depth)
         shape = (num_images, *self.image_shape)
-        self._real, self._fake = (Buffer(self, side, shape, "uint8") for side in ("real", "fake"))
+        self._real, self._fake = (Buffer(self, side, shape, f"uint{depth}") for side in ("real", "fake"))
         self._labels = Buffer(self, "labels", (num_images,), "int32")
 
     def observe(self, batch: Observation) -> None:
@@ -79,7 +83,7 @@ class ClassificationAccuracyScore(ImageMetric):
         count, size = len(self._labels), 100
         if count < size:
             raise ValueError(f"{type(self).__name__} needs at least {size} images of each side. Received: {count}")
-        real, fake = (self._images.encode(kept.array(np.uint8)).numpy() for kept in (self._real, self._fake))
+        real, fake = (self._images.encode(kept.array(self._images.dtype)).numpy() for kept in (self._real, self._fake))
         labels = self._labels.array(np.int32)
         with dtype_policy("float32"):
             network = _build_network(self.image_shape, self.num_classes, self.seed)
@@ -93,7 +97,8 @@ class ClassificationAccuracyScore(ImageMetric):
         return float(network.evaluate(real, labels, batch_size=500, verbose=0, return_dict=True)["accuracy"])
 
     def settings(self) -> dict[str, Any]:
-        return {"num_images": self.num_images, "steps": self.steps, "seed": self.seed}
+        depth = {} if self.depth == 8 else {"depth": self.depth}
+        return {"num_images": self.num_images, "steps": self.steps, "seed": self.seed, **depth}
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -2,9 +2,23 @@
 
 import numpy as np
 
-__all__ = ["Range", "describe_range", "measured", "scaled", "usual_range"]
+__all__ = [
+    "LEVELS",
+    "MAX_PIXELS",
+    "Range",
+    "TooLargeError",
+    "check_pixels",
+    "describe_range",
+    "measured",
+    "scaled",
+    "usual_range",
+]
 
 Range = tuple[float, float]
+
+MAX_PIXELS = 64_000_000  # a file of a few kilobytes can declare gigabytes of pixels
+
+LEVELS = {8: np.uint8, 16: np.uint16}  # the types of stored values, by their bits
 
 # What cameras, scanners and array libraries fill: 1, 8, 10, 12, 14 and 16 bits, fractions, and a network's own range.
 _USUAL = ((0, 1), (-1, 1), (0, 255), (0, 1023), (0, 4095), (0, 16383), (0, 65535))
@@ -12,6 +26,20 @@ _TOLERANCE = 1e-3  # of a range's width: interpolation and rounding leave values
 _FILLED = 0.1  # share of a usual range that values must span to be taken for it
 _SMALLEST = 1e-30  # difference of values that are not taken for equal
 _CHUNK = 2**24  # values converted at a time
+
+
+class TooLargeError(ValueError):
+    """More pixels than are decoded."""
+
+
+def check_pixels(height: int, width: int) -> None:
+    """Refuses images of more than `MAX_PIXELS`.
+
+    Raises:
+        TooLargeError: If it is one.
+    """
+    if width * height > MAX_PIXELS:
+        raise TooLargeError(f"{width}x{height} pixels, over the limit of {MAX_PIXELS // 1_000_000} megapixels")
 
 
 def measured(values: np.ndarray) -> Range:
@@ -42,25 +70,29 @@ def usual_range(found: Range) -> Range:
     return (min(low, 0.0), max(high, 0.0)) if flat else found
 
 
-def scaled(values: np.ndarray, value_range: Range) -> np.ndarray:
-    """Maps the values of a range to uint8, the nearest level each; values outside are clipped."""
+def scaled(values: np.ndarray, value_range: Range, depth: int = 8) -> np.ndarray:
+    """Maps the values of a range to uint8, or uint16 of a `depth` of 16 bits, the nearest level each.
+
+    Values outside are clipped.
+    """
     low, high = value_range
-    if values.dtype == np.uint8 and value_range == (0, 255):
+    dtype, white = LEVELS[depth], 2**depth - 1
+    if values.dtype == dtype and value_range == (0, white):
         return values
-    levels = np.empty(values.shape, np.uint8)
+    levels = np.empty(values.shape, dtype)
     # Of large arrays a few images at a time: their copies would be eight times as large.
     step = max(1, _CHUNK * len(values) // max(values.size, 1)) if values.ndim else 1
     for start in range(0, len(values), step):
         part = np.asarray(values[start : start + step], np.float64)
         # By halves, as the difference of the largest numbers is infinite.
         share = np.clip((part / 2 - low / 2) / (high / 2 - low / 2), 0.0, 1.0)
-        levels[start : start + step] = np.round(255.0 * share)
+        levels[start : start + step] = np.round(white * share)
     return levels
 
 
-def describe_range(value_range: Range, found: Range | None = None) -> str:
+def describe_range(value_range: Range, found: Range | None = None, depth: int = 8) -> str:
     """Returns a clause on how values were scaled."""
-    text = f"stored values from {value_range[0]:g} (black) to {value_range[1]:g} (white) are scaled to 8 bits"
+    text = f"stored values from {value_range[0]:g} (black) to {value_range[1]:g} (white) are scaled to {depth} bits"
     if found is None:
         return f"{text}, as `value_range` says"
     return f"{text}, as the images hold {found[0]:g} to {found[1]:g} (`value_range=LOW,HIGH` sets another)"

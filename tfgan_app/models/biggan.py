@@ -16,18 +16,6 @@ from tfgan_app.optimizers import Adam
 
 __all__ = ["BigGAN", "OrthogonalRegularizer", "Split", "build_discriminator", "build_generator"]
 
-# Widths from the image's side to the smallest feature map, in units of `base_channels`: appendix B, tables 4 to 9, and
-# for smaller images those of the authors' program (https://github.com/ajbrock/BigGAN-PyTorch), 28 after 32.
-_D_WIDTHS = {
-    28: (4, 4, 4, 4),
-    32: (4, 4, 4, 4),
-    64: (1, 2, 4, 8, 16),
-    128: (1, 2, 4, 8, 16, 16),
-    256: (1, 2, 4, 8, 8, 16, 16),
-    512: (1, 1, 2, 4, 8, 8, 16, 16),
-}
-_G_WIDTHS = {**_D_WIDTHS, 28: (4, 4, 4), 64: (2, 4, 8, 16, 16)}
-
 
 @keras.saving.register_keras_serializable("tfgan_app")
 class BigGAN(GAN):
@@ -38,16 +26,20 @@ class BigGAN(GAN):
     orthogonal initialisation, and regularisation of the generator that lets `truncation` trade variety for quality;
     a projection discriminator with the hinge loss, two updates of it to one of the generator.
 
+    Widths are those of appendix B, tables 4 to 9, and to 64x64 those of the authors' program
+    (https://github.com/ajbrock/BigGAN-PyTorch). Images of other shapes have the widths of those that double as often:
+    up to three times, those next to the image at 64x64.
+
     The paper's batch is 2048; with a smaller one take smaller learning rates.
 
     Args:
-        image_shape: `(height, width, channels)`: square, the side 28, 32, 64, 128, 256 or 512.
+        image_shape: `(height, width, channels)`, of sides that both halve at least twice: 28, 32, 48, 80, 96x64.
         num_classes: Number of classes.
         latent_dim: Length of the latents; each block and the first layer take equal parts. 120 for 128x128.
-        base_channels: Width beside the image; 28x28 and 32x32 are four times this wide throughout.
+        base_channels: Width beside the image; to 32x32 layers are four times this wide throughout.
         embedding_dim: Length of the shared class embedding.
-        attention_at: Side of the feature map on which self-attention acts; None for none. By default 64 for images of
-            128x128 and more, none for smaller ones.
+        attention_at: Shorter side of the feature map on which self-attention acts; None for none. By default 64 for
+            images of 128x128 and more, none for smaller ones.
         orthogonal: Weight beta of the orthogonal regularisation.
         **kwargs: `seed` and `name`, as in `GAN`.
 
@@ -106,8 +98,12 @@ def build_generator(
     orthogonal: float = 0.0,
 ) -> keras.Model:
     """Returns latents `(batch, latent_dim)` and labels `(batch,)` -> images `(batch, *image_shape)` in [-1, 1]."""
-    widths = _widths(_G_WIDTHS, image_shape, base_channels)[::-1]
-    blocks = len(widths) - 1
+    (height, width), blocks = resnet.resolution(image_shape)
+    if resnet.small(image_shape):
+        factors = (4,) * (blocks + 1)
+    else:
+        factors = (2, 4, 8, 16, 16)[: blocks + 1] if blocks <= 4 else resnet.growing(blocks + 1)
+    widths = [base_channels * factor for factor in reversed(factors)]
     if latent_dim % (blocks + 1):
         raise ValueError(
             f"`latent_dim` must be a multiple of {blocks + 1}: the first layer and each of {blocks} blocks take equal "
@@ -136,8 +132,7 @@ def build_generator(
 
         return apply
 
-    start, _ = resnet.resolution(image_shape)
-    x = layers.Reshape((start, start, widths[0]))(dense(start * start * widths[0])(first))
+    x = layers.Reshape((height, width, widths[0]))(dense(height * width * widths[0])(first))
     attention = functools.partial(SelfAttention, "orthogonal", regularizer)
     norms, to_image = [norm(part) for part in parts], conv(image_shape[-1], 3)
     images = resnet.decode(x, widths, norms, conv, to_image, attention_at, attention)
@@ -152,9 +147,11 @@ def build_discriminator(
     def conv(width, side, resample=None):
         return SpectralConv2D(width, side, padding="same", kernel_initializer="orthogonal", resample=resample)
 
-    widths = _widths(_D_WIDTHS, image_shape, base_channels)
+    _, doublings = resnet.resolution(image_shape)
+    factors = (4, 4, 4, 4) if resnet.small(image_shape) else resnet.growing(doublings + 1)
+    widths = [base_channels * factor for factor in factors]
     # The last block does not halve; of small images the last two do not.
-    halvings = 2 if image_shape[0] <= 32 else len(widths) - 1
+    halvings = 2 if resnet.small(image_shape) else doublings
     attention = functools.partial(SelfAttention, "orthogonal")
     images = keras.Input(image_shape, name="images")
     features = resnet.encode(images, widths, halvings, conv, attention_at, attention, wide=True)
@@ -199,11 +196,3 @@ class Split(layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "parts": self.parts}
-
-
-def _widths(table, image_shape, base_channels):
-    resnet.resolution(image_shape)
-    side = image_shape[0]
-    if side not in table:
-        raise ValueError(f"BigGAN draws images of side {', '.join(map(str, table))}. Received: {side}")
-    return [base_channels * width for width in table[side]]

@@ -18,15 +18,15 @@ _ALPHA = 0.2
 class DCGAN(GAN):
     """Strided 4x4 convolutions with batch normalisation.
 
-    The generator projects the latents to 4x4 (7x7 for 28x28 images) and doubles the side with each transposed
+    The generator projects the latents to 4x4 (28x28 images: 7x7; 96x64: 6x4) and doubles the sides with each transposed
     convolution while it halves the channels; ReLU inside, tanh at the end. The discriminator mirrors it with
     leaky ReLU (0.2). Batch normalisation everywhere but on the generator's output and the discriminator's first
     layer; no biases, which it would cancel. Weights start from N(0, 0.02).
 
     Args:
-        image_shape: `(height, width, channels)`: square, the side 28 or a power of two from 32.
+        image_shape: `(height, width, channels)`, of sides that both halve at least twice: 28, 32, 48, 80, 96x64.
         latent_dim: Length of the latents.
-        base_channels: Channels beside the image: the widest layer has this times side/8 (28x28: twice this).
+        base_channels: Channels beside the image, doubled with each halving of it but the last.
         **kwargs: `seed` and `name`, as in `GAN`.
 
     Raises:
@@ -57,10 +57,10 @@ def build_discriminator(image_shape: tuple[int, int, int], base_channels: int) -
 
 def decode(x: keras.KerasTensor, image_shape: tuple[int, int, int], base_channels: int) -> keras.KerasTensor:
     """Applies the generator's layers to a tensor `(batch, features)`; returns images in [-1, 1]."""
-    start, doublings = start_and_doublings("DCGAN", image_shape, 32)
+    (height, width), doublings = start_and_doublings("DCGAN", image_shape)
     channels = base_channels * 2 ** (doublings - 1)
-    x = layers.Dense(start * start * channels, use_bias=False, kernel_initializer=_init())(x)
-    x = layers.Reshape((start, start, channels))(x)
+    x = layers.Dense(height * width * channels, use_bias=False, kernel_initializer=_init())(x)
+    x = layers.Reshape((height, width, channels))(x)
     for _ in range(doublings - 1):
         x = layers.ReLU()(_batch_norm()(x))
         channels //= 2
@@ -76,7 +76,7 @@ def encode(x: keras.KerasTensor, base_channels: int, batch_norm: bool = True) ->
     Without batch normalisation, which penalties on each image's gradient forbid, layers have biases, and start as He
     et al. 2015 (https://arxiv.org/abs/1502.01852) have it.
     """
-    _, halvings = start_and_doublings("DCGAN", x.shape[1:], 32)
+    _, halvings = start_and_doublings("DCGAN", x.shape[1:])
     for index in range(halvings):
         init = _init() if batch_norm else "he_normal"
         channels = base_channels * 2**index

@@ -42,7 +42,7 @@ _GAIN = math.sqrt(2.0)
 
 @keras.saving.register_keras_serializable("tfgan_app")
 class PGGAN(GAN):
-    """Both networks begin at 4x4 (7x7 for 28x28 images) and grow, block by block, to the image's side.
+    """Both networks begin at 4x4 (28x28 images: 7x7; 96x64: 6x4) and grow, block by block, to the image's size.
 
     A stage is a resolution. Training stabilises each for `stabilize_steps`, then fades the next in over `fade_steps`:
     the share alpha of the new block rises from 0 to 1, and both networks, and the real images, are blends of the two
@@ -61,9 +61,9 @@ class PGGAN(GAN):
     after a reset: soon forgotten, as alpha is still near 0. With beta_1 = 0 there is no momentum to go stale.
 
     Args:
-        image_shape: `(height, width, channels)`: square, the side 28 or a power of two from 8.
+        image_shape: `(height, width, channels)`, of sides that both halve at least once: 8, 28, 32, 48, 80, 96x64.
         latent_dim: Length of the latents.
-        channel_base: Channels at stage s are `channel_base` / 2^(s + 1), where 4x4 is stage 0.
+        channel_base: Channels at stage s are `channel_base` / 2^(s + 1), where the smallest map is stage 0.
         channel_max: The most channels of a layer.
         stabilize_steps: Steps at a stage before the next begins to fade in, at least 0: a number for all, or a sequence
             of one for each stage but the last, which goes on to the end. By default the paper's 800 000 images at its
@@ -94,7 +94,7 @@ class PGGAN(GAN):
             build_discriminator(image_shape, channel_base, channel_max, group_size),
             **kwargs,
         )
-        _, last = start_and_doublings("PGGAN", image_shape, 8)
+        _, last = start_and_doublings("PGGAN", image_shape, 1)
         self.stabilize_steps = _each_fade("stabilize_steps", stabilize_steps, 0, last, image_shape)
         self.fade_steps = _each_fade("fade_steps", fade_steps, 1, last, image_shape)
         self._grow()
@@ -184,13 +184,13 @@ def build_generator(
     image_shape: tuple[int, int, int], latent_dim: int, channel_base: int, channel_max: int
 ) -> keras.Model:
     """Returns latents `(batch, latent_dim)` -> images `(batch, *image_shape)` about [-1, 1], fully grown."""
-    start, _ = start_and_doublings("PGGAN", image_shape, 8)
+    (height, width), _ = start_and_doublings("PGGAN", image_shape, 1)
     widths = _widths(image_shape, channel_base, channel_max)
     latents = keras.Input((latent_dim,), name="latents")
     x = PixelNorm()(latents)
     # On a 1x1 input, Table 2's first convolution is a dense layer; its fan-in and biases stay a convolution's.
-    x = EqualizedDense(start * start * widths[0], gain=_GAIN / start, use_bias=False)(x)
-    x = ChannelBias()(layers.Reshape((start, start, widths[0]))(x))
+    x = EqualizedDense(height * width * widths[0], gain=_GAIN / math.sqrt(height * width), use_bias=False)(x)
+    x = ChannelBias()(layers.Reshape((height, width, widths[0]))(x))
     x = PixelNorm()(layers.LeakyReLU(0.2)(x))
     x = PixelNorm()(_conv(widths[0], 3)(x))
     x = ProgressiveUp(widths, image_shape[-1], name="progressive")(x)
@@ -273,10 +273,11 @@ class _Progressive(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("tfgan_app")
 class ProgressiveUp(_Progressive):
-    """The generator from the lowest resolution on: features `(batch, start, start, widths[0])` -> full-size images.
+    """The generator from the lowest resolution on: features `(batch, height, width, widths[0])` -> full-size images.
 
-    Stage s doubles the side s times, each time with nearest neighbours and two 3x3 convolutions, and makes an image
-    by a linear 1x1 convolution of its own ("toRGB"); that is upsampled to the full size, `start` * 2^(stages - 1).
+    Stage s doubles the sides s times, each time with nearest neighbours and two 3x3 convolutions, and makes an image
+    by a linear 1x1 convolution of its own ("toRGB"); that is upsampled to the full size, 2^(stages - 1) times the
+    features'.
 
     Args:
         widths: Channels of each stage, from the lowest resolution up; `widths[0]` is the input's.
@@ -296,13 +297,13 @@ class ProgressiveUp(_Progressive):
     def build(self, input_shape: BatchShape) -> None:
         super().build(input_shape)
         self.pixel_norm.build(input_shape)
-        _, side, _, before = input_shape
-        for stage, width in enumerate(self.widths):
+        _, height, width, before = input_shape
+        for stage, filters in enumerate(self.widths):
             for conv in self._block(stage):
-                conv.build((None, side, side, before))
-                before = width
-            self.to_rgb[stage].build((None, side, side, width))
-            side *= 2
+                conv.build((None, height, width, before))
+                before = filters
+            self.to_rgb[stage].build((None, height, width, filters))
+            height, width = 2 * height, 2 * width
 
     def call_at(self, stage: int, inputs: tf.Tensor) -> tf.Tensor:
         before = x = inputs
@@ -319,8 +320,9 @@ class ProgressiveUp(_Progressive):
         return self.convs[2 * stage - 2 : 2 * stage] if stage else []
 
     def compute_output_shape(self, input_shape: BatchShape) -> BatchShape:
-        side = input_shape[1] * 2 ** (len(self.widths) - 1)
-        return input_shape[0], side, side, self.channels
+        batch, height, width, _ = input_shape
+        factor = 2 ** (len(self.widths) - 1)
+        return batch, height * factor, width * factor, self.channels
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "channels": self.channels}
@@ -328,10 +330,10 @@ class ProgressiveUp(_Progressive):
 
 @keras.saving.register_keras_serializable("tfgan_app")
 class ProgressiveDown(_Progressive):
-    """The discriminator down to the lowest resolution: full-size images -> features `(batch, start, start, widths[0])`.
+    """The discriminator down to the lowest resolution: full-size images -> `(batch, height, width, widths[0])`.
 
     Averages images down to the stage's resolution, maps them to features by a 1x1 convolution of its own ("fromRGB"),
-    and halves the side s times, each time by two 3x3 convolutions and the average of each two by two.
+    and halves the sides s times, each time by two 3x3 convolutions and the average of each two by two.
 
     Args:
         widths: Channels of each stage, from the lowest resolution up.
@@ -351,12 +353,12 @@ class ProgressiveDown(_Progressive):
 
     def build(self, input_shape: BatchShape) -> None:
         super().build(input_shape)
-        _, side, _, channels = input_shape
+        _, height, width, channels = input_shape
         for stage in reversed(range(len(self.widths))):
-            self.from_rgb[stage].build((None, side, side, channels))
+            self.from_rgb[stage].build((None, height, width, channels))
             for conv in self._block(stage):
-                conv.build((None, side, side, self.widths[stage]))
-            side //= 2
+                conv.build((None, height, width, self.widths[stage]))
+            height, width = height // 2, width // 2
 
     def call_at(self, stage: int, inputs: tf.Tensor) -> tf.Tensor:
         images = _averaged(inputs, 2 ** (len(self.widths) - 1 - stage))
@@ -373,8 +375,9 @@ class ProgressiveDown(_Progressive):
         return self.convs[2 * stage - 2 : 2 * stage] if stage else []
 
     def compute_output_shape(self, input_shape: BatchShape) -> BatchShape:
-        side = input_shape[1] // 2 ** (len(self.widths) - 1)
-        return input_shape[0], side, side, self.widths[0]
+        batch, height, width, _ = input_shape
+        factor = 2 ** (len(self.widths) - 1)
+        return batch, height // factor, width // factor, self.widths[0]
 
 
 # Whether functions are traced for the present stage alone.
@@ -421,7 +424,7 @@ def _upsampled(images, factor):
 
 
 def _widths(image_shape, channel_base, channel_max):
-    _, last = start_and_doublings("PGGAN", image_shape, 8)
+    _, last = start_and_doublings("PGGAN", image_shape, 1)
     widths = tuple(min(channel_max, channel_base // 2 ** (stage + 1)) for stage in range(last + 1))
     if widths[-1] < 1:
         raise ValueError(

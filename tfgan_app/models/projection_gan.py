@@ -19,7 +19,7 @@ class ProjectionGAN(GAN):
     The generator's batch normalisation has scales and offsets for each class.
 
     Args:
-        image_shape: `(height, width, channels)`: square, the side 28 or a power of two from 16.
+        image_shape: `(height, width, channels)`, of sides that both halve at least twice: 28, 32, 48, 80, 96x64.
         num_classes: Number of classes.
         latent_dim: Length of the latents.
         g_channels: As in `SNGAN`.

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from keras import layers
 
+from tfgan_app.base.sizes import as_size
 from tfgan_app.gan import GAN
 from tfgan_app.layers.fir import FIRDownsample, FIRUpsample
 from tfgan_app.layers.grouped import GroupedConv2D
@@ -29,7 +30,7 @@ class R3GAN(GAN):
 
     Both networks are stages of residual blocks (1x1 convolution to `expansion` times the width, grouped 3x3, 1x1 back;
     a leaky ReLU of slope 0.2 after the first two), with interpolation by (1, 2, 1) between the stages. The generator
-    starts from learned 4x4 patterns (7x7 for 28x28 images), each scaled by a linear map of the latents; the
+    starts from learned 4x4 patterns (28x28 images: 7x7; 96x64: 6x4), each scaled by a linear map of the latents; the
     discriminator mirrors it. Residual branches start at zero, as in Fixup (https://arxiv.org/abs/1901.09321).
     Images are not squashed: they leave [-1, 1] at first.
 
@@ -38,12 +39,12 @@ class R3GAN(GAN):
     images and fakes for the generator's update; here it meets those of the discriminator's.)
 
     Args:
-        image_shape: `(height, width, channels)`: square, the side 28 or a power of two from 16.
+        image_shape: `(height, width, channels)`, of sides that both halve at least twice: 28, 32, 48, 80, 96x64.
         latent_dim: Length of the latents.
         num_classes: Number of classes; None for an unconditional model. An embedding of the label then stands beside
             the latents, and the discriminator's logit is the product of its features with another.
         widths: Channels of each stage, from the lowest resolution to the image's: one for each doubling, and one.
-            By default 768 up to 32x32, and half as many with each doubling beyond.
+            By default 768 up to a shorter side of 32, and half as many with each doubling beyond.
         cardinalities: Groups of each stage's 3x3 convolutions. By default widths / 8.
         blocks_per_stage: Residual blocks of each stage: a number for all, or one for each.
         expansion: Channels inside a block as a multiple of the stage's.
@@ -129,7 +130,7 @@ def build_generator(
 
     Arguments are those of `R3GAN`.
     """
-    side, stages = _stages(image_shape, widths, cardinalities, blocks_per_stage, expansion)
+    start, stages = _stages(image_shape, widths, cardinalities, blocks_per_stage, expansion)
     inputs = latents = keras.Input((latent_dim,), name="latents")
     x = latents
     if num_classes is not None:
@@ -139,7 +140,7 @@ def build_generator(
         x = layers.Concatenate(dtype="float32")([latents, embedding(labels)])
     width = stages[0]["width"]
     x = layers.Dense(width, use_bias=False, kernel_initializer=_normal(x.shape[-1]), dtype="float32")(x)
-    x = Basis(side, dtype="float32")(x)
+    x = Basis(start, dtype="float32")(x)
     for index, stage in enumerate(stages):
         if index:
             x = FIRUpsample()(_pointwise(x, stage["width"]))
@@ -160,7 +161,7 @@ def build_discriminator(
 
     Arguments are those of `R3GAN`.
     """
-    side, stages = _stages(image_shape, widths, cardinalities, blocks_per_stage, expansion)
+    start, stages = _stages(image_shape, widths, cardinalities, blocks_per_stage, expansion)
     inputs = images = keras.Input(image_shape, name="images")
     width = stages[-1]["width"]
     x = layers.Conv2D(width, 1, use_bias=False, kernel_initializer=_normal(image_shape[-1]))(images)
@@ -169,8 +170,8 @@ def build_discriminator(
         if index:
             x = _pointwise(FIRDownsample()(x), stages[index - 1]["width"])
     width = stages[0]["width"]
-    init = _normal(side * side)
-    x = layers.DepthwiseConv2D(side, use_bias=False, depthwise_initializer=init, dtype="float32")(x)
+    init = _normal(start[0] * start[1])
+    x = layers.DepthwiseConv2D(start, use_bias=False, depthwise_initializer=init, dtype="float32")(x)
     x = layers.Flatten(dtype="float32")(x)
     features = 1 if num_classes is None else width
     x = layers.Dense(features, use_bias=False, kernel_initializer=_normal(width), dtype="float32")(x)
@@ -184,19 +185,19 @@ def build_discriminator(
 
 @keras.saving.register_keras_serializable("tfgan_app")
 class Basis(layers.Layer):
-    """Scales a learned square pattern for each channel: `(batch, channels)` -> `(batch, side, side, channels)`.
+    """Scales a learned pattern for each channel: `(batch, channels)` -> `(batch, height, width, channels)`.
 
     Args:
-        side: Height and width of the patterns.
+        side: Height and width of the patterns: one number for both, or a pair.
         **kwargs: `name` and `dtype`, as in `keras.layers.Layer`.
     """
 
     def __init__(self, side, **kwargs):
         super().__init__(**kwargs)
-        self.side = side
+        self.side = as_size(side)
 
     def build(self, input_shape):
-        shape = (self.side, self.side, input_shape[-1])
+        shape = (*self.side, input_shape[-1])
         self.patterns = self.add_weight(name="patterns", shape=shape, initializer=_normal(1))
 
     def call(self, inputs):
@@ -242,17 +243,17 @@ def _pair(name, value):
 
 
 def _stages(image_shape, widths, cardinalities, blocks_per_stage, expansion):
-    """Returns the side of the smallest feature map, and each stage from there to the image."""
-    start, doublings = start_and_doublings("R3GAN", image_shape, 16)
-    sides = [start * 2**index for index in range(doublings + 1)]
-    widths = widths or [768 * 32 // max(each, 32) for each in sides]
+    """Returns height and width of the smallest feature map, and each stage from there to the image."""
+    start, doublings = start_and_doublings("R3GAN", image_shape)
+    sides = [min(start) * 2**index for index in range(doublings + 1)]
+    widths = widths or [768 >> max(math.ceil(math.log2(each / 32)), 0) for each in sides]
     cardinalities = cardinalities or [max(width // 8, 1) for width in widths]
     blocks = [blocks_per_stage] * len(sides) if isinstance(blocks_per_stage, int) else blocks_per_stage
     for name, values in (("widths", widths), ("cardinalities", cardinalities), ("blocks_per_stage", blocks)):
         if len(values) != len(sides):
             raise ValueError(
-                f"Images of side {sides[-1]} take {len(sides)} stages, of sides {sides}, and `{name}` must have a "
-                f"number for each. Received: {name}={values}"
+                f"Images of shorter side {sides[-1]} take {len(sides)} stages, of sides {sides}, and `{name}` must "
+                f"have a number for each. Received: {name}={values}"
             )
     stages = [
         {"width": width, "cardinality": cardinality, "blocks": count}

@@ -3,7 +3,8 @@
 Gulrajani et al. 2017, https://arxiv.org/abs/1704.00028, appendix F, and Miyato et al. 2018,
 https://arxiv.org/abs/1802.05957, appendix B. Widths and halvings are those of the authors' programs: SNGAN's and the
 projection discriminator's from 64x64 to 256x256 (https://github.com/pfnet-research/sngan_projection), to 32x32 also
-WGAN-GP's. WGAN-GP's program has networks of its own for 64x64, with layer normalisation; here it takes SNGAN's.
+WGAN-GP's, for 48x48 SNGAN's for STL-10. WGAN-GP's program has networks of its own for 64x64, with layer normalisation;
+here it takes SNGAN's. Images of other shapes have the widths of those that double as often.
 """
 
 import functools
@@ -13,6 +14,7 @@ from typing import Literal
 import keras
 from keras import layers
 
+from tfgan_app.base.sizes import Size
 from tfgan_app.layers import (
     BatchNormalization,
     ConditionalBatchNormalization,
@@ -31,8 +33,10 @@ __all__ = [
     "conv",
     "decode",
     "encode",
+    "growing",
     "plain_norm",
     "resolution",
+    "small",
 ]
 
 _INIT = "glorot_uniform"
@@ -51,25 +55,25 @@ def build_generator(
     Args:
         image_shape: `(height, width, channels)`.
         latent_dim: Length of the latents.
-        channels: Width beside the image: of all layers to 32x32, above growing towards 4x4 to 16 times as much. By
-            default 256 and 64.
+        channels: Width beside the image: of all layers to 32x32, above growing with each halving to 16 times as much.
+            By default 256 and 64.
         num_classes: Number of classes, each with its own scales and offsets in batch normalisation; None for none.
         spectral: Whether the layers are spectrally normalised.
-        attention_at: Side of the feature map on which self-attention acts; None for none.
+        attention_at: Shorter side of the feature map on which self-attention acts; None for none.
     """
     inputs = [keras.Input((latent_dim,), name="latents")]
     norm = plain_norm
     if num_classes is not None:
         inputs.append(keras.Input((), dtype="int32", name="labels"))
         norm = _conditional_norm(inputs[1], num_classes)
-    start, doublings = resolution(image_shape)
+    (height, width), doublings = resolution(image_shape)
     if channels is None:
-        channels = 256 if image_shape[0] <= 32 else 64
+        channels = 256 if small(image_shape) else 64
     widths = _widths(image_shape, channels, doublings + 1)[::-1]
     convolution = SpectralConv2D if spectral else Conv2D
     dense = SpectralDense if spectral else layers.Dense
-    x = dense(start * start * widths[0], kernel_initializer=_INIT)(inputs[0])
-    x = layers.Reshape((start, start, widths[0]))(x)
+    x = dense(height * width * widths[0], kernel_initializer=_INIT)(inputs[0])
+    x = layers.Reshape((height, width, widths[0]))(x)
     convolve = functools.partial(conv, convolution)
     to_image = convolution(image_shape[-1], 3, padding="same", kernel_initializer=_INIT)
     images = decode(x, widths, [norm] * doublings, convolve, to_image, attention_at)
@@ -100,14 +104,17 @@ def build_discriminator(
         mean: As in `encode`.
     """
     images = keras.Input(image_shape, name="images")
-    _, doublings = resolution(image_shape)
-    side = image_shape[0]
-    small = side <= 32
+    start, doublings = resolution(image_shape)
     if channels is None:
-        channels = 128 if small else 64
-    widths = _widths(image_shape, channels, 4 if small else doublings + 1)
-    # Two blocks halve small images, and two stay at the quarter. At 64x64 all blocks halve, above all but the last.
-    halvings = 2 if small else len(widths) - (side > 64)
+        channels = 128 if small(image_shape) else 64
+    if small(image_shape):
+        # Two blocks halve small images, and two stay at the quarter.
+        widths, halvings = _widths(image_shape, channels, 4), 2
+    else:
+        # Above 64x64 the last block does not halve. At 64x64 it does, and at 48x48 one follows that does not; where the
+        # smallest map of G has an odd side, none halves it.
+        widths = _widths(image_shape, channels, doublings + 1 + (doublings < 4))
+        halvings = doublings + (doublings <= 4 and start[0] % 2 == start[1] % 2 == 0)
     convolve = functools.partial(conv, SpectralConv2D if spectral else Conv2D)
     features = encode(images, widths, halvings, convolve, attention_at, wide=wide, mean=mean)
     return project(images, features, num_classes, spectral)
@@ -144,8 +151,8 @@ def decode(
     """Applies a residual generator to the smallest feature map; returns images in [-1, 1].
 
     Args:
-        x: `(batch, start, start, widths[0])`.
-        widths: Widths of `x` and of the blocks, each of which doubles the side.
+        x: `(batch, height, width, widths[0])`.
+        widths: Widths of `x` and of the blocks, each of which doubles the sides.
         norms: For each block a function of a feature map that returns it normalised.
         conv: A function of width and side of the kernel, and of `resample` as in `Conv2D`, that returns a convolution.
         to_image: The last convolution.
@@ -158,7 +165,7 @@ def decode(
         x = conv(width, 3, resample="up")(layers.ReLU()(norm(x)))
         x = conv(width, 3)(layers.ReLU()(norm(x)))
         x = layers.Add()([x, shortcut])
-        if x.shape[1] == attention_at:
+        if min(x.shape[1:3]) == attention_at:
             x = attention()(x)
     x = to_image(layers.ReLU()(plain_norm(x)))
     return layers.Activation("tanh", dtype="float32")(x)
@@ -179,9 +186,9 @@ def encode(
     Args:
         x: Images `(batch, height, width, channels)`.
         widths: Widths of the blocks.
-        halvings: How many of them, from the first on, halve the side.
+        halvings: How many of them, from the first on, halve the sides.
         conv: As in `decode`.
-        attention_at: As in `build_generator`: there the first block that has that side is followed by attention.
+        attention_at: As in `build_generator`: there the first block of that shorter side is followed by attention.
         attention: As in `decode`.
         wide: Whether a block widens in its first convolution, as in SAGAN and BigGAN, rather than its second, as in
             SNGAN.
@@ -198,7 +205,7 @@ def encode(
         if down or width != shortcut.shape[-1]:
             shortcut = conv(width, 1)(shortcut)
         x = layers.Add()([x, shortcut])
-        if x.shape[1] == attention_at:
+        if min(x.shape[1:3]) == attention_at:
             x, attention_at = attention()(x), None
     x = layers.ReLU()(x)
     positions = 1 if mean else x.shape[1] * x.shape[2]
@@ -206,15 +213,27 @@ def encode(
     return layers.Rescaling(positions, dtype="float32")(layers.GlobalAveragePooling2D()(x))
 
 
-def resolution(image_shape: tuple[int, int, int]) -> tuple[int, int]:
+def resolution(image_shape: tuple[int, int, int]) -> tuple[Size, int]:
     """Returns `start_and_doublings` of the residual networks."""
-    return start_and_doublings("This model", image_shape, 16)
+    return start_and_doublings("This model", image_shape)
+
+
+def small(image_shape: Sequence[int]) -> bool:
+    """Whether images have the networks for 32x32."""
+    return max(image_shape[:2]) <= 32
+
+
+def growing(count: int) -> tuple[int, ...]:
+    """Returns `count` widths from an image above 32x32 on, in units of the first."""
+    # 64x64 and 128x128 double to 16 times the first, 256x256 stays at 8 for one more block. Larger images, which
+    # these papers have none of, begin with more blocks of the first width, as BigGAN does at 512x512.
+    return (1, 2, 4, 8, 16, 16)[:count] if count <= 6 else (*(1,) * (count - 7), 1, 2, 4, 8, 8, 16, 16)
 
 
 def attention_sides(image_shape: tuple[int, int, int]) -> list[int]:
-    """Returns the sides between smallest map and image that both networks' feature maps have."""
+    """Returns the shorter sides of the feature maps between the smallest and the image, which both networks have."""
     start, doublings = resolution(image_shape)
-    return [start * 2**index for index in range(1, doublings)]
+    return [min(start) * 2**index for index in range(1, doublings)]
 
 
 def conv(cls: type[Conv2D], width: int, side: int, resample: Literal["up", "down"] | None = None) -> Conv2D:
@@ -241,10 +260,5 @@ def _conditional_norm(labels, num_classes):
 
 
 def _widths(image_shape, channels, count):
-    """Returns `count` widths from the image's side on."""
-    if image_shape[0] <= 32:
-        return [channels] * count
-    # 64x64 and 128x128 double to 16 times the first, 256x256 stays at 8 for one more block. Larger images, which
-    # these papers have none of, begin with more blocks of the first width, as BigGAN does at 512x512.
-    factors = (1, 2, 4, 8, 16, 16) if count <= 6 else (*(1,) * (count - 7), 1, 2, 4, 8, 8, 16, 16)
-    return [channels * factor for factor in factors[:count]]
+    """Returns `count` widths from the image on."""
+    return [channels] * count if small(image_shape) else [channels * factor for factor in growing(count)]

@@ -21,13 +21,13 @@ class SAGAN(GAN):
     3x3 convolutions here have SNGAN's gain of sqrt 2; spectral normalisation divides it away.
 
     Args:
-        image_shape: `(height, width, channels)`: square, the side 28 or a power of two from 16.
+        image_shape: `(height, width, channels)`, of sides that both halve at least twice: 28, 32, 48, 80, 96x64.
         num_classes: Number of classes, as in `ProjectionGAN`; None for an unconditional GAN.
         latent_dim: Length of the latents.
         g_channels: As in `SNGAN`.
         d_channels: As in `SNGAN`.
-        attention_at: Side of the feature map on which attention acts. The paper's best is 32 for 128x128 images; by
-            default a quarter of the image's side, half of it up to 32x32.
+        attention_at: Shorter side of the feature map on which attention acts. The paper's best is 32 for 128x128
+            images; by default a quarter of the image's, half of it up to 32x32 and where it doubles twice only.
         **kwargs: `seed` and `name`, as in `GAN`.
 
     Raises:
@@ -48,7 +48,8 @@ class SAGAN(GAN):
         **kwargs: Any,
     ):
         sides = resnet.attention_sides(image_shape)
-        side = image_shape[0] // (2 if image_shape[0] <= 32 else 4) if attention_at is None else attention_at
+        quarter = sides[-1] if resnet.small(image_shape) else sides[max(len(sides) - 2, 0)]
+        side = quarter if attention_at is None else attention_at
         if side not in sides:
             raise ValueError(f"`attention_at` must be one of {sides}. Received: attention_at={attention_at}")
         super().__init__(

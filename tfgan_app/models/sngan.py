@@ -17,10 +17,10 @@ class SNGAN(GAN):
     """Every layer of the discriminator spectrally normalised, with the hinge loss, on WGAN-GP's residual networks.
 
     Args:
-        image_shape: `(height, width, channels)`: square, the side 28 or a power of two from 16.
+        image_shape: `(height, width, channels)`, of sides that both halve at least twice: 28, 32, 48, 80, 96x64.
         latent_dim: Length of the latents.
-        g_channels: Width of the generator beside the image: of all layers to 32x32, above growing towards 4x4 to 16
-            times as much. By default 256 and 64.
+        g_channels: Width of the generator beside the image: of all layers to 32x32, above growing with each
+            halving to 16 times as much. By default 256 and 64.
         d_channels: The discriminator's, likewise; by default 128 and 64.
         **kwargs: `seed` and `name`, as in `GAN`.
 

@@ -53,12 +53,12 @@ class StyleGAN2(GAN):
     Truncation takes w towards its average: w' = E[w] + psi (w - E[w]).
 
     Args:
-        image_shape: `(height, width, channels)`: square, the side 28 or a power of two from 16.
+        image_shape: `(height, width, channels)`, of sides that both halve at least twice: 28, 32, 48, 80, 96x64.
         latent_dim: Length of the latents z.
         num_classes: Number of classes; None for an unconditional model.
         style_dim: Length of w.
         mapping_layers: Layers of the mapping network f.
-        channel_base: Channels of a layer times the side of its images, up to `channel_max`. 32768 is the
+        channel_base: Channels of a layer times the shorter side of its maps, up to `channel_max`. 32768 is the
             paper's for 1024x1024 images, 16384 for 256x256.
         channel_max: Channels of the widest layers.
         **kwargs: `seed` and `name`, as in `GAN`.
@@ -176,11 +176,11 @@ def build_generator(
         num_classes: Number of classes, or None.
         style_dim: Length of w.
         mapping_layers: Layers of the mapping network.
-        channels: Channels by side of the feature maps, from the smallest side to the image's.
+        channels: Channels by the shorter side of the feature maps, from the smallest to the image.
     """
     num_styles = 2 * len(channels)
     mapping = _build_mapping(latent_dim, num_classes, style_dim, mapping_layers, num_styles)
-    synthesis = _build_synthesis(image_shape[-1], style_dim, num_styles, channels)
+    synthesis = _build_synthesis(image_shape, style_dim, num_styles, channels)
     inputs = _inputs(latent_dim, num_classes)
     return keras.Model(inputs, synthesis(mapping(inputs)), name="generator")
 
@@ -201,11 +201,11 @@ def _build_mapping(latent_dim, num_classes, style_dim, num_layers, num_styles):
     return keras.Model(inputs, styles, name="mapping")
 
 
-def _build_synthesis(image_channels, style_dim, num_styles, channels):
+def _build_synthesis(image_shape, style_dim, num_styles, channels):
     """The synthesis network with output skips: figures 2d and 7b."""
     styles = keras.Input((num_styles, style_dim), name="styles")
-    start = min(channels)
-    x, images = LearnedConstant((start, start, channels[start]))(styles), None
+    start, _ = start_and_doublings("StyleGAN2", image_shape)
+    x, images = LearnedConstant((*start, channels[min(start)]))(styles), None
     for block, filters in enumerate(channels.values()):
         if block:
             x = _style_block(x, styles, 2 * block - 1, filters, upsample=True)
@@ -213,7 +213,7 @@ def _build_synthesis(image_channels, style_dim, num_styles, channels):
         x = _style_block(x, styles, 2 * block, filters)
         # The layer to RGB shares the style of the convolution that follows.
         style = Style(filters, 2 * block + 1)(styles)
-        rgb = ModulatedConv2D(image_channels, 1, demodulate=False, gain=_GAIN)([x, style])
+        rgb = ModulatedConv2D(image_shape[-1], 1, demodulate=False, gain=_GAIN)([x, style])
         images = layers.Add(dtype="float32")([images, rgb]) if block else rgb
     return keras.Model(styles, images, name="synthesis")
 
@@ -237,7 +237,7 @@ def build_discriminator(
     """
     images = keras.Input(image_shape, name="images")
     start, *sides = channels
-    x = layers.LeakyReLU(0.2)(EqualizedConv2D(channels[image_shape[0]], 1)(images))
+    x = layers.LeakyReLU(0.2)(EqualizedConv2D(channels[min(image_shape[:2])], 1)(images))
     for side in reversed(sides):
         filters = channels[side // 2]
         skip = EqualizedConv2D(filters, 1, use_bias=False)(FIRDownsample()(x))
@@ -276,9 +276,9 @@ def _dense_layers(count, units):
 
 
 def _channels(image_shape, channel_base, channel_max):
-    """Returns the channels by side, from 4x4 (28x28 images: 7x7) to the image's."""
-    start, doublings = start_and_doublings("StyleGAN2", image_shape, 16)
-    sides = [start << doubling for doubling in range(doublings + 1)]
+    """Returns the channels by shorter side, from that of the smallest map to the image's."""
+    start, doublings = start_and_doublings("StyleGAN2", image_shape)
+    sides = [min(start) << doubling for doubling in range(doublings + 1)]
     return {side: min(channel_base // side, channel_max) for side in sides}
 
 

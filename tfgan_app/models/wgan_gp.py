@@ -26,7 +26,7 @@ class WGANGP(GAN):
     and their critic has layer normalisation.
 
     Args:
-        image_shape: `(height, width, channels)`: square, the side 28 or a power of two from 16.
+        image_shape: `(height, width, channels)`, of sides that both halve at least twice: 28, 32, 48, 80, 96x64.
         latent_dim: Length of the latents.
         g_channels: As in `SNGAN`; by default 128 to 32x32 and 64 above.
         d_channels: The critic's, likewise.
@@ -48,7 +48,7 @@ class WGANGP(GAN):
         **kwargs: Any,
     ):
         if g_channels is None:
-            g_channels = 128 if image_shape[0] <= 32 else 64
+            g_channels = 128 if resnet.small(image_shape) else 64
         super().__init__(
             resnet.build_generator(image_shape, latent_dim, g_channels),
             resnet.build_discriminator(image_shape, d_channels, mean=True),
@@ -56,7 +56,7 @@ class WGANGP(GAN):
         )
 
     def compile_defaults(self) -> dict[str, Any]:
-        rate = 2e-4 if self.image_shape[0] <= 32 else 1e-4
+        rate = 2e-4 if resnet.small(self.image_shape) else 1e-4
         return {
             "g_optimizer": Adam(rate, beta_1=0.0, beta_2=0.9),
             "d_optimizer": Adam(rate, beta_1=0.0, beta_2=0.9),

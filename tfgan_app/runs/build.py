@@ -13,6 +13,7 @@ from tfgan_app.base.precision import choose_precision, dtype_policy
 from tfgan_app.gan import GAN
 from tfgan_app.layers.batch_norm import synchronize
 from tfgan_app.metrics.extractors import NAMES, FeatureExtractor, load_extractor, shipped_for
+from tfgan_app.modalities import Images
 from tfgan_app.runs.settings import Scoring, Settings
 from tfgan_app.schedules import LinearDecay, has_schedule
 from tfgan_app.translation import TranslationGAN
@@ -90,15 +91,15 @@ def open_split_like(facts: dict[str, Any], settings: Settings, split: str) -> Da
     """Opens another split of the images that `facts` describe: the fallback where they are the fallback.
 
     The hosts of the data set that it stands in for are not asked again. Values are scaled as those of `facts` are, and
-    images of another size or kind are made like those described, where these are square.
+    images of another size or kind are made like those described.
 
     Raises:
-        DataError: If they are not, and sizes differ.
+        DataError: If they cannot be.
     """
     shapes = [tuple(facts[name]) for name in ("source_shape", "image_shape") if name in facts]
     if data_of(settings) == "images":
         height, width, channels = shapes[-1]
-        size = settings.image_size or (height if height == width else None)
+        size = settings.image_size or (height, width)
         settings = dataclasses.replace(settings, channels=settings.channels or channels, image_size=size)
     if settings.value_range is None:
         settings = dataclasses.replace(settings, value_range=facts.get("value_range"))
@@ -148,16 +149,20 @@ def shapes_of(facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def _source(settings: Settings, kind: str) -> dict[str, Any]:
-    names = ["dataset", "data_dir", "manual_dir", "image_size", "channels", "value_range"]
+    names = ["dataset", "data_dir", "manual_dir", "image_size", "fit", "channels", "value_range"]
     if kind != "images":
         source = {name: getattr(settings, name) for name in [*names, *_PAIRED]}
+        if settings.depth != 8:
+            raise UsageError(
+                f"`depth={settings.depth}` has no meaning for `model={settings.model}`: translators work in 8 bits."
+            )
         return {**source, "sides": kind == "sides"}
     for name in (*_PAIRED, "pretrain_steps"):
         if (value := getattr(settings, name)) != next(row.default for row in settings.rows() if row.name == name):
             raise UsageError(
                 f"`{name}={value}` has no meaning for `model={settings.model}`, which translates no pairs."
             )
-    return {name: getattr(settings, name) for name in names}
+    return {name: getattr(settings, name) for name in [*names, "depth"]}
 
 
 # What says how sources and targets are found, or made.
@@ -292,6 +297,8 @@ def build_model(
             )
         given["num_classes"] = num_classes
     shapes = (image_shape,) if source_shape is None else (source_shape, image_shape)
+    if settings.depth != 8:
+        given["modality"] = Images(image_shape, depth=settings.depth)
     with dtype_policy(choose_precision(settings.precision or settings.mixed_precision).policy):
         try:
             gan = model(*shapes, seed=settings.seed, **given)

@@ -18,6 +18,7 @@ from tfgan_app.base.latents import moved
 from tfgan_app.data.trees import counted
 from tfgan_app.gan import GAN
 from tfgan_app.metrics.extractors import FeatureExtractor, load_extractor, shipped_for
+from tfgan_app.modalities import Images
 from tfgan_app.modalities.image_files import read_image
 from tfgan_app.runs.record import Run
 from tfgan_app.runs.settings import Drawing
@@ -137,7 +138,7 @@ def _project(sampler, asked, progress):
     pictures.require_film(film)
     if asked.labels is not None and len(asked.labels) != 1:
         raise UsageError(f"{asked.shown('labels')} must name one class to look in, or none.")
-    image, fitted = _read(path, sampler.modality.shape)
+    image, fitted = _read(path, sampler.modality)
     extractor = _extractor(asked, image.shape)
     label = None if asked.labels is None else asked.labels[0]
     found = project(
@@ -167,23 +168,22 @@ def _titled(picture, titles, scale):
     return pictures.titled(pictures.enlarged(picture, scale), titles, 2 * scale)
 
 
-def _read(path, shape):
-    """Returns a picture fitted to a shape as data are, and a sentence on what became of it."""
-    if len(shape) != 3:
+def _read(path, modality):
+    """Returns a picture fitted to a modality as data are, and a sentence on what became of it."""
+    if not isinstance(modality, Images):
         raise UsageError("`project` looks for images: this model draws something else.")
-    height, width, channels = shape
-    if height != width:
-        raise UsageError(f"`project` fits pictures to squares: this model draws {width}x{height}.")
+    height, width, channels = modality.shape
     try:
-        image = read_image(path, channels, height)
+        image = read_image(path, channels, (height, width), depth=modality.depth)
         with Image.open(path) as opened:
             size = opened.size
     except (OSError, ValueError, SyntaxError, UnidentifiedImageError) as error:
         raise DataError(f"`project={path}` cannot be read as a picture: {reason(error)}.") from error
-    colours = "in grey" if channels == 1 else "in colours"
-    crop = "" if size[0] == size[1] else "its largest centred square "
-    resized = f"resized to {width}x{height}" if min(size) != height else "taken as it is"
-    return image, f"{path.name}, {size[0]}x{size[1]}: {crop}{resized}, {colours}."
+    colours = {1: ", in grey", 3: ", in colours", 4: ", with its transparency"}.get(channels, "")
+    part = "square" if height == width else f"part of {width} to {height}"
+    crop = "" if size[0] * height == size[1] * width else f"its largest centred {part} "
+    resized = "taken as it is" if size == (width, height) else f"resized to {width}x{height}"
+    return image, f"{path.name}, {size[0]}x{size[1]}: {crop}{resized}{colours}."
 
 
 def _extractor(asked: Drawing, shape: tuple[int, ...]) -> FeatureExtractor | None:

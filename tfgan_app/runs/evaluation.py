@@ -320,7 +320,10 @@ class _OfSavedModel(_Source):
 
 class _OfImages(_Source):
     def __init__(self, asked: Scoring, path: str) -> None:
-        self.asked, self.images = asked, data.open_images(path)
+        depth = asked.depth or 8
+        # Of 16 bits, fakes need not use all levels.
+        value_range = (0, 65535) if depth == 16 else None
+        self.asked, self.images = asked, data.open_images(path, depth=depth, value_range=value_range)
         self.num_images = self.images.num_images
         self.facts = {
             "source": path,

@@ -26,6 +26,7 @@ from tfgan_app.base.errors import (
 )
 from tfgan_app.base.files import reason
 from tfgan_app.base.precision import choose_precision
+from tfgan_app.base.sizes import compact
 from tfgan_app.base.strategies import LOST_WORKER, build_strategy, is_chief
 from tfgan_app.base.table import takes
 from tfgan_app.base.waiting import announced, clock
@@ -182,7 +183,7 @@ class Session:
             tf.config.experimental.enable_op_determinism()
         self.run = Run(settings.run_dir)
         settings = resolved(self.run.located(settings))
-        self.settings = dataclasses.replace(settings, precision=self._precision(settings.mixed_precision))
+        self.settings = dataclasses.replace(settings, precision=self._precision(settings))
 
     def __enter__(self) -> "Session":
         return self
@@ -190,11 +191,15 @@ class Session:
     def __exit__(self, *exception: object) -> None:
         self.run.unlock()
 
-    def _precision(self, name: str) -> str | None:
+    def _precision(self, settings: Settings) -> str | None:
+        name = settings.mixed_precision
         if self.run.record and name == "auto":
             # A run keeps the precision that it began with, on whatever machine it goes on.
             return self.run.settings.precision
         precision = choose_precision(name)
+        if name == "auto" and settings.depth == 16 and precision.name != "none":
+            # bfloat16 has 8 digits of a value, float16 eleven.
+            precision = choose_precision("none")._replace(reason="`depth=16` has more digits than half precision")
         self.say(f"Precision {precision.policy}: {precision.reason}.")
         return precision.name
 
@@ -492,15 +497,15 @@ class Session:
         """Says what would be faster here, where training takes more than a day."""
         if seconds <= 86_400:
             return
-        settings, side = self.settings, max(self.images.image_shape[:2])
+        settings, sides = self.settings, self.images.image_shape[:2]
         faster = []
         if not tf.config.list_physical_devices("GPU"):
             faster.append("a GPU, of which there is none here")
         best = choose_precision("auto").name
-        if settings.precision == "none" != best:
+        if settings.precision == "none" != best and settings.depth == 8:
             faster.append(f"`mixed_precision={best}`")
-        if side >= 64:
-            faster.append(f"`image_size={side // 2}`")
+        if max(sides) >= 64:
+            faster.append(f"`image_size={compact([side // 2 for side in sides])}`")
         for name in ("base_channels", "channel_base", "g_channels", "d_channels"):
             width = self.gan.arguments.get(name)
             if isinstance(width, int) and width >= 32:

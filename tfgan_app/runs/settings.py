@@ -12,6 +12,7 @@ import re
 from typing import Any
 
 from tfgan_app import models
+from tfgan_app.base.sizes import CHANNELS, CHANNELS_DEMAND, FITS, SIZE_DEMAND, compact, is_size
 from tfgan_app.base.table import Table, again, are_at_least, is_range, row
 from tfgan_app.export.formats import ENDINGS, FORMATS, SIGNATURES
 
@@ -30,7 +31,9 @@ SOURCE = (
     "degrade",
     "crop",
     "image_size",
+    "fit",
     "channels",
+    "depth",
     "value_range",
     "fallback_dataset",
 )
@@ -123,11 +126,28 @@ class Settings(Table):
         fixed=True,
     )
     split: str = row("train", "Split to read, with TFDS's slices: train, train[:80%].")
-    image_size: int | None = row(None, "Crop to a square and resize to this side.", at_least=1)
+    image_size: str | int | tuple[int, int] | None = row(
+        None,
+        "Resize to this side of a square, or to WIDTHxHEIGHT; in Python also to (height, width).",
+        must=(SIZE_DEMAND, is_size),
+        kept=compact,
+    )
+    fit: str = row(
+        "crop",
+        "How images of another aspect ratio get `image_size`: their largest centred part, all of them with black, or "
+        "where they are transparent nothing, around, or each side by a factor of its own.",
+        one_of=FITS,
+    )
     channels: int | None = row(
         None,
-        "Convert to greyscale (1) or RGB (3).",
-        must=("be 1 (greyscale) or 3 (RGB)", lambda channels: channels in (1, 3)),
+        "Convert to greyscale (1), RGB (3) or RGBA (4), or take 2 or 5 to 8 bands.",
+        must=(CHANNELS_DEMAND, lambda channels: channels in CHANNELS),
+    )
+    depth: int = row(
+        8,
+        "Bits of a value, 8 or 16: those that images are stored, trained and written in. Deeper values are scaled to 8 "
+        "otherwise.",
+        must=("be 8 or 16", lambda depth: depth in (8, 16)),
     )
     value_range: tuple[float, ...] | None = row(
         None,
@@ -255,8 +275,10 @@ class Scoring(Table):
     crop: int | None = _optional("crop")
     data_dir: str | None = _optional("data_dir")
     manual_dir: str | None = _optional("manual_dir")
-    image_size: int | None = _optional("image_size")
+    image_size: str | int | tuple[int, int] | None = _optional("image_size")
+    fit: str | None = _optional("fit")
     channels: int | None = _optional("channels")
+    depth: int | None = _optional("depth")
     value_range: tuple[float, ...] | None = _optional("value_range")
     fallback_dataset: str | None = _optional("fallback_dataset")
     checkpoint: str | int = row(

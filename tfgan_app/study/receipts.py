@@ -61,7 +61,7 @@ METRICS = {
     "ppl": lambda extractor, images, num: PerceptualPathLength(extractor, num_images=num),
     "intra_fd": lambda extractor, images, num: IntraClassFrechetDistance(extractor, images.num_classes),
     "cas": lambda extractor, images, num: ClassificationAccuracyScore(
-        images.image_shape, images.num_classes, num_images=num
+        images.image_shape, images.num_classes, num_images=num, depth=images.depth
     ),
     "patch_swd": lambda extractor, images, num: PatchSlicedWasserstein(images.image_shape, num_images=num),
 }

@@ -152,7 +152,8 @@ def power_spectrum(images: Array) -> np.ndarray:
         grey = np.asarray(images[start : start + _BATCH], np.float64).mean(axis=3)
         power += np.sum(np.abs(np.fft.fft2(grey, norm="ortho")) ** 2, axis=0)
     power /= len(images)
-    radius = np.hypot(np.fft.fftfreq(height)[:, None] * height, np.fft.fftfreq(width)[None] * width)
+    side = min(height, width)
+    radius = np.hypot(np.fft.fftfreq(height)[:, None] * side, np.fft.fftfreq(width)[None] * side)
     bins = radius.round().astype(int)
     sums, counts = np.bincount(bins.ravel(), power.ravel()), np.bincount(bins.ravel())
     return (sums / counts)[: min(height, width) // 2]
