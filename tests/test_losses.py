@@ -25,6 +25,8 @@ FORMULAS = {
     "Minimax": (CROSS_ENTROPY, mean(-softplus(FAKE))),
     "LeastSquares": (0.5 * mean((REAL - 1) ** 2) + 0.5 * mean(FAKE**2), 0.5 * mean((FAKE - 1) ** 2)),
     "Hinge": (mean(np.maximum(0, 1 - REAL)) + mean(np.maximum(0, 1 + FAKE)), -mean(FAKE)),
+    # In an evaluation, with the mean of margins from 0.8 to 1.
+    "SmoothedHinge": (mean(np.maximum(0, 0.9 - REAL)) + mean(np.maximum(0, 0.9 + FAKE)), -mean(FAKE)),
     "Wasserstein": (mean(FAKE) - mean(REAL), -mean(FAKE)),
     "Relativistic": (mean(softplus(FAKE - REAL)), mean(softplus(REAL - FAKE))),
     "RelativisticAverage": (
@@ -53,6 +55,25 @@ def test_label_smoothing_is_one_sided(name, label):
     smoothed = mean(label * softplus(-REAL) + (1 - label) * softplus(REAL))
     np.testing.assert_allclose(loss.discriminator(REAL, FAKE), smoothed + mean(softplus(FAKE)), rtol=1e-6)
     np.testing.assert_allclose(loss.generator(FAKE), FORMULAS[name][1], rtol=1e-6)
+
+
+def test_smoothed_hinge_draws_a_margin_for_each_logit():
+    loss = losses.SmoothedHinge(0.5).at(tf.constant(3), tf.constant([1, 2], tf.int64))
+    logits = tf.zeros((1000, 4))
+    # Where logits are 0 the loss is the mean of both margins, each uniform in [0.5, 1].
+    margins = np.stack([loss._margins(logits, side) for side in ("real", "fake")])
+    assert 0.5 < margins.min() < 0.51 < 0.99 < margins.max() < 1
+    np.testing.assert_allclose(margins.mean(axis=(1, 2)), 0.75, atol=4 * 0.5 / np.sqrt(12 * 4000))
+    np.testing.assert_allclose(loss.discriminator(logits, logits), 2 * margins.mean(), rtol=1e-5)
+    assert abs(np.corrcoef(margins.reshape(2, -1))[0, 1]) < 4 / np.sqrt(4000)
+    other = losses.SmoothedHinge(0.5).at(tf.constant(3), tf.constant([1, 3], tf.int64))
+    assert np.any(other._margins(logits, "real") != margins[0])
+
+
+@pytest.mark.parametrize("smoothing", [-0.1, 1.1, float("nan")])
+def test_smoothing_out_of_range(smoothing):
+    with pytest.raises(ValueError, match=rf"`smoothing` must lie in \[0, 1\]. Received: smoothing={smoothing}"):
+        losses.SmoothedHinge(smoothing)
 
 
 @pytest.mark.parametrize("label", [0, -0.1, 1.1, float("nan")])

@@ -480,7 +480,8 @@ class AdversarialModel(keras.Model):
         target = self.target_of(real)
         real, fake = self.judged(real, inputs, outputs)
         discriminate = functools.partial(self.discriminate, training=training)
-        return Play(real, fake, condition, inputs, outputs, generator, discriminate, training, target=target)
+        own = stream(seed, "play") if training else None
+        return Play(real, fake, condition, inputs, outputs, generator, discriminate, training, own, target)
 
     def discriminator_loss(self, play: Play) -> tf.Tensor:
         """Returns the discriminator's loss but for terms with a tape of their own; tracks it with D(x) and D(G(z))."""
@@ -493,7 +494,7 @@ class AdversarialModel(keras.Model):
         added += added if self.joint_pass else pass_losses(self.discriminator)
         if play.training and self.augment is not None:
             self.augment.update(real_logits)
-        loss = _added(self.loss.discriminator, real_logits, fake_logits)
+        loss = _added(self._loss_of(play).discriminator, real_logits, fake_logits)
         self._track(d_loss=loss, d_real=_probability(real_logits), d_fake=_probability(fake_logits))
         loss += sum(added) + sum(self.discriminator._get_regularization_losses())
         return self._d_player.with_terms(loss, play, self.iterations, self._track)
@@ -503,7 +504,7 @@ class AdversarialModel(keras.Model):
         loss = tf.constant(0.0)
         if self.n_critic:
             real_logits = [play.real_outputs["logits"]] if self.loss.needs_real_logits else []
-            loss = _added(self.loss.generator, play.fake_outputs["logits"], *real_logits)
+            loss = _added(self._loss_of(play).generator, play.fake_outputs["logits"], *real_logits)
             self._track(g_loss=loss)
             loss *= value_at(self.adversarial_weight, self.iterations)
         return self._g_player.with_terms(loss, play, self.iterations, self._track)
@@ -599,6 +600,11 @@ class AdversarialModel(keras.Model):
     def _seed(self, name, count):
         """Returns the seed of draw `count` of the model's stream of a name."""
         return stream([tf.constant(self.seed, tf.int64), tf.cast(count, tf.int64)], name)
+
+    def _loss_of(self, play):
+        """Returns the adversarial loss as it is in a step; what is no `AdversarialLoss` is the same in all."""
+        at = getattr(self.loss, "at", None)
+        return self.loss if at is None else at(self.iterations, play.seed)
 
     def _track(self, **values):
         for tracker in self._loss_trackers:

@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 
 from tfgan_app.base.errors import UsageError
+from tfgan_app.base.randomness import stream, uniform
 from tfgan_app.base.replicas import mean_over_replicas
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "NonSaturating",
     "Relativistic",
     "RelativisticAverage",
+    "SmoothedHinge",
     "Wasserstein",
 ]
 
@@ -43,6 +45,15 @@ class AdversarialLoss:
     """
 
     needs_real_logits = False
+
+    def at(self, step: tf.Tensor, seed: tf.Tensor | None = None) -> "AdversarialLoss":
+        """Returns the loss of a step: itself here. One that changes with steps, or draws, returns what it comes to.
+
+        Args:
+            step: The generator's updates made so far, an int64 scalar.
+            seed: Two int64, the source of what is drawn in the step; None in an evaluation, which draws nothing.
+        """
+        return self
 
     def discriminator(self, real_logits: tf.Tensor, fake_logits: tf.Tensor) -> tf.Tensor:
         """Returns the scalar that the discriminator minimises."""
@@ -132,6 +143,44 @@ class Hinge(AdversarialLoss):
 
     def generator(self, fake_logits: tf.Tensor, real_logits: tf.Tensor | None = None) -> tf.Tensor:
         return -tf.reduce_mean(fake_logits)
+
+
+@keras.saving.register_keras_serializable("tfgan_app")
+class SmoothedHinge(Hinge):
+    """Hinge loss whose margins are drawn for each logit, uniformly from [1 - smoothing, 1]: random label smoothing.
+
+    That of FastGAN's program (https://github.com/odegeasslbc/FastGAN-pytorch), for real samples and for fakes. An
+    evaluation takes the mean margin.
+
+    Args:
+        smoothing: How far margins fall below 1 at most, in [0, 1].
+    """
+
+    def __init__(self, smoothing: float = 0.2):
+        if not 0 <= smoothing <= 1:
+            raise ValueError(f"`smoothing` must lie in [0, 1]. Received: smoothing={smoothing}")
+        self.smoothing = float(smoothing)
+        self._seed: tf.Tensor | None = None
+
+    def at(self, step: tf.Tensor, seed: tf.Tensor | None = None) -> "SmoothedHinge":
+        drawn = SmoothedHinge(self.smoothing)
+        drawn._seed = seed
+        return drawn
+
+    def discriminator(self, real_logits: tf.Tensor, fake_logits: tf.Tensor) -> tf.Tensor:
+        real_margins, fake_margins = self._margins(real_logits, "real"), self._margins(fake_logits, "fake")
+        return tf.reduce_mean(tf.nn.relu(real_margins - real_logits)) + tf.reduce_mean(
+            tf.nn.relu(fake_margins + fake_logits)
+        )
+
+    def _margins(self, logits, side):
+        if self._seed is None:
+            return 1.0 - 0.5 * self.smoothing
+        draws = uniform((tf.shape(logits)[0], *logits.shape[1:]), stream(self._seed, f"margins of {side}"))
+        return 1.0 - self.smoothing * draws
+
+    def get_config(self) -> dict[str, Any]:
+        return {"smoothing": self.smoothing}
 
 
 @keras.saving.register_keras_serializable("tfgan_app")

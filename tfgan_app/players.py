@@ -180,7 +180,7 @@ class Judge:
 
     Args:
         discriminator: Returns logits, or a dict with such `logits` among them.
-        augment: A layer that its samples pass through in training, or None.
+        augment: A layer that its samples, each leaf of a tree, pass through in training, or None.
     """
 
     def __init__(self, discriminator: keras.Model, augment: Callable | None):
@@ -200,7 +200,9 @@ class Judge:
         return real, fake
 
     def _augmented(self, samples, training):
-        return self.augment(samples) if training and self.augment is not None else samples
+        if not training or self.augment is None:
+            return samples
+        return keras.tree.map_structure(self.augment, samples)
 
     def _outputs(self, samples, condition, training):
         # Some discriminators have no input for the condition: they predict it, or do without.

@@ -65,7 +65,8 @@ class Play:
         discriminate: Returns the discriminator's float32 outputs by name for `(samples, condition)`, augmented as in
             the step.
         training: Whether this is a step rather than an evaluation.
-        seed: An int64 tensor of two elements, the term's own source of randomness.
+        seed: An int64 tensor of two elements, a source of randomness: the step's, and a term's own where it has a tape
+            of its own. None in an evaluation.
         target: What the outputs should be: the target of a translation, or what is real.
     """
 
