@@ -189,7 +189,7 @@ def test_features_are_compared_where_an_extractor_is_given(tmp_path):
     expected = np.mean(np.abs(np.asarray(network(a)) - np.asarray(network(b))))
     assert found == pytest.approx(float(expected), rel=1e-5)
     train(gan, random_images(4, (28, 28, 1)))
-    with pytest.raises(UsageError, match="`extractor` must be vgg19, a keras.Model or the path"):
+    with pytest.raises(UsageError, match=r"`extractor` must be vgg19, a keras\.Model or the path"):
         tiny_model("FastGAN", extractor="nowhere").reconstruction.prepare()
 
 

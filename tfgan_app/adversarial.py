@@ -243,6 +243,11 @@ class AdversarialModel(keras.Model):
         self.loss: losses.AdversarialLoss = losses.get(chosen["loss"])
         chosen["loss"] = self.loss
         self.terms: list[Term] = [*self.inherent_terms(), *chosen["terms"]]
+        # Keras finds their variables among the model's attributes.
+        self._term_states = [term.state for term in self.terms if term.state is not None]
+        for state in self._term_states:
+            if not state.built:
+                state.build(None)
         self.augment: Augment | None = chosen["augment"] or None
         self.n_critic = int(chosen["n_critic"])
         self.adversarial_weight: Number = weight

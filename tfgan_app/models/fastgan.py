@@ -214,7 +214,7 @@ class Decoders(layers.Layer):
 
 
 def build_generator(image_shape: tuple[int, int, int], latent_dim: int, base_channels: int) -> keras.Model:
-    """Returns latents `(batch, latent_dim)` -> a dict of `images` `(batch, *image_shape)`, and `small` ones, in [-1, 1].
+    """Returns latents `(batch, latent_dim)` -> a dict of `images` `(batch, *image_shape)` and `small` ones in [-1, 1].
 
     Args:
         image_shape: As in `FastGAN`.

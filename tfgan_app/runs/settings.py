@@ -39,7 +39,7 @@ def _losses() -> tuple[str, ...]:
     """Returns the names of the losses, read from their file: to import it would load TensorFlow."""
     program = ast.parse((pathlib.Path(models.__file__).parents[1] / "losses.py").read_text(encoding="utf-8"))
     names = next(one.value for one in program.body if isinstance(one, ast.Assign) and _is_all(one.targets[0]))
-    return tuple(name for name in ast.literal_eval(names) if name != "AdversarialLoss")
+    return tuple(name for name in ast.literal_eval(names) if name not in ("AdversarialLoss", "TopK"))
 
 
 def _is_all(target: ast.expr) -> bool:
@@ -60,10 +60,16 @@ class Settings(Table):
     latent_dim: int | None = row(None, "Length of the latents.", at_least=1, fixed=True)
     loss: str | None = row(None, "The adversarial loss.", one_of=_losses(), any_case=True, fixed=True)
     real_label: float | None = row(None, "D's target for real images, in (0, 1].", at_least=0, at_most=1, fixed=True)
+    top_k: float | None = row(
+        None,
+        "Let G learn from the best fakes of a batch alone: the share of it that is left in the end, 0.5 in the paper.",
+        must=("lie in (0, 1]", lambda share: 0 < share <= 1),
+        fixed=True,
+    )
     penalty: tuple[str, ...] | None = row(
         None,
-        "A penalty on D: GradientPenalty, DRAGAN, R1, R2 or ZeroCentered, with arguments where they differ from the "
-        "defaults: 'R1(weight=5, interval=16)'; repeat it for more; none.",
+        "A penalty on D: GradientPenalty, DRAGAN, R1, R2, ZeroCentered or LeCam, with arguments where they differ from "
+        "the defaults: 'R1(weight=5, interval=16)'; repeat it for more; none.",
         repeat=True,
         fixed=True,
     )
