@@ -25,7 +25,7 @@ from tfgan_app.data.batches import Inspection, as_dataset, refuse_weights, split
 from tfgan_app.metrics.base import ImageMetric
 from tfgan_app.observation import Observation
 from tfgan_app.optimizers import Adam
-from tfgan_app.players import Judge, Optimizers, Player
+from tfgan_app.players import Judge, Optimizers, Part, Player
 from tfgan_app.schedules import Number, value_at
 from tfgan_app.terms import Play, Term
 
@@ -175,6 +175,7 @@ class AdversarialModel(keras.Model):
         ema_decay: Number | None = None,
         ema_half_life: Number | None = None,
         metrics: Sequence[ImageMetric] = (),
+        accumulate: int | None = None,
         **kwargs: Any,
     ) -> None:
         """Configures training. What is None is the model's own choice, its paper's; the defaults below are `GAN`'s.
@@ -199,6 +200,10 @@ class AdversarialModel(keras.Model):
                 place of `ema_decay`.
             metrics: A list of `tfgan_app.metrics.ImageMetric`, updated by `evaluate` and validation with real images
                 and as many fakes from the EMA generator.
+            accumulate: Equal parts in which each batch goes through the networks, one after the other, for one update
+                by their mean gradients: memory is that of a part, and the update that of the batch. It is another
+                where a layer or a loss looks at a whole batch, as batch normalisation does, or a layer draws. By
+                default 1.
             **kwargs: `jit_compile`, `run_eagerly`, `steps_per_execution` as in `keras.Model.compile`.
 
         Raises:
@@ -213,6 +218,7 @@ class AdversarialModel(keras.Model):
             "terms": terms,
             "augment": augment,
             "n_critic": n_critic,
+            "accumulate": accumulate,
             "adversarial_weight": adversarial_weight,
             "ema_decay": ema_decay,
             "ema_half_life": ema_half_life,
@@ -229,6 +235,10 @@ class AdversarialModel(keras.Model):
         chosen = {**defaults, **own, **given}
         if chosen["n_critic"] != int(chosen["n_critic"]) or chosen["n_critic"] < 0:
             raise UsageError(f"`n_critic` must be an integer of at least 0. Received: n_critic={chosen['n_critic']}")
+        if chosen["accumulate"] != int(chosen["accumulate"]) or chosen["accumulate"] < 1:
+            raise UsageError(
+                f"`accumulate` must be an integer of at least 1. Received: accumulate={chosen['accumulate']}"
+            )
         weight = chosen["adversarial_weight"]
         if not callable(weight) and not weight >= 0:
             raise UsageError(f"`adversarial_weight` must be at least 0. Received: adversarial_weight={weight}")
@@ -250,6 +260,7 @@ class AdversarialModel(keras.Model):
                 state.build(None)
         self.augment: Augment | None = chosen["augment"] or None
         self.n_critic = int(chosen["n_critic"])
+        self.accumulate = int(chosen["accumulate"])
         self.adversarial_weight: Number = weight
         if not self.n_critic and not any(term.player == "generator" for term in self.terms):
             raise UsageError("With `n_critic=0` the generator minimises its terms alone, and it has none: give some.")
@@ -450,25 +461,47 @@ class AdversarialModel(keras.Model):
         for index in range(self.batches_a_step):
             update = self.iterations * self.batches_a_step + index
             real, condition = self.unpack(steps.minibatch(data, index, self.batches_a_step))
-            with tf.GradientTape() as g_tape:
-                play = self.play(real, condition, self._seed("latents", update))
+            parts = self._parts(real, condition, self._seed("latents", update))
             if not self.n_critic:
                 break
 
             call_hooks(self.discriminator, "begin_update")
-            constant = self.shown(play)
-            with tf.GradientTape() as d_tape:
-                d_loss = d_player.scaled(self.discriminator_loss(constant))
-            d_player.update(d_tape, d_loss, constant, self.iterations, update, self._seed, self._track)
+            rounds = [functools.partial(self._judge_round, part) for part in parts]
+            d_player.update(rounds, self.iterations, update, self._seed, self._track)
 
-        with g_tape:
-            g_loss = g_player.scaled(self.generator_loss(play) + sum(self.generator.losses))
-        g_player.update(g_tape, g_loss, play, self.iterations, self.iterations, self._seed, self._track)
+        rounds = [functools.partial(self._generate_round, part) for part in parts]
+        g_player.update(rounds, self.iterations, self.iterations, self._seed, self._track)
 
         call_hooks(self.generator, "end_update")
         self.iterations.assign_add(1)
         move_average(self.ema_generator, self.generator, self._ema_decay(real))
         return self.get_metrics_result()
+
+    def _judge_round(self, part):
+        _, play = part.played()
+        constant = self.shown(play)
+        with tf.GradientTape() as tape:
+            loss = self._d_player.scaled(self.discriminator_loss(constant))
+        return tape, loss, constant
+
+    def _generate_round(self, part):
+        tape, play = part.played()
+        with tape:
+            loss = self._g_player.scaled(self.generator_loss(play) + sum(self.generator.losses))
+        return tape, loss, play
+
+    def _parts(self, real, condition, seed):
+        """Returns the `Part`s of a batch that go through the networks one after the other."""
+        num = self.accumulate
+        if num == 1:
+            return [Part(lambda: self.play(real, condition, seed), shared=True)]
+        size = keras.tree.flatten(real)[0].shape[0]
+        if size is not None and size % num:
+            raise UsageError(
+                f"`accumulate={num}` must divide the batch that a device takes. Received: a batch of {size} samples"
+            )
+        parts = [keras.tree.map_structure(lambda x, i=i: tf.split(x, num)[i], (real, condition)) for i in range(num)]
+        return [Part(functools.partial(self.play, real, condition, seed), shared=False) for real, condition in parts]
 
     def play(self, real: Any, condition: tuple[tf.Tensor, ...], seed: tf.Tensor, training: bool = True) -> Play:
         """Generates one fake for each real sample; returns the `tfgan_app.terms.Play` of it.
@@ -635,6 +668,7 @@ def _defaults():
         "terms": (),
         "augment": None,
         "n_critic": 1,
+        "accumulate": 1,
         "adversarial_weight": 1.0,
         "ema_decay": 0.999,
         "ema_half_life": None,

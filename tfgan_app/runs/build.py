@@ -244,6 +244,7 @@ def compile_gan(gan: Trainable, settings: Settings, *, pretraining: bool = False
         "terms": _terms(settings.penalty, gan),
         "augment": _augment(settings.augment),
         "n_critic": settings.n_critic,
+        "accumulate": settings.accumulate,
         "adversarial_weight": settings.adversarial_weight,
         "ema_decay": settings.ema_decay,
         "steps_per_execution": settings.steps_per_execution,

@@ -178,6 +178,12 @@ class Session:
             raise UsageError(
                 f"`batch_size={settings.batch_size}` must be a multiple of the {replicas} devices that share it."
             )
+        if settings.batch_size % (replicas * settings.accumulate):
+            shared = f" on each of {replicas} devices" if replicas > 1 else ""
+            raise UsageError(
+                f"`batch_size={settings.batch_size}` must be a multiple of the parts that `accumulate` makes of it: "
+                f"`accumulate={settings.accumulate}`{shared}."
+            )
         if settings.deterministic:
             tf.config.experimental.enable_op_determinism()
         self.run = Run(settings.run_dir)

@@ -167,6 +167,12 @@ class Settings(Table):
     )
     trust_extractor: bool = row(False, "Load a SavedModel as `extractor`: it is a program, and runs with your rights.")
     batch_size: int = row(64, "Images an update of D.", at_least=1, fixed=True)
+    accumulate: int = row(
+        1,
+        "Equal parts that a batch goes through the networks in, one after the other, to save memory.",
+        at_least=1,
+        fixed=True,
+    )
     train_steps: int = row(10_000, "Generator updates in all.", at_least=1)
     steps_per_epoch: int = row(1_000, "Steps between samples, scores and checkpoints.", at_least=1)
     steps_per_execution: int = row(1, "Steps in one call of the graph.", at_least=1)
