@@ -53,6 +53,8 @@ EARLIER = {
     "score_every": 1,
     "extractor": "none",
     "trust_extractor": False,
+    "init_from": None,
+    "freeze_d": 0,
     "batch_size": 8,
     "accumulate": 1,
     "train_steps": 2,
@@ -102,7 +104,7 @@ OTHERS = {
     **{"batch_size": 9, "train_steps": 3, "steps_per_epoch": 3, "steps_per_execution": 2, "mixed_precision": "none"},
     **{"jit_compile": "auto", "strategy": "mirrored", "sync_batch_norm": True, "seed": 1, "deterministic": True},
     **{"decay_from": 1, "mirror": True, "adversarial_weight": 0.5, "pretrain_steps": 1, "targets": "maps"},
-    **{"top_k": 0.5, "accumulate": 3},
+    **{"top_k": 0.5, "init_from": "runs/older", "freeze_d": 3, "accumulate": 3},
     **{"paired": "side_by_side", "reverse": True, "degrade": "grey", "crop": 16},
     **{"keep_checkpoints": 4, "on_collapse": "stop", "export": ["litert"], "run_dir": "runs/new", "precision": "none"},
 }
@@ -110,7 +112,7 @@ FIXED = {
     *("model", "model_arg", "latent_dim", "loss", "real_label", "penalty", "augment", "n_critic", "conditional"),
     *("ema_decay", "batch_size", "seed", "decay_learning_rates"),
     *("sync_batch_norm", "precision", "decay_from", "mirror", "adversarial_weight", "pretrain_steps"),
-    *("reverse", "degrade", "crop", "top_k", "accumulate"),
+    *("reverse", "degrade", "crop", "top_k", "init_from", "freeze_d", "accumulate"),
 }
 
 
@@ -282,7 +284,7 @@ def test_home_and_variables_are_spelled_out_in_every_path(table, monkeypatch):
     monkeypatch.delenv("NO_SUCH", raising=False)
     rows = [row for row in table.rows() if row.path]
     paths = {"dataset", "fallback_dataset", "data_dir", "manual_dir", "extractor", "run_dir"}
-    paths |= {"run", "saved_model", "images", "report", "out", "targets", "input", "mask"}
+    paths |= {"run", "saved_model", "images", "report", "out", "targets", "input", "mask", "init_from"}
     assert {row.name for row in rows} == {row.name for row in table.rows()} & paths
     meanings = {"~/x/": "/home/ann/x/", "$SCRATCH/x.npz": "/scratch/x.npz", "a~$NO_SUCH": "a~$NO_SUCH"}
     for row in rows:

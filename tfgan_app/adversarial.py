@@ -176,6 +176,7 @@ class AdversarialModel(keras.Model):
         ema_half_life: Number | None = None,
         metrics: Sequence[ImageMetric] = (),
         accumulate: int | None = None,
+        freeze_d: int | None = None,
         **kwargs: Any,
     ) -> None:
         """Configures training. What is None is the model's own choice, its paper's; the defaults below are `GAN`'s.
@@ -204,6 +205,9 @@ class AdversarialModel(keras.Model):
                 by their mean gradients: memory is that of a part, and the update that of the batch. It is another
                 where a layer or a loss looks at a whole batch, as batch normalisation does, or a layer draws. By
                 default 1.
+            freeze_d: How many layers of the discriminator stay as they are, those nearest the images of those that have
+                weights: FreezeD, Mo et al. 2020, https://arxiv.org/abs/2002.10964, for training that goes on from
+                another model's weights. By default 0. Layers stay frozen when it is compiled again.
             **kwargs: `jit_compile`, `run_eagerly`, `steps_per_execution` as in `keras.Model.compile`.
 
         Raises:
@@ -219,6 +223,7 @@ class AdversarialModel(keras.Model):
             "augment": augment,
             "n_critic": n_critic,
             "accumulate": accumulate,
+            "freeze_d": freeze_d,
             "adversarial_weight": adversarial_weight,
             "ema_decay": ema_decay,
             "ema_half_life": ema_half_life,
@@ -268,6 +273,7 @@ class AdversarialModel(keras.Model):
         self.ema_half_life: Number | None = chosen["ema_half_life"]
         if self.augment is not None and not self.augment.built:
             self.augment.build((None, *self.generator.outputs[0].shape[1:]))
+        _freeze(self.discriminator, chosen["freeze_d"])
         self._judge = Judge(self.discriminator, self.augment)
         of_g, of_d = _named({name: chosen[name] for name in ("g_optimizer", "d_optimizer")})
         self._g_player = Player("generator", self.generator, of_g, self.terms)
@@ -669,6 +675,7 @@ def _defaults():
         "augment": None,
         "n_critic": 1,
         "accumulate": 1,
+        "freeze_d": 0,
         "adversarial_weight": 1.0,
         "ema_decay": 0.999,
         "ema_half_life": None,
@@ -710,6 +717,18 @@ def _check_compile(terms, augment, metrics, others):
         raise UsageError(
             f"`augment` must be a layer such as tfgan_app.augment.DiffAugment(), or False. Received: {augment!r}"
         )
+
+
+def _freeze(discriminator, num):
+    """Freezes the layers nearest the images, which Keras has first."""
+    layers = [layer for layer in discriminator.layers if layer.weights]
+    if num != int(num) or not 0 <= num < max(len(layers), 1):
+        raise UsageError(
+            f"`freeze_d` must be an integer from 0 to {len(layers) - 1}, as the discriminator has {len(layers)} layers "
+            f"with weights. Received: freeze_d={num}"
+        )
+    for layer in layers[: int(num)]:
+        layer.trainable = False
 
 
 def _named(given):

@@ -245,6 +245,7 @@ def compile_gan(gan: Trainable, settings: Settings, *, pretraining: bool = False
         "augment": _augment(settings.augment),
         "n_critic": settings.n_critic,
         "accumulate": settings.accumulate,
+        "freeze_d": settings.freeze_d,
         "adversarial_weight": settings.adversarial_weight,
         "ema_decay": settings.ema_decay,
         "steps_per_execution": settings.steps_per_execution,

@@ -166,6 +166,15 @@ class Settings(Table):
         path=True,
     )
     trust_extractor: bool = row(False, "Load a SavedModel as `extractor`: it is a program, and runs with your rights.")
+    init_from: str | None = row(
+        None,
+        "Begin with the weights of a run, an exported model or a .keras file of a GAN, as far as they fit.",
+        path=True,
+        fixed=True,
+    )
+    freeze_d: int = row(
+        0, "Layers of D that stay as they are, those nearest the image, as in FreezeD.", at_least=0, fixed=True
+    )
     batch_size: int = row(64, "Images an update of D.", at_least=1, fixed=True)
     accumulate: int = row(
         1,
