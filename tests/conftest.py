@@ -111,6 +111,15 @@ FAMILY = {
             "esrgan_real": (16_697_987, 4_376_897),
         },
     ),
+    "FastGAN": (
+        {"image_shape": (28, 28, 1), "latent_dim": 4, "base_channels": 2},
+        # Published: see test_fastgan.py.
+        {
+            "fastgan": (1_264_098, 193_600),
+            "fastgan_64": (9_153_668, 2_686_336),
+            "fastgan_few": (29_127_846, 11_526_160),
+        },
+    ),
     "InfoGAN": (
         {"image_shape": (28, 28, 1), "categories": 3, "latent_dim": 4, "base_channels": 2},
         {"infogan": (265_536, 440_014), "infogan_mnist": (596_608, 943_502)},

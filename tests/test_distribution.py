@@ -149,6 +149,19 @@ def test_two_devices_take_the_steps_of_lazy_terms_together(two):
     assert_trains_alike("MLPGAN", two, 4, terms=[tg.terms.R1(weight=5.0, interval=2)])
 
 
+def test_two_devices_keep_the_averages_of_all_logits(two):
+    found = []
+    for strategy in (tf.distribute.get_strategy(), two):
+        with strategy.scope():
+            term = tg.terms.LeCam(weight=1.0, decay=0.5)
+        weights, logs = trained("MLPGAN", strategy, 4, terms=[term])
+        found.append((weights, logs, [x.numpy() for x in term.state.weights]))
+    assert_all_close(found[1][0], found[0][0], 1e-5)
+    assert found[1][1] == pytest.approx(found[0][1], rel=1e-3, abs=1e-5)
+    assert found[1][2] == pytest.approx(found[0][2], rel=1e-4)
+    assert found[0][2][2] == 4
+
+
 def test_two_devices_see_by_a_network_of_a_file_as_one(two, tmp_path):
     images = keras.Input((None, None, 1))
     keras.Model(images, keras.layers.Conv2D(2, 3)(images)).save(tmp_path / "network.keras")

@@ -17,6 +17,7 @@ FLOORS = (
     ("runs",),
     ("study", "modes"),
     ("models",),
+    ("transfer",),
     ("gan", "translation"),
     ("exportable",),
     ("export",),

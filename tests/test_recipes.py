@@ -32,6 +32,7 @@ DATASETS = {
     "path/to/night2day": (None, 3, None),
     "path/to/pairs": (None, 3, None),
     "path/to/photographs": (None, 3, None),
+    "path/to/pictures": (None, 3, None),
     "path/to/slices": (None, 1, None),
 }
 # By how much the targets of a set are larger than its sources.

@@ -49,6 +49,16 @@ def test_flags_swap_every_part():
     assert float(gan.d_optimizer.learning_rate) == pytest.approx(5e-5)
 
 
+def test_the_generator_learns_from_the_best_fakes_by_a_flag():
+    for flags, inner in (((), tg.losses.Wasserstein), (("--loss=LeastSquares",), tg.losses.LeastSquares)):
+        gan = build("--top_k=0.25", "--penalty=LeCam(weight=0.1)", *flags, model="WGAN")
+        assert (type(gan.loss), type(gan.loss.loss), gan.loss.least) == (tg.losses.TopK, inner, 0.25)
+        assert [type(term) for term in gan.terms] == [tg.terms.LeCam]
+        assert f"'loss': '{inner.__name__}'" in gan.describe()["loss"]
+    with pytest.raises(UsageError, match=r"`top_k=0.0` must lie in \(0, 1\]"):
+        runs.Settings(top_k=0.0)
+
+
 def test_none_takes_a_models_own_parts_away():
     settings = parsed_settings("--model=WGANGP", "--model_arg=g_channels=4", "--model_arg=d_channels=4")
     assert len(runs.build_gan(settings, SHAPE, None).terms) == 1

@@ -22,6 +22,7 @@ EARLIER = {
     "latent_dim": 4,
     "loss": None,
     "real_label": None,
+    "top_k": None,
     "penalty": ["R1(weight=5)"],
     "augment": None,
     "n_critic": None,
@@ -54,7 +55,10 @@ EARLIER = {
     "score_every": 1,
     "extractor": "none",
     "trust_extractor": False,
+    "init_from": None,
+    "freeze_d": 0,
     "batch_size": 8,
+    "accumulate": 1,
     "train_steps": 2,
     "steps_per_epoch": 2,
     "steps_per_execution": 1,
@@ -104,6 +108,7 @@ OTHERS = {
     **{"decay_from": 1, "mirror": True, "adversarial_weight": 0.5, "pretrain_steps": 1, "targets": "maps"},
     "fit": "pad",
     "depth": 16,
+    **{"top_k": 0.5, "init_from": "runs/older", "freeze_d": 3, "accumulate": 3},
     **{"paired": "side_by_side", "reverse": True, "degrade": "grey", "crop": 16},
     **{"keep_checkpoints": 4, "on_collapse": "stop", "export": ["litert"], "run_dir": "runs/new", "precision": "none"},
 }
@@ -111,7 +116,7 @@ FIXED = {
     *("model", "model_arg", "latent_dim", "loss", "real_label", "penalty", "augment", "n_critic", "conditional"),
     *("ema_decay", "batch_size", "seed", "decay_learning_rates"),
     *("sync_batch_norm", "precision", "decay_from", "mirror", "adversarial_weight", "pretrain_steps"),
-    *("reverse", "degrade", "crop"),
+    *("reverse", "degrade", "crop", "top_k", "init_from", "freeze_d", "accumulate"),
 }
 
 
@@ -148,7 +153,7 @@ def test_flags_give_what_arguments_give():
 
 
 def test_losses_and_models_are_those_there_are():
-    assert set(runs.Settings.row("loss").one_of) == set(tg.losses.__all__) - {"AdversarialLoss"}
+    assert set(runs.Settings.row("loss").one_of) == set(tg.losses.__all__) - {"AdversarialLoss", "TopK"}
     assert list(runs.Settings.row("model").one_of) == tg.models.__all__
 
 
@@ -283,7 +288,7 @@ def test_home_and_variables_are_spelled_out_in_every_path(table, monkeypatch):
     monkeypatch.delenv("NO_SUCH", raising=False)
     rows = [row for row in table.rows() if row.path]
     paths = {"dataset", "fallback_dataset", "data_dir", "manual_dir", "extractor", "run_dir"}
-    paths |= {"run", "saved_model", "images", "report", "out", "targets", "input", "mask"}
+    paths |= {"run", "saved_model", "images", "report", "out", "targets", "input", "mask", "init_from"}
     paths |= {"project", "directions", "latents", "against"}
     assert {row.name for row in rows} == {row.name for row in table.rows()} & paths
     meanings = {"~/x/": "/home/ann/x/", "$SCRATCH/x.npz": "/scratch/x.npz", "a~$NO_SUCH": "a~$NO_SUCH"}

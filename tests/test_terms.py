@@ -4,12 +4,24 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import SHAPE, play, random_images, tiny_extractor, tiny_gan, tiny_model, tiny_networks, train, values
+from conftest import (
+    SHAPE,
+    play,
+    random_images,
+    state,
+    tiny_extractor,
+    tiny_gan,
+    tiny_model,
+    tiny_networks,
+    train,
+    values,
+)
 
 from tfgan_app import features, terms
 from tfgan_app.base.errors import UsageError
 from tfgan_app.base.networks import in_float32
 from tfgan_app.base.randomness import stream, uniform
+from tfgan_app.checkpoints import Checkpoints
 
 TERMS = [name for name in terms.__all__ if name not in ("Play", "Term")]
 # The penalties on the discriminator.
@@ -295,7 +307,58 @@ def test_a_loaded_gan_keeps_its_penalties(tmp_path):
     assert [(type(p), p.get_config()) for p in copy.terms] == [(type(p), p.get_config()) for p in gan.terms]
 
 
+def lecam_by_hand(batches, decay, one_sided):
+    """Returns the term's values over updates, each with the averages that hold its own batch."""
+    averages, found = np.zeros(2), []
+    for update, (real, fake) in enumerate(batches):
+        keep = min(decay, update / (update + 1))
+        averages = keep * averages + (1 - keep) * np.array([real.mean(), fake.mean()])
+        parts = real - averages[1], averages[0] - fake
+        found.append(sum(np.mean(np.square(np.maximum(x, 0) if one_sided else x)) for x in parts))
+    return averages, found
+
+
+@pytest.mark.parametrize("one_sided", [False, True])
+def test_lecam_charges_the_distance_to_the_other_sides_average(one_sided):
+    batches = [random_images(6, (2, 5), seed).astype(np.float64) for seed in range(6)]
+    batches = [(3 * x[:, 0], x[:, 1] - 0.5) for x in batches]
+    term = terms.LeCam(decay=0.6, one_sided=one_sided)
+    term.state.build()
+
+    def record(batch, **facts):
+        outputs = {id(side): {"logits": tf.constant(side, tf.float32)} for side in batch}
+        return play(real=batch[0], fake=batch[1], discriminate=lambda x, condition: outputs[id(x)], **facts)
+
+    found = [float(term(record(batch))) for batch in batches]
+    averages, expected = lecam_by_hand(batches, 0.6, one_sided)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    np.testing.assert_allclose([float(term.state.real), float(term.state.fake)], averages, rtol=1e-5)
+    # The first three are plain means: 1 / (1 - 0.6) = 2.5.
+    assert float(term.state.updates) == 6
+    term(record(batches[0], training=False))
+    np.testing.assert_allclose([float(term.state.real), float(term.state.fake)], averages, rtol=1e-5)
+
+
+def test_lecam_goes_on_where_it_stopped(tmp_path):
+    images = random_images(24)
+    gans = [tiny_gan(terms=[terms.LeCam(0.1)]) for _ in range(3)]
+    train(gans[0], images)
+    train(gans[1], images[:12])
+    Checkpoints(gans[1], tmp_path).save()
+    Checkpoints(gans[2], tmp_path).restore()
+    assert float(gans[2].terms[0].state.updates) == 3
+    train(gans[2], images[12:])
+    for one, other in zip(state(gans[2]), state(gans[0]), strict=True):
+        np.testing.assert_array_equal(one, other)
+    gans[0].save(tmp_path / "gan.keras")
+    loaded = keras.models.load_model(tmp_path / "gan.keras").terms[0].state
+    assert float(loaded.updates) == 6
+    assert float(loaded.real) == float(gans[0].terms[0].state.real) != 0
+
+
 def test_refuses_what_makes_no_sense():
+    with pytest.raises(ValueError, match=r"`decay` must lie in \[0, 1\)\. Received: decay=1"):
+        terms.LeCam(decay=1)
     with pytest.raises(ValueError, match=r"`weight` must be at least 0\. Received: weight=-1"):
         terms.R1(-1)
     for interval in (0, 1.5):

@@ -33,9 +33,14 @@ _MODULES = (
     "study",
     "terms",
 )
-_CLASSES = {"AdversarialModel": "adversarial", "GAN": "gan", "TranslationGAN": "translation"}
+_CLASSES = {
+    "AdversarialModel": "adversarial",
+    "GAN": "gan",
+    "TranslationGAN": "translation",
+    "init_from": "transfer",
+}
 
-__all__ = ["GAN", "AdversarialModel", "TranslationGAN", "__version__", *_MODULES]
+__all__ = ["GAN", "AdversarialModel", "TranslationGAN", "__version__", "init_from", *_MODULES]
 __getattr__, __dir__ = lazily(__name__, _CLASSES, _MODULES)
 
 

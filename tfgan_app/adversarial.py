@@ -25,7 +25,7 @@ from tfgan_app.data.batches import Inspection, as_dataset, refuse_weights, split
 from tfgan_app.metrics.base import ImageMetric
 from tfgan_app.observation import Observation
 from tfgan_app.optimizers import Adam
-from tfgan_app.players import Judge, Optimizers, Player
+from tfgan_app.players import Judge, Optimizers, Part, Player
 from tfgan_app.schedules import Number, value_at
 from tfgan_app.terms import Play, Term
 
@@ -175,6 +175,8 @@ class AdversarialModel(keras.Model):
         ema_decay: Number | None = None,
         ema_half_life: Number | None = None,
         metrics: Sequence[ImageMetric] = (),
+        accumulate: int | None = None,
+        freeze_d: int | None = None,
         **kwargs: Any,
     ) -> None:
         """Configures training. What is None is the model's own choice, its paper's; the defaults below are `GAN`'s.
@@ -199,6 +201,13 @@ class AdversarialModel(keras.Model):
                 place of `ema_decay`.
             metrics: A list of `tfgan_app.metrics.ImageMetric`, updated by `evaluate` and validation with real images
                 and as many fakes from the EMA generator.
+            accumulate: Equal parts in which each batch goes through the networks, one after the other, for one update
+                by their mean gradients: memory is that of a part, and the update that of the batch. It is another
+                where a layer or a loss looks at a whole batch, as batch normalisation does, or a layer draws. By
+                default 1.
+            freeze_d: How many layers of the discriminator stay as they are, those nearest the images of those that have
+                weights: FreezeD, Mo et al. 2020, https://arxiv.org/abs/2002.10964, for training that goes on from
+                another model's weights. By default 0. Layers stay frozen when it is compiled again.
             **kwargs: `jit_compile`, `run_eagerly`, `steps_per_execution` as in `keras.Model.compile`.
 
         Raises:
@@ -213,6 +222,8 @@ class AdversarialModel(keras.Model):
             "terms": terms,
             "augment": augment,
             "n_critic": n_critic,
+            "accumulate": accumulate,
+            "freeze_d": freeze_d,
             "adversarial_weight": adversarial_weight,
             "ema_decay": ema_decay,
             "ema_half_life": ema_half_life,
@@ -229,6 +240,10 @@ class AdversarialModel(keras.Model):
         chosen = {**defaults, **own, **given}
         if chosen["n_critic"] != int(chosen["n_critic"]) or chosen["n_critic"] < 0:
             raise UsageError(f"`n_critic` must be an integer of at least 0. Received: n_critic={chosen['n_critic']}")
+        if chosen["accumulate"] != int(chosen["accumulate"]) or chosen["accumulate"] < 1:
+            raise UsageError(
+                f"`accumulate` must be an integer of at least 1. Received: accumulate={chosen['accumulate']}"
+            )
         weight = chosen["adversarial_weight"]
         if not callable(weight) and not weight >= 0:
             raise UsageError(f"`adversarial_weight` must be at least 0. Received: adversarial_weight={weight}")
@@ -243,8 +258,14 @@ class AdversarialModel(keras.Model):
         self.loss: losses.AdversarialLoss = losses.get(chosen["loss"])
         chosen["loss"] = self.loss
         self.terms: list[Term] = [*self.inherent_terms(), *chosen["terms"]]
+        # Keras finds their variables among the model's attributes.
+        self._term_states = [term.state for term in self.terms if term.state is not None]
+        for state in self._term_states:
+            if not state.built:
+                state.build(None)
         self.augment: Augment | None = chosen["augment"] or None
         self.n_critic = int(chosen["n_critic"])
+        self.accumulate = int(chosen["accumulate"])
         self.adversarial_weight: Number = weight
         if not self.n_critic and not any(term.player == "generator" for term in self.terms):
             raise UsageError("With `n_critic=0` the generator minimises its terms alone, and it has none: give some.")
@@ -252,6 +273,7 @@ class AdversarialModel(keras.Model):
         self.ema_half_life: Number | None = chosen["ema_half_life"]
         if self.augment is not None and not self.augment.built:
             self.augment.build((None, *self.generator.outputs[0].shape[1:]))
+        _freeze(self.discriminator, chosen["freeze_d"])
         self._judge = Judge(self.discriminator, self.augment)
         of_g, of_d = _named({name: chosen[name] for name in ("g_optimizer", "d_optimizer")})
         self._g_player = Player("generator", self.generator, of_g, self.terms)
@@ -445,25 +467,47 @@ class AdversarialModel(keras.Model):
         for index in range(self.batches_a_step):
             update = self.iterations * self.batches_a_step + index
             real, condition = self.unpack(steps.minibatch(data, index, self.batches_a_step))
-            with tf.GradientTape() as g_tape:
-                play = self.play(real, condition, self._seed("latents", update))
+            parts = self._parts(real, condition, self._seed("latents", update))
             if not self.n_critic:
                 break
 
             call_hooks(self.discriminator, "begin_update")
-            constant = self.shown(play)
-            with tf.GradientTape() as d_tape:
-                d_loss = d_player.scaled(self.discriminator_loss(constant))
-            d_player.update(d_tape, d_loss, constant, self.iterations, update, self._seed, self._track)
+            rounds = [functools.partial(self._judge_round, part) for part in parts]
+            d_player.update(rounds, self.iterations, update, self._seed, self._track)
 
-        with g_tape:
-            g_loss = g_player.scaled(self.generator_loss(play) + sum(self.generator.losses))
-        g_player.update(g_tape, g_loss, play, self.iterations, self.iterations, self._seed, self._track)
+        rounds = [functools.partial(self._generate_round, part) for part in parts]
+        g_player.update(rounds, self.iterations, self.iterations, self._seed, self._track)
 
         call_hooks(self.generator, "end_update")
         self.iterations.assign_add(1)
         move_average(self.ema_generator, self.generator, self._ema_decay(real))
         return self.get_metrics_result()
+
+    def _judge_round(self, part):
+        _, play = part.played()
+        constant = self.shown(play)
+        with tf.GradientTape() as tape:
+            loss = self._d_player.scaled(self.discriminator_loss(constant))
+        return tape, loss, constant
+
+    def _generate_round(self, part):
+        tape, play = part.played()
+        with tape:
+            loss = self._g_player.scaled(self.generator_loss(play) + sum(self.generator.losses))
+        return tape, loss, play
+
+    def _parts(self, real, condition, seed):
+        """Returns the `Part`s of a batch that go through the networks one after the other."""
+        num = self.accumulate
+        if num == 1:
+            return [Part(lambda: self.play(real, condition, seed), shared=True)]
+        size = keras.tree.flatten(real)[0].shape[0]
+        if size is not None and size % num:
+            raise UsageError(
+                f"`accumulate={num}` must divide the batch that a device takes. Received: a batch of {size} samples"
+            )
+        parts = [keras.tree.map_structure(lambda x, i=i: tf.split(x, num)[i], (real, condition)) for i in range(num)]
+        return [Part(functools.partial(self.play, real, condition, seed), shared=False) for real, condition in parts]
 
     def play(self, real: Any, condition: tuple[tf.Tensor, ...], seed: tf.Tensor, training: bool = True) -> Play:
         """Generates one fake for each real sample; returns the `tfgan_app.terms.Play` of it.
@@ -480,7 +524,8 @@ class AdversarialModel(keras.Model):
         target = self.target_of(real)
         real, fake = self.judged(real, inputs, outputs)
         discriminate = functools.partial(self.discriminate, training=training)
-        return Play(real, fake, condition, inputs, outputs, generator, discriminate, training, target=target)
+        own = stream(seed, "play") if training else None
+        return Play(real, fake, condition, inputs, outputs, generator, discriminate, training, own, target)
 
     def discriminator_loss(self, play: Play) -> tf.Tensor:
         """Returns the discriminator's loss but for terms with a tape of their own; tracks it with D(x) and D(G(z))."""
@@ -493,7 +538,7 @@ class AdversarialModel(keras.Model):
         added += added if self.joint_pass else pass_losses(self.discriminator)
         if play.training and self.augment is not None:
             self.augment.update(real_logits)
-        loss = _added(self.loss.discriminator, real_logits, fake_logits)
+        loss = _added(self._loss_of(play).discriminator, real_logits, fake_logits)
         self._track(d_loss=loss, d_real=_probability(real_logits), d_fake=_probability(fake_logits))
         loss += sum(added) + sum(self.discriminator._get_regularization_losses())
         return self._d_player.with_terms(loss, play, self.iterations, self._track)
@@ -503,7 +548,7 @@ class AdversarialModel(keras.Model):
         loss = tf.constant(0.0)
         if self.n_critic:
             real_logits = [play.real_outputs["logits"]] if self.loss.needs_real_logits else []
-            loss = _added(self.loss.generator, play.fake_outputs["logits"], *real_logits)
+            loss = _added(self._loss_of(play).generator, play.fake_outputs["logits"], *real_logits)
             self._track(g_loss=loss)
             loss *= value_at(self.adversarial_weight, self.iterations)
         return self._g_player.with_terms(loss, play, self.iterations, self._track)
@@ -600,6 +645,11 @@ class AdversarialModel(keras.Model):
         """Returns the seed of draw `count` of the model's stream of a name."""
         return stream([tf.constant(self.seed, tf.int64), tf.cast(count, tf.int64)], name)
 
+    def _loss_of(self, play):
+        """Returns the adversarial loss as it is in a step; what is no `AdversarialLoss` is the same in all."""
+        at = getattr(self.loss, "at", None)
+        return self.loss if at is None else at(self.iterations, play.seed)
+
     def _track(self, **values):
         for tracker in self._loss_trackers:
             if tracker.name in values:
@@ -624,6 +674,8 @@ def _defaults():
         "terms": (),
         "augment": None,
         "n_critic": 1,
+        "accumulate": 1,
+        "freeze_d": 0,
         "adversarial_weight": 1.0,
         "ema_decay": 0.999,
         "ema_half_life": None,
@@ -665,6 +717,18 @@ def _check_compile(terms, augment, metrics, others):
         raise UsageError(
             f"`augment` must be a layer such as tfgan_app.augment.DiffAugment(), or False. Received: {augment!r}"
         )
+
+
+def _freeze(discriminator, num):
+    """Freezes the layers nearest the images, which Keras has first."""
+    layers = [layer for layer in discriminator.layers if layer.weights]
+    if num != int(num) or not 0 <= num < max(len(layers), 1):
+        raise UsageError(
+            f"`freeze_d` must be an integer from 0 to {len(layers) - 1}, as the discriminator has {len(layers)} layers "
+            f"with weights. Received: freeze_d={num}"
+        )
+    for layer in layers[: int(num)]:
+        layer.trainable = False
 
 
 def _named(given):

@@ -12,7 +12,7 @@ from absl import logging
 from tfgan_app import modalities
 from tfgan_app.base.errors import UsageError
 from tfgan_app.base.latents import draw_latents, slerp, truncate_normal
-from tfgan_app.base.networks import apply, final_activations, first_activations, float32_copy
+from tfgan_app.base.networks import apply, final_activations, first_activations, float32_copy, images_of
 from tfgan_app.data.batches import check_labels, check_samples, classes, parts
 from tfgan_app.exportable import Exportable
 from tfgan_app.layers.batch_norm import mean_statistics, measured_statistics
@@ -37,8 +37,9 @@ class GAN(Exportable, Sampler):
 
     Args:
         generator: Maps latents `(batch, latent_dim)`, or `[latents, labels]` with integer labels `(batch,)`, to samples
-            `(batch, ...)` in the network's range: images `(batch, height, width, channels)` in [-1, 1]. Name the inputs
-            `latents` and `labels`: exported signatures take those names.
+            `(batch, ...)` in the network's range: images `(batch, height, width, channels)` in [-1, 1]; or to a dict
+            with such `images` and what else `judged` or terms want. Name the inputs `latents` and `labels`: exported
+            signatures take those names.
         discriminator: Maps samples, or `[samples, labels]`, to logits `(batch, ...)`; see `AdversarialModel` for
             further outputs. That of a conditional GAN may take samples alone, if it predicts the labels.
         num_classes: Number of classes of a conditional pair; None for an unconditional one.
@@ -75,7 +76,7 @@ class GAN(Exportable, Sampler):
         self.latent_dim = generator.inputs[0].shape[-1]
         self.num_classes = num_classes
         self.class_names = class_names
-        self.modality = modality or modalities.infer(generator.outputs[0].shape[1:])
+        self.modality = modality or modalities.infer(images_of(generator.output).shape[1:])
         positive = final_activations(generator) & _POSITIVE
         if positive and isinstance(self.modality, modalities.Images):
             logging.warning(
@@ -120,7 +121,7 @@ class GAN(Exportable, Sampler):
             return [self.modality.clip(samples) for samples in pair]
 
         classes = condition[0] if self.num_classes and self.supervised else None
-        return Observation(real, self.modality.clip(fake), classes, nearby)
+        return Observation(real, self.modality.clip(images_of(fake)), classes, nearby)
 
     def calibrate(self) -> None:
         """Measures the batch statistics of the EMA generator, on 1 024 samples of fixed latents and classes in turn.
@@ -218,18 +219,18 @@ class GAN(Exportable, Sampler):
         ones, which takes the digits further from the data at 1 and below (docs/measurement.md).
         """
         latents, *labels = inputs
-        return apply(generator, [truncate_normal(latents, truncation), *labels])
+        return images_of(apply(generator, [truncate_normal(latents, truncation), *labels]))
 
     def call(self, inputs: tf.Tensor | list[tf.Tensor], training: bool = False) -> tf.Tensor:
         """Returns samples in the network's range from latents, or `[latents, labels]`, by the EMA generator."""
         if tf.executing_eagerly():
             self.calibrate()
-        return self.ema_generator(inputs, training=training)
+        return images_of(self.ema_generator(inputs, training=training))
 
     def forward(self, inputs: list[tf.Tensor], truncation: tf.Tensor | None = None) -> tf.Tensor:
         """Returns the EMA generator's samples; see `Sampler.forward`."""
         if truncation is None:
-            return apply(self.ema_generator, inputs)
+            return images_of(apply(self.ema_generator, inputs))
         return self.truncate(self.ema_generator, inputs, truncation)
 
     def _forward(self, inputs, truncation):
@@ -264,7 +265,8 @@ class GAN(Exportable, Sampler):
         _, (_, *labels) = found["generate"]
 
         def discriminate(samples, *labels):
-            return judge(modality.encode(samples), labels, training=False)
+            real, _ = self.judged(modality.encode(samples), [], None)
+            return judge(real, labels, training=False)
 
         return {**found, "discriminate": (discriminate, [samples, *labels])}
 
@@ -293,7 +295,7 @@ def _check_networks(generator, discriminator, num_classes):
                 f"`{role}` must take {expected} input(s) for num_classes={num_classes} "
                 f"(a conditional GAN's networks take labels as the second). Received: {len(network.inputs)} input(s)."
             )
-    image_shape, expected = generator.outputs[0].shape[1:], discriminator.inputs[0].shape[1:]
+    image_shape, expected = images_of(generator.output).shape[1:], discriminator.inputs[0].shape[1:]
     if tuple(image_shape) != tuple(expected):
         raise UsageError(
             f"The generator draws samples of shape {tuple(image_shape)}, but the discriminator takes {tuple(expected)}."

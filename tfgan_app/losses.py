@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 
 from tfgan_app.base.errors import UsageError
+from tfgan_app.base.randomness import stream, uniform
 from tfgan_app.base.replicas import mean_over_replicas
 
 __all__ = [
@@ -21,6 +22,8 @@ __all__ = [
     "NonSaturating",
     "Relativistic",
     "RelativisticAverage",
+    "SmoothedHinge",
+    "TopK",
     "Wasserstein",
 ]
 
@@ -43,6 +46,15 @@ class AdversarialLoss:
     """
 
     needs_real_logits = False
+
+    def at(self, step: tf.Tensor, seed: tf.Tensor | None = None) -> "AdversarialLoss":
+        """Returns the loss of a step: itself here. One that changes with steps, or draws, returns what it comes to.
+
+        Args:
+            step: The generator's updates made so far, an int64 scalar.
+            seed: Two int64, the source of what is drawn in the step; None in an evaluation, which draws nothing.
+        """
+        return self
 
     def discriminator(self, real_logits: tf.Tensor, fake_logits: tf.Tensor) -> tf.Tensor:
         """Returns the scalar that the discriminator minimises."""
@@ -132,6 +144,110 @@ class Hinge(AdversarialLoss):
 
     def generator(self, fake_logits: tf.Tensor, real_logits: tf.Tensor | None = None) -> tf.Tensor:
         return -tf.reduce_mean(fake_logits)
+
+
+@keras.saving.register_keras_serializable("tfgan_app")
+class SmoothedHinge(Hinge):
+    """Hinge loss whose margins are drawn for each logit, uniformly from [1 - smoothing, 1]: random label smoothing.
+
+    That of FastGAN's program (https://github.com/odegeasslbc/FastGAN-pytorch), for real samples and for fakes. An
+    evaluation takes the mean margin.
+
+    Args:
+        smoothing: How far margins fall below 1 at most, in [0, 1].
+    """
+
+    def __init__(self, smoothing: float = 0.2):
+        if not 0 <= smoothing <= 1:
+            raise ValueError(f"`smoothing` must lie in [0, 1]. Received: smoothing={smoothing}")
+        self.smoothing = float(smoothing)
+        self._seed: tf.Tensor | None = None
+
+    def at(self, step: tf.Tensor, seed: tf.Tensor | None = None) -> "SmoothedHinge":
+        drawn = SmoothedHinge(self.smoothing)
+        drawn._seed = seed
+        return drawn
+
+    def discriminator(self, real_logits: tf.Tensor, fake_logits: tf.Tensor) -> tf.Tensor:
+        real_margins, fake_margins = self._margins(real_logits, "real"), self._margins(fake_logits, "fake")
+        return tf.reduce_mean(tf.nn.relu(real_margins - real_logits)) + tf.reduce_mean(
+            tf.nn.relu(fake_margins + fake_logits)
+        )
+
+    def _margins(self, logits, side):
+        if self._seed is None:
+            return 1.0 - 0.5 * self.smoothing
+        draws = uniform((tf.shape(logits)[0], *logits.shape[1:]), stream(self._seed, f"margins of {side}"))
+        return 1.0 - self.smoothing * draws
+
+    def get_config(self) -> dict[str, Any]:
+        return {"smoothing": self.smoothing}
+
+
+@keras.saving.register_keras_serializable("tfgan_app")
+class TopK(AdversarialLoss):
+    """Another loss, in which the generator learns from those fakes of a batch alone that D takes for the most real.
+
+    Top-k training, Sinha et al. 2020, https://arxiv.org/abs/2002.06224, section 3: the gradients of the others may lead
+    away from the data. k begins with the batch and falls by a factor every so many steps, down to a share of it. A
+    fake of several logits goes by their mean. Each of several replicas takes the best of its own part of the batch.
+
+    Args:
+        loss: The loss, an object or a name.
+        least: The share of the batch that is left in the end, the paper's nu, in (0, 1].
+        decay: The paper's gamma: the factor on k, in (0, 1].
+        every: Steps from one factor to the next: the paper's is an epoch, of a small data set a pseudo-epoch.
+
+    Raises:
+        UsageError: For another loss.
+        ValueError: For a number out of range.
+    """
+
+    def __init__(
+        self, loss: AdversarialLoss | str = "NonSaturating", least: float = 0.5, decay: float = 0.99, every: int = 1000
+    ):
+        for name, value in (("least", least), ("decay", decay)):
+            if not 0 < value <= 1:
+                raise ValueError(f"`{name}` must lie in (0, 1]. Received: {name}={value}")
+        if every != int(every) or every < 1:
+            raise ValueError(f"`every` must be an integer of at least 1. Received: every={every}")
+        self.loss = get(loss)
+        self.least, self.decay, self.every = float(least), float(decay), int(every)
+        self.needs_real_logits = self.loss.needs_real_logits
+        self._share: float | tf.Tensor = 1.0
+
+    def at(self, step: tf.Tensor, seed: tf.Tensor | None = None) -> "TopK":
+        inner = self.loss.at(step, seed) if hasattr(self.loss, "at") else self.loss
+        now = TopK(inner, self.least, self.decay, self.every)
+        # An evaluation is of all fakes.
+        if seed is not None:
+            times = tf.cast(step // self.every, tf.float32)
+            now._share = tf.maximum(self.least, self.decay**times)
+        return now
+
+    def discriminator(self, real_logits: tf.Tensor, fake_logits: tf.Tensor) -> tf.Tensor:
+        return self.loss.discriminator(real_logits, fake_logits)
+
+    def generator(self, fake_logits: tf.Tensor, real_logits: tf.Tensor | None = None) -> tf.Tensor:
+        scores = tf.reduce_mean(tf.reshape(fake_logits, (tf.shape(fake_logits)[0], -1)), axis=1)
+        size = tf.cast(tf.size(scores), tf.float32)
+        # Rounded to the nearest: what float32 makes of a whole number may fall below it.
+        k = tf.maximum(tf.cast(tf.round(self._share * size), tf.int32), 1)
+        _, best = tf.math.top_k(tf.stop_gradient(scores), k)
+        chosen = [None if logits is None else tf.gather(logits, best) for logits in (fake_logits, real_logits)]
+        return self.loss.generator(*chosen)
+
+    def get_config(self) -> dict[str, Any]:
+        loss = keras.saving.serialize_keras_object(self.loss)
+        return {"loss": loss, "least": self.least, "decay": self.decay, "every": self.every}
+
+    def describe(self) -> dict[str, Any]:
+        """Returns what it was made with, for people."""
+        return {**self.get_config(), "loss": type(self.loss).__name__}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "TopK":
+        return cls(**{**config, "loss": keras.saving.deserialize_keras_object(config["loss"])})
 
 
 @keras.saving.register_keras_serializable("tfgan_app")

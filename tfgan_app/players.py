@@ -1,7 +1,6 @@
 """The two players of the step: a network with its optimizer and terms, and the judge that the discriminator is."""
 
 import dataclasses
-import functools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -9,11 +8,39 @@ import keras
 import tensorflow as tf
 
 from tfgan_app.base.networks import apply, in_float32
-from tfgan_app.base.replicas import call_where, num_replicas
+from tfgan_app.base.replicas import call_where, num_parts, num_replicas, part
 from tfgan_app.schedules import value_at
 from tfgan_app.terms import Play, Term, total_of
 
-__all__ = ["Judge", "Optimizers", "Player"]
+__all__ = ["Judge", "Optimizers", "Part", "Player"]
+
+# Plays a part of a batch for one player; see `Player.update`.
+Round = Callable[[], tuple[tf.GradientTape, tf.Tensor, Play]]
+
+
+class Part:
+    """One of the equal parts of a batch, and the fakes that are played on it.
+
+    Where a batch is one part, both players share its fakes, and the generator's tape is entered again. Of several,
+    each player has them drawn anew from the same inputs: the generator has not changed, and memory holds one part.
+
+    Args:
+        play: Draws and generates; returns the record of the step.
+        shared: Whether the batch is one part.
+    """
+
+    def __init__(self, play: Callable[[], Play], shared: bool):
+        self._play = play
+        self._shared = self._record() if shared else None
+
+    def played(self) -> tuple[tf.GradientTape, Play]:
+        """Returns the record of the step, and the tape that saw the generator."""
+        return self._shared or self._record()
+
+    def _record(self):
+        with tf.GradientTape() as tape:
+            play = self._play()
+        return tape, play
 
 
 class Player:
@@ -46,8 +73,8 @@ class Player:
         return term.own_tape and not (self._in_pass and term.in_pass and term.interval == 1)
 
     def scaled(self, loss: tf.Tensor) -> tf.Tensor:
-        """Returns what to take the gradients of: over replicas Keras's optimizers add them up."""
-        return self.optimizer.scale_loss(loss / num_replicas())
+        """Returns what to take the gradients of, which are added up: over replicas by Keras, over parts by `update`."""
+        return self.optimizer.scale_loss(loss / (num_replicas() * num_parts()))
 
     def with_terms(self, loss: tf.Tensor, play: Play, step: tf.Tensor, track: Callable[..., None]) -> tf.Tensor:
         """Returns a loss with those terms added that share its tape, and tracks them by their names."""
@@ -61,43 +88,47 @@ class Player:
 
     def update(
         self,
-        tape: tf.GradientTape,
-        scaled_loss: tf.Tensor,
-        play: Play,
+        rounds: Sequence[Round],
         step: tf.Tensor,
         update: tf.Tensor,
         seed: Callable[[str, tf.Tensor], tf.Tensor],
         track: Callable[..., None],
     ) -> None:
-        """Updates the network by the gradients of a loss on a tape, and by the terms with tapes of their own.
+        """Updates the network once by the gradients of losses, and by the terms with tapes of their own.
 
         Those of every update join the loss's step of the optimizer. Lazy ones, those with an interval, take steps of
         their own after it, where they are due, so from the weights that it led to; those of one interval share a step.
 
         Args:
-            tape: Has recorded the loss.
-            scaled_loss: What `scaled` made of it.
-            play: The record of the step.
+            rounds: One for each part of the batch: plays it, and returns a tape, on which it recorded the loss that it
+                returns as `scaled` made it, and the record of the step.
             step: The generator's updates made so far, by which weights go.
             update: This player's, by which seeds and intervals go.
             seed: Returns a term's seed for its name and the update.
             track: Called with a term's value by its name.
         """
-        evaluate = functools.partial(self._evaluated, play, step)
-        parts = []
-        for term in self.terms:
-            if self._has_own_tape(term) and term.interval == 1:
-                value, gradients = evaluate(term, seed(term.name, update))
-                track(**{term.name: value})
-                parts.append(gradients)
-        self._apply(_sum([tape.gradient(scaled_loss, self.network.trainable_variables), *parts]))
+        plays: list[Play] = []
+        totals: list[Any] = []
+        for index, play_part in enumerate(rounds):
+            # A part begins when the gradients of the one before are there, so memory need not hold both.
+            with part(index, len(rounds)), tf.control_dependencies([x for x in totals if x is not None]):
+                tape, loss, play = play_part()
+                found = [totals] if totals else []
+                for term in self.terms:
+                    if self._has_own_tape(term) and term.interval == 1:
+                        value, gradients = self._evaluated(play, step, term, seed(term.name, update))
+                        track(**{term.name: value})
+                        found.append(gradients)
+                own = tape.gradient(loss, self.network.trainable_variables)
+                totals = _sum([own if len(rounds) == 1 else _dense(own), *found])
+                plays.append(play)
+        self._apply(totals)
         for interval, terms in self._lazy_terms().items():
             # `seed` makes tensors, which must not be made in a branch and used outside of it.
             seeds = [seed(term.name, update) for term in terms]
 
             def due_now(terms=terms, seeds=seeds):
-                pairs = [evaluate(term, own) for term, own in zip(terms, seeds, strict=True)]
-                return [value for value, _ in pairs], _sum([gradients for _, gradients in pairs])
+                return self._evaluated_together(plays, step, terms, seeds)
 
             def rest(terms=terms):
                 return [tf.constant(0.0)] * len(terms), self._zeros()
@@ -120,6 +151,17 @@ class Player:
             if term.interval > 1:
                 found.setdefault(term.interval, []).append(term)
         return found
+
+    def _evaluated_together(self, plays, step, terms, seeds):
+        """Returns the terms' values, means over the parts of a batch, and the sum of all gradients."""
+        values: list[list[tf.Tensor]] = []
+        totals: list[tf.Tensor] = []
+        for index, play in enumerate(plays):
+            with part(index, len(plays)), tf.control_dependencies(totals):
+                pairs = [self._evaluated(play, step, term, own) for term, own in zip(terms, seeds, strict=True)]
+                totals = _sum([*([totals] if totals else []), *(gradients for _, gradients in pairs)])
+            values.append([value for value, _ in pairs])
+        return [sum(each) / len(plays) for each in zip(*values, strict=True)], totals
 
     def _evaluated(self, play, step, term, seed):
         """Returns a term's value, weighted, and the gradients of what `scaled` makes of it."""
@@ -192,7 +234,7 @@ class Judge:
 
     Args:
         discriminator: Returns logits, or a dict with such `logits` among them.
-        augment: A layer that its samples pass through in training, or None.
+        augment: A layer that its samples, each leaf of a tree, pass through in training, or None.
     """
 
     def __init__(self, discriminator: keras.Model, augment: Callable | None):
@@ -226,7 +268,9 @@ class Judge:
         return self._outputs(samples, condition, play.training)
 
     def _augmented(self, samples, training):
-        return self.augment(samples) if training and self.augment is not None else samples
+        if not training or self.augment is None:
+            return samples
+        return keras.tree.map_structure(self.augment, samples)
 
     def _outputs(self, samples, condition, training):
         # Some discriminators have no input for the condition: they predict it, or do without.
@@ -243,9 +287,20 @@ def _halves(outputs):
 def _sum(parts):
     """Adds lists of gradients up, in which None stands for none."""
     total, *rest = parts
-    for part in rest:
-        total = [b if a is None else a + b for a, b in zip(total, part, strict=True)]
+    for other in rest:
+        total = [_added(*pair) for pair in zip(total, other, strict=True)]
     return total
+
+
+def _added(a, b):
+    if a is None or b is None:
+        return b if a is None else a
+    return a + b
+
+
+def _dense(gradients):
+    """Makes tensors of gradients of rows alone, as embeddings have them: only these add up."""
+    return [x if x is None else tf.convert_to_tensor(x) for x in gradients]
 
 
 def _prepared(optimizer, network, name):

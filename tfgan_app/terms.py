@@ -28,6 +28,7 @@ import tensorflow as tf
 from tfgan_app.base.errors import UsageError
 from tfgan_app.base.networks import images_of
 from tfgan_app.base.randomness import stream, uniform
+from tfgan_app.base.replicas import mean_over_replicas
 from tfgan_app.features import NetworkLike, layer_outputs
 from tfgan_app.schedules import Number
 
@@ -41,6 +42,7 @@ __all__ = [
     "FeatureMatching",
     "GradientPenalty",
     "Identity",
+    "LeCam",
     "Perceptual",
     "Play",
     "Term",
@@ -66,7 +68,8 @@ class Play:
         discriminate: Returns the discriminator's float32 outputs by name for `(samples, condition)`, augmented as in
             the step.
         training: Whether this is a step rather than an evaluation.
-        seed: An int64 tensor of two elements, the term's own source of randomness.
+        seed: An int64 tensor of two elements, a source of randomness: the step's, and a term's own where it has a tape
+            of its own. None in an evaluation.
         target: What the outputs should be: the target of a translation, or what is real.
     """
 
@@ -135,6 +138,7 @@ class Term:
             computes itself by `play.judge` or `play.generator`; else the step's own outputs, of either network.
         in_pass: Of one with a tape of its own, whether it needs no more than `play.squared_gradient`, which the step's
             own pass can give.
+        state: A layer whose variables the term changes from step to step, which are saved with the GAN; None for none.
 
     Raises:
         ValueError: For a negative weight, or an interval that is no integer of at least 1, or not possible.
@@ -144,6 +148,7 @@ class Term:
     player = "discriminator"
     own_tape = False
     in_pass = False
+    state: keras.layers.Layer | None = None
 
     def __init__(self, weight: Number = 1.0, interval: int = 1):
         if not callable(weight) and not weight >= 0:
@@ -264,6 +269,77 @@ class ZeroCentered(GradientPenalty):
 
     def __call__(self, play: Play) -> tf.Tensor:
         return tf.reduce_mean(_squared_gradient(play, _between(play, play.fake)))
+
+
+@keras.saving.register_keras_serializable("tfgan_app")
+class LeCam(Term):
+    """E[(D(x) - a_F)^2] + E[(D(G(z)) - a_R)^2]: logits stay near the average of the other side's, for few images.
+
+    Tseng et al. 2021, https://arxiv.org/abs/2104.03310: a_R and a_F are moving averages of the logits of real samples
+    and of fakes. The authors' program (https://github.com/google/lecam-gan) charges D(x) only above a_F and D(G(z))
+    only below a_R, where the paper's equation charges both ways; that is `one_sided`.
+
+    Averages are plain means of the updates so far until these outnumber 1 / (1 - decay), so that they begin with what D
+    says, and over the batch of all replicas. An evaluation leaves them as they are.
+
+    Args:
+        weight: The factor in the loss. The paper's depends on the size of logits: from 1e-4 to 0.3.
+        decay: Weight of the old averages.
+        one_sided: As above.
+        interval: As in `Term`.
+
+    Raises:
+        ValueError: For a decay outside of [0, 1).
+    """
+
+    name = "lecam"
+    state: "LogitAverages"
+
+    def __init__(self, weight: Number = 3e-4, decay: float = 0.99, one_sided: bool = False, interval: int = 1):
+        super().__init__(weight, interval)
+        if not 0 <= decay < 1:
+            raise ValueError(f"`decay` must lie in [0, 1). Received: decay={decay}")
+        self.decay, self.one_sided = float(decay), bool(one_sided)
+        self.state = LogitAverages(dtype="float32", name="lecam")
+
+    def __call__(self, play: Play) -> tf.Tensor:
+        real, fake = (_flat(outputs["logits"]) for outputs in (play.real_outputs, play.fake_outputs))
+        if play.training:
+            self.state.learn(self.decay, real, fake)
+        above, below = real - self.state.fake, self.state.real - fake
+        if self.one_sided:
+            above, below = tf.nn.relu(above), tf.nn.relu(below)
+        return tf.reduce_mean(tf.square(above)) + tf.reduce_mean(tf.square(below))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "decay": self.decay, "one_sided": self.one_sided}
+
+
+class LogitAverages(keras.layers.Layer):
+    """The moving averages of `LeCam`, of logits of real samples and of fakes, and how many updates they have seen."""
+
+    real: keras.Variable
+    fake: keras.Variable
+    updates: keras.Variable
+
+    def build(self, input_shape: Any = None) -> None:
+        for name in ("real", "fake", "updates"):
+            weight = self.add_weight(name=name, shape=(), initializer="zeros", trainable=False, autocast=False)
+            setattr(self, name, weight)
+        self.built = True
+
+    def learn(self, decay: float, real: tf.Tensor, fake: tf.Tensor) -> None:
+        """Moves the averages towards the means of a batch."""
+        updates = tf.convert_to_tensor(self.updates)
+        keep = tf.minimum(decay, updates / (updates + 1.0))
+        for average, logits in ((self.real, real), (self.fake, fake)):
+            mean = tf.stop_gradient(mean_over_replicas(tf.reduce_mean(logits)))
+            average.assign(keep * average + (1.0 - keep) * mean)
+        self.updates.assign(updates + 1.0)
+
+
+def _flat(logits):
+    return tf.concat([tf.reshape(x, (-1,)) for x in keras.tree.flatten(logits)], axis=0)
 
 
 class _Comparison(Term):

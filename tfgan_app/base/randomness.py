@@ -57,7 +57,7 @@ def uniform(shape: Sequence[int | tf.Tensor], seed: Seed, whole: bool = False) -
         A float32 tensor.
     """
     place = 0 if whole else replicas.place()
-    if isinstance(place, int):
+    if isinstance(place, int) and place == 0:
         bits = tf.random.stateless_uniform(shape, seed, minval=None, maxval=None, dtype=tf.uint32, alg="philox")
     else:
         bits = _part(shape, seed, place)

@@ -1,11 +1,41 @@
-"""What a training step must know of `tf.distribute`: its place among the replicas, and means over all of them."""
+"""What a training step must know of `tf.distribute`: its place among the replicas, and means over all of them.
 
-from collections.abc import Callable
+A replica may take its share of a batch in parts, one after the other, which then have places of their own.
+"""
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow as tf
 
-__all__ = ["call_where", "gathered", "mean_over_replicas", "num_replicas", "place"]
+__all__ = ["call_where", "gathered", "mean_over_replicas", "num_parts", "num_replicas", "part", "place"]
+
+
+class _Part(threading.local):
+    """Which part of a batch is being computed, of how many. Replicas are threads."""
+
+    index, num = 0, 1
+
+
+_PART = _Part()
+
+
+@contextlib.contextmanager
+def part(index: int, num: int) -> Iterator[None]:
+    """Says that what the block computes is one of `num` equal parts of a replica's batch."""
+    before = _PART.index, _PART.num
+    _PART.index, _PART.num = index, num
+    try:
+        yield
+    finally:
+        _PART.index, _PART.num = before
+
+
+def num_parts() -> int:
+    """Returns in how many parts each replica takes its batch; 1 outside of `part`."""
+    return _PART.num
 
 
 def num_replicas() -> int:
@@ -14,9 +44,13 @@ def num_replicas() -> int:
 
 
 def place() -> int | tf.Tensor:
-    """Returns which of the replicas this is, an integer or a tensor: 0 where there is one, or outside of a step."""
+    """Returns which of the replicas this is, an integer or a tensor: 0 where there is one, or outside of a step.
+
+    In a `part`, which of the parts of all replicas.
+    """
     replica = tf.distribute.get_replica_context()
-    return replica.replica_id_in_sync_group if replica is not None and num_replicas() > 1 else 0
+    own = replica.replica_id_in_sync_group if replica is not None and num_replicas() > 1 else 0
+    return own if _PART.num == 1 else own * _PART.num + _PART.index
 
 
 def mean_over_replicas(tensor: tf.Tensor) -> tf.Tensor:

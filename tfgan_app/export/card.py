@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from tfgan_app.base.versions import versions
 from tfgan_app.export.formats import ENDINGS, inputs
 from tfgan_app.sampler import are_numbers
 
-__all__ = ["card_path", "model_card"]
+__all__ = ["card_path", "carded", "model_card"]
 
 _MARK = "tags: [gan, tfgan_app"
 
@@ -31,6 +32,21 @@ def card_path(folder: PathLike) -> pathlib.Path:
     return path
 
 
+def carded(folder: PathLike) -> dict[str, str]:
+    """Returns what the card of an exported model tells of its training data, `name` and `licence`, where it does."""
+    folder = local_path(folder)
+    header = ""
+    for path in (folder / "README.md", folder.parent / "README.md"):
+        if path.is_file() and _MARK in (text := path.read_text(encoding="utf-8", errors="replace")):
+            header = text.split("---")[1]
+            break
+    found = {}
+    for key, pattern in (("name", r"^datasets: \[(.*)\]$"), ("licence", r"^license: (.*)$")):
+        if match := re.search(pattern, header, re.MULTILINE):
+            found[key] = match[1].strip('"')
+    return found
+
+
 def model_card(
     facts: dict[str, Any],
     *,
@@ -41,6 +57,7 @@ def model_card(
     batch_size: int | None = None,
     scores: Sequence[dict[str, Any]] = (),
     picture: str | None = None,
+    parent: dict[str, Any] | None = None,
 ) -> str:
     """Returns the text of a model card.
 
@@ -53,6 +70,7 @@ def model_card(
         batch_size: Images a step, from which the images seen follow.
         scores: `tfgan_app.study.summary()` of receipts.
         picture: Name of a picture beside the card: samples, or pictures before and after translation.
+        parent: Whose weights training began with: `source`, `model`, `step`, `data` and `licence`.
     """
     data = data or {"name": "not recorded", "licence": "not recorded", "origin": "not recorded"}
     model, steps = facts["model"], facts["step"]
@@ -81,6 +99,7 @@ def model_card(
         f"| Origin, licence | {data['origin']}; {data['licence']} |",
         f"| Fingerprint of the {name} | `{data.get('fingerprint')}` |",
         *([_values_row(data["value_range"])] if data.get("value_range") else []),
+        *([_parent_row(parent)] if parent else []),
         f"| {name.capitalize()} seen | {seen} |",
         *([f"| Classes | {_classes(names)} |"] if names and not are_numbers(names) else []),
         f"| Seed | {facts['seed']} |",
@@ -96,6 +115,11 @@ def model_card(
         lines += ["Trained by", "", "```", command, "```", ""]
     lines += [f"- {score['text']}" for score in scores]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _parent_row(parent):
+    text = f"{parent['model']} trained on {parent['data']}, step {parent['step']:,} (`{parent['source']}`)"
+    return f"| Began with the weights of | {text}; {parent['licence']} |"
 
 
 def _task(facts):

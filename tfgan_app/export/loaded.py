@@ -36,6 +36,11 @@ class _Saved:
         except Exception as error:  # of many kinds: TensorFlow's, protobuf's, the system's
             raise UsageError(f"{folder} cannot be loaded as a SavedModel: {reason(error)}.") from error
 
+    @property
+    def variables(self) -> list[Any]:
+        """The weights, named after their layers: those of the generator's average `ema/...`, the others D's."""
+        return list(self._module.used)
+
     def signatures(self) -> Signatures:
         raise NotImplementedError
 

@@ -42,7 +42,9 @@ class _SpectralNorm(layers.Layer):
         )
 
     def begin_update(self) -> None:
-        """Carries out one power iteration."""
+        """Carries out one power iteration, unless the layer is frozen."""
+        if not self.trainable:
+            return
         matrix = self._matrix()
         left = tf.math.l2_normalize(tf.linalg.matvec(matrix, self.u), epsilon=_TINY)
         self.u.assign(tf.math.l2_normalize(tf.linalg.matvec(matrix, left, transpose_a=True), epsilon=_TINY))

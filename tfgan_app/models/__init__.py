@@ -14,6 +14,7 @@ _FILES = {
     "DCGAN": "dcgan",
     "DeepFillV2": "deepfill",
     "ESRGAN": "esrgan",
+    "FastGAN": "fastgan",
     "InfoGAN": "infogan",
     "MLPGAN": "mlp_gan",
     "PGGAN": "pggan",

@@ -245,10 +245,12 @@ def compile_gan(gan: Trainable, settings: Settings, *, pretraining: bool = False
         UsageError: For values that the model refuses.
     """
     chosen: dict[str, Any] = {
-        "loss": _loss(settings),
+        "loss": _loss(settings, gan),
         "terms": _terms(settings.penalty, gan),
         "augment": _augment(settings.augment),
         "n_critic": settings.n_critic,
+        "accumulate": settings.accumulate,
+        "freeze_d": settings.freeze_d,
         "adversarial_weight": settings.adversarial_weight,
         "ema_decay": settings.ema_decay,
         "steps_per_execution": settings.steps_per_execution,
@@ -347,7 +349,15 @@ def _decay_learning_rates(gan: Trainable, decay_from: int, train_steps: int) -> 
         optimizer.learning_rate = LinearDecay(start, begin, end)
 
 
-def _loss(settings: Settings) -> losses.AdversarialLoss | None:
+def _loss(settings: Settings, gan: Trainable) -> losses.AdversarialLoss | None:
+    loss = _named_loss(settings)
+    if settings.top_k is None:
+        return loss
+    own = loss or losses.get(gan.compile_defaults().get("loss", losses.NonSaturating()))
+    return losses.TopK(own, least=settings.top_k)
+
+
+def _named_loss(settings: Settings) -> losses.AdversarialLoss | None:
     name, real_label = settings.loss, settings.real_label
     if name is None and real_label is None:
         return None
@@ -379,7 +389,7 @@ def _part(setting: str, text: str, module: Any) -> Any:
     names = [name for name in module.__all__ if name not in ("Augment", "Play", "Term")]
     if module is terms:
         # Penalties on D; those on G are their models' own.
-        names = [name for name in names if getattr(terms, name).own_tape]
+        names = [name for name in names if getattr(terms, name).player == "discriminator"]
     try:
         call = ast.parse(text, mode="eval").body
         arguments: dict[str, Any] = {}

@@ -43,4 +43,4 @@ def export(**settings: Any) -> pathlib.Path:
     run = Run.existing(str(asked.run))
     settings_, command = run.settings, run.record["sessions"][-1]["command"]
     images = settings_.batch_size * gan.batches_a_step
-    return gan.export(out, data=run.record["data"], command=command, batch_size=images)
+    return gan.export(out, data=run.record["data"], command=command, batch_size=images, parent=run.parent)

@@ -16,11 +16,13 @@ from tfgan_app.base.versions import versions
 from tfgan_app.checkpoints import Checkpoints
 from tfgan_app.cli import flagfile
 from tfgan_app.export import SavedGAN, SavedTranslator, open_saved
+from tfgan_app.export.card import carded
 from tfgan_app.gan import GAN
 from tfgan_app.runs.build import Dataset, Trainable, build_gan, open_split_like, shapes_of
 from tfgan_app.runs.settings import SOURCE, Settings
+from tfgan_app.transfer import Source, open_source
 
-__all__ = ["BEST", "Run", "open_trained"]
+__all__ = ["BEST", "Run", "open_parent", "open_trained"]
 
 # The folder of a run's best checkpoint.
 BEST = "best"
@@ -35,7 +37,7 @@ class Run:
     Attributes:
         record: What `run.json` holds, empty in a new folder: `settings` (values by name, with `precision` resolved),
             `data` (facts about the training images), `eval_split` (the split scored on), `versions`, and `sessions`,
-            one entry for each start, and `rollbacks`.
+            one entry for each start, `rollbacks`, and of a run that began with another model's weights the `parent`.
 
     Raises:
         Failure: If `run.json` is there and is not such a record.
@@ -74,6 +76,11 @@ class Run:
     def rollbacks(self) -> list[dict[str, Any]]:
         """The times when training collapsed and went on from an earlier step."""
         return self.record.get("rollbacks", [])
+
+    @property
+    def parent(self) -> dict[str, Any] | None:
+        """Whose weights the run began with: `source`, `model`, `step`, `data` and its `licence`; None for nobody's."""
+        return self.record.get("parent")
 
     def lock(self) -> None:
         """Claims the folder for this process, until `unlock` or its end; a second call does nothing.
@@ -192,7 +199,15 @@ class Run:
                 "Take the run's values, or start another with `run_dir=...`"
             )
 
-    def write(self, settings: Settings, facts: dict[str, Any], eval_split: str, command: str, step: int) -> None:
+    def write(
+        self,
+        settings: Settings,
+        facts: dict[str, Any],
+        eval_split: str,
+        command: str,
+        step: int,
+        parent: dict[str, Any] | None = None,
+    ) -> None:
         """Records the settings, and that a session starts at `step`; `run.flags` reruns it.
 
         Args:
@@ -201,8 +216,10 @@ class Run:
             eval_split: The split scored on.
             command: What started the session.
             step: The step that it goes on from.
+            parent: Whose weights it began with, in its first session; see `open_parent`.
         """
         sessions = self.record.get("sessions", [])
+        parent = parent or self.parent
         self.record = {
             "settings": settings.values(),
             "data": facts,
@@ -210,6 +227,7 @@ class Run:
             "versions": versions(),
             "sessions": [*sessions, {"from_step": step, "command": command, "versions": versions()}],
             "rollbacks": self.rollbacks,
+            **({"parent": parent} if parent else {}),
         }
         self._write()
         with written_whole(self.directory / "run.flags") as partial:
@@ -256,6 +274,40 @@ def open_trained(run: str | None, saved_model: str | None, checkpoint: str | int
         logging.warning(PROGRAM, f"`saved_model={saved_model}`")
         return open_saved(saved_model)
     raise UsageError(f"give either `run` or `saved_model`. Received: {'both' if run else 'neither'}")
+
+
+def open_parent(path: str) -> tuple[Source, dict[str, Any]]:
+    """Returns whose weights to begin with, and what is known of it, for the record and the card.
+
+    Args:
+        path: A run's folder, whose last checkpoint is taken; a SavedModel's; or a `.keras` file of a GAN.
+
+    Raises:
+        UsageError: If it is none of these.
+        CheckpointError: If the run has no checkpoint.
+    """
+    folder = local_path(path)
+    data: dict[str, Any] = {}
+    source: Source
+    if (folder / "run.json").is_file():
+        run = Run.existing(folder)
+        source, data = run.restored_gan(), run.record["data"]
+        facts = source.describe()
+    elif folder.suffix == ".keras":
+        source = open_source(folder)
+        facts = source.describe() if source.compiled else {"model": type(source).__name__, "step": source.step}
+    else:
+        try:
+            source = open_source(folder)
+        except UsageError as error:
+            raise UsageError(
+                f"`init_from={path}` must be a run's folder, that of an exported model such as saved_models/mnist/1, "
+                f"or a .keras file of a GAN. {error}"
+            ) from error
+        logging.warning(PROGRAM, f"`init_from={path}`")
+        facts, data = source.facts, carded(folder)
+    known = {"data": data.get("name", "not recorded"), "licence": data.get("licence", "not recorded")}
+    return source, {"source": str(path), "model": facts["model"], "step": facts["step"], **known}
 
 
 def _text(path: pathlib.Path) -> str | None:

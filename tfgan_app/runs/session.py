@@ -53,12 +53,13 @@ from tfgan_app.runs.build import (
     set_learning_rates,
     shapes_of,
 )
-from tfgan_app.runs.record import BEST, Run
+from tfgan_app.runs.record import BEST, Run, open_parent
 from tfgan_app.runs.settings import Settings
 from tfgan_app.runs.tasks import Task, task_of
 from tfgan_app.schedules import has_schedule
 from tfgan_app.study import receipts
 from tfgan_app.study.collapse import ROLLBACK_FACTOR, CollapseGuard
+from tfgan_app.transfer import init_from
 
 __all__ = ["Session", "Trained", "train"]
 
@@ -179,6 +180,12 @@ class Session:
             raise UsageError(
                 f"`batch_size={settings.batch_size}` must be a multiple of the {replicas} devices that share it."
             )
+        if settings.batch_size % (replicas * settings.accumulate):
+            shared = f" on each of {replicas} devices" if replicas > 1 else ""
+            raise UsageError(
+                f"`batch_size={settings.batch_size}` must be a multiple of the parts that `accumulate` makes of it: "
+                f"`accumulate={settings.accumulate}`{shared}."
+            )
         if settings.deterministic:
             tf.config.experimental.enable_op_determinism()
         self.run = Run(settings.run_dir)
@@ -291,6 +298,13 @@ class Session:
             # Constant learning rates are part of the optimizers' state; those asked for now take its place.
             set_learning_rates(self.gan, settings, ROLLBACK_FACTOR ** len(self.run.rollbacks))
             self.say(f"Going on from step {self.gan.step} ({restored}).")
+        elif settings.init_from:
+            source, self._parent = open_parent(settings.init_from)
+            with self.strategy.scope():
+                self.say(init_from(self.gan, source))
+
+    # Whose weights the run begins with, where it begins in this session.
+    _parent: dict[str, Any] | None = None
 
     def _build(self, **arguments: Any) -> Trainable:
         # Not before, so that the first weights are those of the seed, whatever has been loaded.
@@ -387,7 +401,8 @@ class Session:
         self._require_whole_executions()
         if self.chief:
             self.run.lock()
-            self.run.write(self.settings, self.images.describe(), self.test.split, self.command, self.gan.step)
+            facts = self.images.describe()
+            self.run.write(self.settings, facts, self.test.split, self.command, self.gan.step, self._parent)
         self.say(
             f"Training from step {self.gan.step} to {self.settings.train_steps}. The first step takes longer: it is "
             "compiled."
@@ -636,6 +651,7 @@ class Session:
             scores=[receipts.summary(receipt) for receipt in found],
             picture=picture,
             files=[path.name for path in map(self._file, ENDINGS) if path.is_file()],
+            parent=self.run.parent,
         )
 
     # Trying out.

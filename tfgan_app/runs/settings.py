@@ -43,7 +43,7 @@ def _losses() -> tuple[str, ...]:
     """Returns the names of the losses, read from their file: to import it would load TensorFlow."""
     program = ast.parse((pathlib.Path(models.__file__).parents[1] / "losses.py").read_text(encoding="utf-8"))
     names = next(one.value for one in program.body if isinstance(one, ast.Assign) and _is_all(one.targets[0]))
-    return tuple(name for name in ast.literal_eval(names) if name != "AdversarialLoss")
+    return tuple(name for name in ast.literal_eval(names) if name not in ("AdversarialLoss", "TopK"))
 
 
 def _is_all(target: ast.expr) -> bool:
@@ -64,10 +64,16 @@ class Settings(Table):
     latent_dim: int | None = row(None, "Length of the latents.", at_least=1, fixed=True)
     loss: str | None = row(None, "The adversarial loss.", one_of=_losses(), any_case=True, fixed=True)
     real_label: float | None = row(None, "D's target for real images, in (0, 1].", at_least=0, at_most=1, fixed=True)
+    top_k: float | None = row(
+        None,
+        "Let G learn from the best fakes of a batch alone: the share of it that is left in the end, 0.5 in the paper.",
+        must=("lie in (0, 1]", lambda share: 0 < share <= 1),
+        fixed=True,
+    )
     penalty: tuple[str, ...] | None = row(
         None,
-        "A penalty on D: GradientPenalty, DRAGAN, R1, R2 or ZeroCentered, with arguments where they differ from the "
-        "defaults: 'R1(weight=5, interval=16)'; repeat it for more; none.",
+        "A penalty on D: GradientPenalty, DRAGAN, R1, R2, ZeroCentered or LeCam, with arguments where they differ from "
+        "the defaults: 'R1(weight=5, interval=16)'; repeat it for more; none.",
         repeat=True,
         fixed=True,
     )
@@ -181,7 +187,22 @@ class Settings(Table):
         path=True,
     )
     trust_extractor: bool = row(False, "Load a SavedModel as `extractor`: it is a program, and runs with your rights.")
+    init_from: str | None = row(
+        None,
+        "Begin with the weights of a run, an exported model or a .keras file of a GAN, as far as they fit.",
+        path=True,
+        fixed=True,
+    )
+    freeze_d: int = row(
+        0, "Layers of D that stay as they are, those nearest the image, as in FreezeD.", at_least=0, fixed=True
+    )
     batch_size: int = row(64, "Images an update of D.", at_least=1, fixed=True)
+    accumulate: int = row(
+        1,
+        "Equal parts that a batch goes through the networks in, one after the other, to save memory.",
+        at_least=1,
+        fixed=True,
+    )
     train_steps: int = row(10_000, "Generator updates in all.", at_least=1)
     steps_per_epoch: int = row(1_000, "Steps between samples, scores and checkpoints.", at_least=1)
     steps_per_execution: int = row(1, "Steps in one call of the graph.", at_least=1)
