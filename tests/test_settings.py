@@ -59,6 +59,7 @@ EARLIER = {
     "mixed_precision": "auto",
     "jit_compile": "false",
     "strategy": "none",
+    "attributes": None,
     "mirror": False,
     "sync_batch_norm": False,
     "seed": 0,
@@ -100,14 +101,14 @@ OTHERS = {
     **{"batch_size": 9, "train_steps": 3, "steps_per_epoch": 3, "steps_per_execution": 2, "mixed_precision": "none"},
     **{"jit_compile": "auto", "strategy": "mirrored", "sync_batch_norm": True, "seed": 1, "deterministic": True},
     **{"decay_from": 1, "mirror": True, "adversarial_weight": 0.5, "pretrain_steps": 1, "targets": "maps"},
-    **{"paired": "side_by_side", "reverse": True, "degrade": "grey", "crop": 16},
+    **{"paired": "side_by_side", "reverse": True, "degrade": "grey", "crop": 16, "attributes": ["smiling"]},
     **{"keep_checkpoints": 4, "on_collapse": "stop", "export": ["litert"], "run_dir": "runs/new", "precision": "none"},
 }
 FIXED = {
     *("model", "model_arg", "latent_dim", "loss", "real_label", "penalty", "augment", "n_critic", "conditional"),
     *("ema_decay", "batch_size", "seed", "decay_learning_rates"),
     *("sync_batch_norm", "precision", "decay_from", "mirror", "adversarial_weight", "pretrain_steps"),
-    *("reverse", "degrade", "crop"),
+    *("reverse", "degrade", "crop", "attributes"),
 }
 
 

@@ -6,6 +6,7 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from absl import logging
 
 from tfgan_app.base.errors import DataError, NotDownloadable, UnknownDataset, UnknownSplit
 from tfgan_app.base.table import is_range
+from tfgan_app.conditions import Attributes
 from tfgan_app.data.decoding import doubts
 from tfgan_app.data.degradations import degrade
 from tfgan_app.data.files import open_array, open_folder
@@ -71,12 +73,13 @@ def load(
         splits: The splits to load.
         seed: Fixes the order of the training images.
         mirror: Whether to turn each training image left to right with probability 1/2, anew in every epoch.
-        **source_options: `data_dir`, `manual_dir`, `image_size`, `channels`, `value_range` and `fallback_dataset` of
-            `open_images`; the other splits are scaled as the first one is.
+        **source_options: `data_dir`, `manual_dir`, `image_size`, `channels`, `value_range`, `attributes` and
+            `fallback_dataset` of `open_images`; the other splits are scaled, and have attributes, as the first one.
 
     Returns:
         A finite `tf.data.Dataset` for each split. Elements are float32 images `(batch, height, width, channels)` in
-        [-1, 1], or `(images, labels)` with int32 labels `(batch,)` when the dataset is labelled.
+        [-1, 1], or `(images, labels)` with int32 labels `(batch,)` when the dataset is labelled, or `(images,
+        conditions)` with float32 rows `(batch, K)` where `attributes` are given.
 
     Raises:
         DataError: If the dataset cannot be used as asked.
@@ -94,6 +97,7 @@ def open_images(
     image_size: int | None = None,
     channels: int | None = None,
     value_range: tuple[float, float] | None = None,
+    attributes: str | Sequence[str] | Attributes | None = None,
     fallback_dataset: str | None = None,
 ) -> ImageSet:
     """Opens one split of a dataset.
@@ -112,6 +116,9 @@ def open_images(
             have more, the first of 0 to 1, -1 to 1, 0 to 255, 1023, 4095, 16383 and 65535 that holds all values and of
             which they span more than a tenth, else their smallest and largest. To open another split like this one,
             give its `value_range`.
+        attributes: Columns of a table beside the images, or of the array `attributes` of an .npz file, that images have
+            in the place of labels; "auto" for all that can be learnt from. By default none. To open another split like
+            this one, give its `attributes`.
         fallback_dataset: What to take if, and only if, this one is not at hand and cannot be downloaded.
 
     Raises:
@@ -127,7 +134,15 @@ def open_images(
         if not is_range(value_range):
             raise DataError(f"`value_range={value_range}` must be two numbers, the first the smaller.")
         value_range = (float(value_range[0]), float(value_range[1]))
-    form = {"split": split, "image_size": image_size, "channels": channels, "value_range": value_range}
+    if isinstance(attributes, str):
+        attributes = (attributes,)
+    form = {
+        "split": split,
+        "image_size": image_size,
+        "channels": channels,
+        "value_range": value_range,
+        "attributes": attributes,
+    }
     try:
         return _with_doubts(_open(dataset, data_dir, manual_dir, form))
     except NotDownloadable as error:
@@ -174,6 +189,16 @@ def _with_doubts(images: ImageSet) -> ImageSet:
 
 def _open(name: str, data_dir: str | None, manual_dir: str | None, form: dict) -> ImageSet:
     kind, path = located(name)
+    if kind in (Kind.FOLDER, Kind.ARRAY):
+        return {Kind.FOLDER: open_folder, Kind.ARRAY: open_array}[kind](path, **form)
+    asked = (form := dict(form)).pop("attributes")
+    if asked is not None and not isinstance(asked, Attributes):
+        raise DataError(
+            f"`attributes={','.join(asked)}`: '{name}' is a data set of TFDS. Attributes are read from a table in a "
+            "folder or a .zip of images, or from an .npz file."
+        )
     if kind is Kind.NAMED:
-        return open_named(name, data_dir=data_dir, manual_dir=manual_dir, **form)
-    return {Kind.FOLDER: open_folder, Kind.ARRAY: open_array, Kind.PREPARED: open_prepared}[kind](path, **form)
+        images = open_named(name, data_dir=data_dir, manual_dir=manual_dir, **form)
+    else:
+        images = open_prepared(path, **form)
+    return images if asked is None else dataclasses.replace(images, class_names=None)

@@ -7,11 +7,12 @@ import tensorflow as tf
 
 from tfgan_app.base.errors import UsageError
 from tfgan_app.base.files import PathLike, check_object, local_path, read_object, reason
+from tfgan_app.conditions import Attributes, check_class_names
 from tfgan_app.export.files import export_file
 from tfgan_app.export.formats import SAVED_MODEL
 from tfgan_app.export.saved_model import FACTS
 from tfgan_app.modalities import Images, Modality, infer
-from tfgan_app.sampler import Sampler, Signatures, check_class_names
+from tfgan_app.sampler import Sampler, Signatures
 from tfgan_app.translator import Translator
 
 __all__ = ["SavedGAN", "SavedTranslator", "open_saved"]
@@ -91,6 +92,8 @@ class SavedGAN(_Saved, Sampler):
             check_object(self.facts, latent_dim=int)
             self.modality = modality or _modality(self.facts)
             self.class_names = check_class_names(self.facts.get("class_names"), self.facts["num_classes"])
+            told = self.facts.get("attributes")
+            self.attributes = None if told is None else Attributes.from_config(told)
         except (TypeError, ValueError) as error:
             raise UsageError(f"{path} does not describe a GAN: {error}.") from error
         self.num_classes = self.facts["num_classes"]
@@ -100,7 +103,8 @@ class SavedGAN(_Saved, Sampler):
 
     def forward(self, inputs: list[tf.Tensor], truncation: tf.Tensor | None = None) -> tf.Tensor:
         """Returns what the exported generator draws; see `Sampler.forward`."""
-        arguments = dict(zip(("latents", "labels"), inputs, strict=False))
+        names = ["latents", *([] if self.condition is None else [self.condition.name])]
+        arguments = dict(zip(names, inputs, strict=True))
         if truncation is None:
             return self._drawn("generate", arguments)
         return self._drawn("generate_truncated", {**arguments, "truncation": truncation})
