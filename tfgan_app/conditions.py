@@ -304,6 +304,8 @@ class Column:
         """Returns what `encoded` made of a value, `(len(names),)`, as a text."""
         if self.kind == CATEGORY:
             return self.categories[int(np.argmax(numbers))]
+        if self.kind == YES_NO and numbers[0] in (0, 1):
+            return "yes" if numbers[0] else "no"
         return f"{float(numbers[0]) * self.deviation + self.mean:.6g}"
 
     def __str__(self) -> str:

@@ -118,7 +118,11 @@ def told_by_columns(columns: Mapping[str, Sequence[Any]], num: int, asked: Asked
     if isinstance(asked, Attributes):
         names = [column.name for column in asked.columns]
         if lacking := [name for name in names if name not in columns]:
-            return Told(None, np.zeros((num, 0)), [f"{source} lacks {listed(lacking)}: it is taken without attributes"])
+            return Told(
+                None,
+                np.zeros((num, 0)),
+                [f"no column {listed(lacking)} in {source}: its images are taken without attributes"],
+            )
     elif tuple(asked) == AUTO:
         reasons = {name: _why_not(name, values) for name, values in columns.items()}
         names = [name for name, why in reasons.items() if not why]
@@ -134,11 +138,12 @@ def told_by_columns(columns: Mapping[str, Sequence[Any]], num: int, asked: Asked
     lacks = {name: int(gap.sum()) for name, gap in gaps.items() if gap.any()}
     if 2 * missing.sum() > num:
         raise DataError(
-            f"`attributes={_shown(asked)}`: {int(missing.sum())} of {counted(num)} lack a value in {source} "
+            f"`attributes={_shown(asked)}`: of {counted(num)} {int(missing.sum())} have no value in {source} "
             f"({_counts(lacks)}). Leave those columns out: `attributes={','.join(n for n in names if n not in lacks)}`."
         )
     if missing.any():
-        notes.append(f"left out {counted(int(missing.sum()))} that lack a value in {source} ({_counts(lacks)})")
+        verb = "lacks" if missing.sum() == 1 else "lack"
+        notes.append(f"left out {counted(int(missing.sum()))} that {verb} a value in {source} ({_counts(lacks)})")
     have = np.flatnonzero(~missing)
     given = {name: [values[index] for index in have.tolist()] for name, values in table.items()}
     attributes = asked if isinstance(asked, Attributes) else _fitted(given, asked, source)
@@ -162,7 +167,7 @@ def mentioned(tree: Tree, images: Sequence[str]) -> list[str]:
     listing = [table for table in found if any(_key(file)[1] in stems for file in table.files)]
     tree.others.tables = [path for path in tree.others.tables if path not in {table.path for table in listing[:1]}]
     return [
-        f"{table.path} has attributes of its images ({listed(list(table.columns), 6)}): `attributes=auto`, or some of "
+        f"the table {table.path} has attributes of its images ({listed(list(table.columns), 6)}): `attributes=auto`, or some of "
         "these names, tells them to a model such as CGAN"
         for table in listing[:1]
     ]
@@ -357,8 +362,8 @@ def _csv_rows(text: str) -> tuple[list[str], list[list[Any]]]:
 def _json_rows(text: str, by_line: bool) -> tuple[list[str], list[list[Any]]]:
     """Returns names and rows of what JSON holds of each file: objects, lists of numbers or one value."""
     found = [json.loads(line) for line in text.splitlines() if line.strip()] if by_line else json.loads(text)
-    if isinstance(found, dict) and isinstance(found.get("labels"), (list, dict)):  # StyleGAN's
-        found = dict(found["labels"])
+    if isinstance(found, dict) and isinstance(labels := found.get("labels", 0), (list, dict, type(None))):  # StyleGAN's
+        found = dict(labels or {})
     if isinstance(found, dict):
         found = [{"file_name": name, **_named(value)} for name, value in found.items()]
     if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):

@@ -114,7 +114,7 @@ def _drawing(facts, folder, files, range_):
     if told:
         kind = "conditional on attributes"
         row = Attributes.from_config(told).in_turn(1)[0]
-        given = [f"conditions = tf.constant([{_numbers(row)}] * 16)  # {told['examples'][0]}"]
+        given = [f"conditions = tf.constant([[{_numbers(row)}]] * 16)  # {told['examples'][0]}"]
         arguments += ", conditions=conditions"
     return [
         f"Draws {name} of shape {tuple(facts['shape'])} from {facts['latent_dim']} latents, {kind}.",
