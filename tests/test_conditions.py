@@ -1,19 +1,24 @@
 """tfgan_app.conditions: classes and attributes as what a GAN is told, in every model that is told them."""
 
 import inspect
+import json
+import pathlib
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import FAMILY, SHAPE, assert_all_close, random_images, state, tiny_model, tiny_networks, train
+from PIL import Image
 
 import tfgan_app as tg
+from tfgan_app import data, runs, study
 from tfgan_app.base.errors import UsageError
 from tfgan_app.base.networks import apply
 from tfgan_app.checkpoints import Checkpoints
 from tfgan_app.conditions import Attributes, Classes, Column
 from tfgan_app.export import SavedGAN
+from tfgan_app.runs import Run
 
 MODELS = [name for name in FAMILY if "attributes" in inspect.signature(getattr(tg.models, name)).parameters]
 TABLE = {
@@ -181,7 +186,7 @@ def test_one_category_is_told_as_classes_are_to_the_bit(name):
 
 @pytest.mark.parametrize("name", ["CGAN", "R3GAN", "StyleGAN2"])
 def test_zeros_and_lengths_of_rows_are_told_too(name):
-    """Without a bias R3GAN's critic would be blind where all is no and average, and PixelNorm would take lengths away."""
+    """Without a bias R3GAN's critic would be blind where all is no and average; PixelNorm takes lengths away."""
     ages = Attributes.of({"age": [1, 2, 3], "old": [0, 0, 1]})
     gan = tiny(name, {"attributes": ages})
     for network in (gan.generator, gan.discriminator):
@@ -195,7 +200,8 @@ def test_zeros_and_lengths_of_rows_are_told_too(name):
     assert np.abs(first - second).max() > 1e-6
 
 
-@pytest.mark.parametrize("name", MODELS)
+# Those of SAGAN are ProjectionGAN's.
+@pytest.mark.parametrize("name", [name for name in MODELS if name != "SAGAN"])
 def test_trains_saves_resumes_and_exports(name, tmp_path):
     gan = tiny(name, {"attributes": attributes()})
     rates = {key: keras.optimizers.Adam(1e-3) for key in ("g_optimizer", "d_optimizer")}
@@ -211,8 +217,8 @@ def test_trains_saves_resumes_and_exports(name, tmp_path):
     assert loaded.attributes == gan.attributes and loaded.get_config() == gan.get_config()
     np.testing.assert_array_equal(loaded.sample(3, seed=2, attributes=wanted), drawn)
     Checkpoints(gan, tmp_path / "checkpoints").save()
-    train(loaded, random_images(6, gan.image_shape), rows, batch_size=6)
-    assert np.abs(loaded.sample(3, seed=2, attributes=wanted) - drawn).max() > 0
+    for variable in [*loaded.weights, *loaded.g_optimizer.variables, *loaded.d_optimizer.variables]:
+        variable.assign(tf.ones_like(variable))
     Checkpoints(loaded, tmp_path / "checkpoints").restore()
     assert_all_close(state(loaded), state(gan))
 
@@ -311,3 +317,103 @@ def test_classes_and_attributes_share_what_a_condition_is():
         condition.check(rows)
         np.testing.assert_array_equal(condition.tensor(rows), rows)
         np.testing.assert_array_equal(condition.chosen(None, 5), rows)
+
+
+# Runs.
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run of 24 images of grey levels, told a number and a category; its settings."""
+    path = tmp_path_factory.mktemp("levels")
+    levels = np.arange(24) * 10
+    lines = [f"{level},{level}.png,{'dark' if level < 120 else 'bright'}" for level in levels]
+    (path / "images").mkdir()
+    (path / "images" / "labels.csv").write_text("level,file,kind\n" + "\n".join(lines))
+    for level in levels:
+        Image.fromarray(np.full((28, 28), level, np.uint8)).save(path / "images" / f"{level}.png")
+    settings = {
+        **{
+            "model": "CGAN",
+            "dataset": str(path / "images"),
+            "attributes": ("level", "kind"),
+            "run_dir": str(path / "run"),
+        },
+        **{"model_arg": ("base_channels=2",), "latent_dim": 4, "batch_size": 8, "steps_per_epoch": 2, "holdout": 50},
+        **{"extractor": "auto", "mixed_precision": "none", "on_collapse": "warn"},
+    }
+    said = []
+    runs.train(**settings, train_steps=2, say=said.append)
+    return settings, said
+
+
+def test_a_run_says_what_it_is_told_and_goes_on(run):
+    settings, said = run
+    assert "attributes by labels.csv: level (number, " in " ".join(said).replace("Attributes", "attributes")
+    record = json.loads((pathlib.Path(settings["run_dir"]) / "run.json").read_text())
+    (level, kind) = record["data"]["attributes"]["columns"]
+    assert (level["name"], kind) == ("level", {"name": "kind", "kind": "category", "categories": ["bright", "dark"]})
+    trained = runs.train(**settings, train_steps=4)
+    assert (
+        trained.step == 4 and trained.receipts[0]["scores"] and trained.gan.attributes.columns[0].mean == level["mean"]
+    )
+    with pytest.raises(UsageError, match=r"`attributes`: the run has \['level', 'kind'\], asked for \['level'\]"):
+        runs.train(**{**settings, "attributes": ("level",)}, train_steps=4)
+
+
+def test_a_run_and_its_saved_model_are_scored_on_conditions_of_the_real_images(run, tmp_path):
+    settings, _ = run
+    of_run = runs.evaluate(run=settings["run_dir"], out=str(tmp_path / "run.json"), report=str(tmp_path / "report"))
+    saved = f"{settings['run_dir']}/saved_model/1"
+    of_saved = runs.evaluate(
+        saved_model=saved, dataset=settings["dataset"], split="train[50%:]", out=str(tmp_path / "saved.json")
+    )
+    assert of_run.receipt["scores"] == pytest.approx(of_saved.receipt["scores"], rel=1e-3)
+    assert (tmp_path / "report" / "index.html").is_file()
+    images = data.open_images(settings["dataset"], split="train[50%:]", attributes=SavedGAN(saved).attributes)
+    _, rows = images.first(12)
+    sampler = SavedGAN(saved)
+    drawn = study.SampledFakes(sampler, 12).batch(0, 12, rows)
+    np.testing.assert_array_equal(drawn, sampler.outputs(sampler.latents(12), attributes=rows))
+
+
+def test_pictures_and_arrays_of_what_is_asked_for(run, tmp_path):
+    folder = run[0]["run_dir"]
+    runs.generate(run=folder, num_images=5, attributes=("kind=dark", "level=30"), out=str(tmp_path / "x.npz"))
+    arrays = np.load(tmp_path / "x.npz")
+    assert arrays["attribute_names"].tolist() == ["level", "kind"]
+    assert arrays["attributes"].tolist() == [["30", "dark"]] * 5
+    again = data.open_images(str(tmp_path / "x.npz"), attributes=Run.existing(folder).restored_gan().attributes)
+    assert again.num_images == 5
+
+    runs.generate(run=folder, grid="3x4", scale=1, attributes=("kind=dark", "level=0..90"), out=str(tmp_path / "x.png"))
+    picture = np.asarray(Image.open(tmp_path / "x.png"))[-3 * 30 - 2 :]
+    gan = Run.existing(folder).restored_gan()
+    drawn = gan.outputs(gan.latents(3)[2:], attributes={"kind": "dark", "level": 60})
+    cell = picture[2 + 2 * 30 : 2 + 2 * 30 + 28, 2 + 2 * 30 : 2 + 2 * 30 + 28]
+    np.testing.assert_allclose(cell, np.asarray(gan.modality.store(drawn))[0, ..., 0], atol=1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"attributes": ("kind",)}, r"`attributes=kind` must be NAME=VALUE, with commas between"),
+        ({"attributes": ("kind=blue",)}, r"`attributes=kind=blue`: kind=blue is no value of kind \(bright, dark\)"),
+        ({"attributes": ("level=0..9",), "out": "x.gif"}, r"varies along a grid: give `out=NAME.png`"),
+        ({"labels": ("1",)}, r"`labels=1`: this GAN is told `attributes`: level \(number"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused(run, tmp_path, arguments, message):
+    out = str(tmp_path / arguments.pop("out", "x.png")) if "out" in arguments else str(tmp_path / "x.png")
+    with pytest.raises(UsageError, match=message):
+        runs.generate(run=run[0]["run_dir"], out=out, **arguments)
+
+
+def test_runs_refuse_what_is_told_nothing(tmp_path):
+    for model in ("ACGAN", "InfoGAN", "DCGAN", "StarGAN"):
+        with pytest.raises(
+            UsageError, match=rf"`attributes=auto`: `model={model}` is told none\. Those that are: BigGAN, CGAN"
+        ):
+            runs.train(model=model, dataset="mnist_5k", attributes=("auto",), run_dir=str(tmp_path / "run"))
+    with pytest.raises(UsageError, match=r"`attributes=\(\)` must name columns of a table, or be auto"):
+        runs.Settings(attributes=())

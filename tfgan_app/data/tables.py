@@ -362,7 +362,8 @@ def _csv_rows(text: str) -> tuple[list[str], list[list[Any]]]:
 def _json_rows(text: str, by_line: bool) -> tuple[list[str], list[list[Any]]]:
     """Returns names and rows of what JSON holds of each file: objects, lists of numbers or one value."""
     found = [json.loads(line) for line in text.splitlines() if line.strip()] if by_line else json.loads(text)
-    if isinstance(found, dict) and isinstance(labels := found.get("labels", 0), (list, dict, type(None))):  # StyleGAN's
+    # StyleGAN's
+    if isinstance(found, dict) and isinstance(labels := found.get("labels", 0), (list, dict, type(None))):
         found = dict(labels or {})
     if isinstance(found, dict):
         found = [{"file_name": name, **_named(value)} for name, value in found.items()]
