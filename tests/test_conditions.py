@@ -146,6 +146,12 @@ def test_tables_that_do_not_fit_are_said():
         Attributes.of({"age": [3, 4], "size": [1, 2, 3]})
     with pytest.raises(ValueError, match="`columns` must be one at least"):
         Attributes([], [])
+    good = found.get_config()
+    for damaged in ([], {}, {**good, "columns": [3]}, {**good, "columns": [{"name": "x"}]}, {**good, "examples": [3]}):
+        with pytest.raises(ValueError, match="its attributes cannot be read"):
+            Attributes.from_config(damaged)
+    with pytest.raises(ValueError):
+        Attributes.from_config({**good, "examples": ["1,2"]})
 
 
 # Models.

@@ -513,7 +513,11 @@ class Attributes(Condition):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Attributes":
-        return cls(**config)
+        """Returns what `get_config` described; raises `ValueError` for anything else, as from a damaged file."""
+        try:
+            return cls(**config)
+        except (AttributeError, TypeError, csv.Error) as error:
+            raise ValueError(f"its attributes cannot be read: {error}") from error
 
 
 @keras.saving.register_keras_serializable("tfgan_app")

@@ -58,12 +58,13 @@ def open_folder(
     """
     where = f"'{path}'"
     tree = scan_folder(path) if path.is_dir() else scan_zip(path)
+    lists = _label_lists(tree)
     splits, notes = splits_of(tree.root)
     if not tree.root.count:
         raise no_images(where, tree)
     chosen, told = split_name(split, splits, where), None
     if attributes is None:
-        images, labels, class_names, more = _labelled(splits, chosen, _label_lists(tree), where)
+        images, labels, class_names, more = _labelled(splits, chosen, lists, where)
         more += mentioned(tree, images)
     else:
         images, labels, class_names, more, told = _told(splits[chosen], tree, split, attributes, where)

@@ -167,8 +167,8 @@ def mentioned(tree: Tree, images: Sequence[str]) -> list[str]:
     listing = [table for table in found if any(_key(file)[1] in stems for file in table.files)]
     tree.others.tables = [path for path in tree.others.tables if path not in {table.path for table in listing[:1]}]
     return [
-        f"the table {table.path} has attributes of its images ({listed(list(table.columns), 6)}): `attributes=auto`, or "
-        "some of these names, tells them to a model such as CGAN"
+        f"the table {table.path} has attributes of its images ({listed(list(table.columns), 6)}): `attributes=auto`, "
+        "or some of these names, tells them to a model such as CGAN"
         for table in listing[:1]
     ]
 
