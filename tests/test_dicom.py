@@ -119,6 +119,10 @@ def test_frames_are_slices_and_a_file_without_ending_is_told(tmp_path):
     assert opened.num_images == 6 and opened.image_shape == (8, 10, 1) and opened.skipped == 0
     assert "2 files hold 6 images, as DICOM files of several frames do." in opened.notes
     np.testing.assert_array_equal(levels(tmp_path)[:5, ..., 0], stored)
+    # Each has the attributes of its file.
+    (tmp_path / "table.csv").write_text("file,contrast\nIM0001,yes\nsingle.dcm,no\n")
+    _, rows = tg.data.open_images(str(tmp_path), attributes="contrast").first(6)
+    assert np.asarray(rows)[:, 0].tolist() == [1, 1, 1, 1, 1, 0]
     # The file alone is a set.
     dicom(stored, tmp_path / "stack.dcm")
     np.testing.assert_array_equal(levels(tmp_path / "stack.dcm")[..., 0], stored)

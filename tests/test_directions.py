@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from conftest import LATENT_DIM, SHAPE, tiny_gan, tiny_model, tiny_networks
 from keras import layers
-from test_edits import linear_gan, normal, styled
+from test_edits import TOLD, linear_gan, normal, styled
 from test_export_files import shaken
 from test_projection import lively
 
@@ -124,6 +124,21 @@ def test_pca_of_labels_looks_within_classes():
     assert cosines(pca(gan, 2).vectors, vectors[:2]).min() > 0.95
 
 
+def test_what_is_told_attributes_has_directions_within_those_told_alike():
+    keras.utils.set_random_seed(0)
+    gan = tiny_model("CGAN", num_classes=None, attributes=TOLD)
+    gan.compile()
+    embedding, dense = (x for x in shaken(gan).ema_generator.layers if isinstance(x, layers.Dense))
+    # They shift what the first layer makes, far more than latents do.
+    embedding.kernel.assign(100 * normal(*embedding.kernel.shape))
+    kernel = np.asarray(dense.kernel, np.float64)
+    np.testing.assert_allclose(gan.latent_gram(), kernel[:4] @ kernel[:4].T, rtol=1e-4, atol=1e-4)
+    assert cosines(pca(gan, 2).vectors, np.linalg.svd(kernel[:4])[0].T[:2]).min() > 0.95
+    z, rows = normal(3, 4), np.repeat(TOLD.in_turn(1), 3, axis=0)
+    made = gan.first_activations(z, attributes=rows)
+    np.testing.assert_allclose(made[1] - made[0], (z[1] - z[0]) @ kernel[:4], rtol=1e-3, atol=1e-3)
+
+
 def test_pca_of_styles_finds_the_components_of_w():
     gan = styled()
     found = pca(gan, 3, seed=2, draws=500)
@@ -240,7 +255,7 @@ def test_files_know_whose_they_are(tmp_path):
     save_latents(tmp_path / "latent.npz", gan, kept)
     loaded = load_latents(tmp_path / "latent.npz", saved)
     np.testing.assert_array_equal(loaded.latents, kept.latents)
-    assert loaded.labels is None and [weight.shape for weight in loaded.weights] == [(2,), (3, 4)]
+    assert loaded.told == {} and [weight.shape for weight in loaded.weights] == [(2,), (3, 4)]
     with pytest.raises(UsageError, match=r"latent\.npz is of another generator, or of another checkpoint of this run"):
         load_latents(tmp_path / "latent.npz", other)
     with pytest.raises(UsageError, match=r"latent\.npz is no file of directions: it has no 'directions'"):
@@ -256,10 +271,20 @@ def test_files_know_whose_they_are(tmp_path):
 
 def test_latents_with_classes_and_styles_come_back(tmp_path):
     gan = styled(3)
-    save_latents(tmp_path / "a.npz", gan, KeptLatents(normal(2, 4), np.array([1, 2], np.int32)))
+    save_latents(tmp_path / "a.npz", gan, KeptLatents(normal(2, 4), {"labels": np.array([1, 2], np.int32)}))
     loaded = load_latents(tmp_path / "a.npz", gan)
-    np.testing.assert_array_equal(loaded.labels, loaded.given)
-    assert loaded.labels.tolist() == [1, 2] and loaded.weights is None
-    save_latents(tmp_path / "b.npz", gan, KeptLatents(normal(2, 6, 4), np.array([1, 2], np.int32)))
+    assert loaded.given == loaded.told
+    assert loaded.told["labels"].tolist() == [1, 2] and loaded.weights is None
+    save_latents(tmp_path / "b.npz", gan, KeptLatents(normal(2, 6, 4), {"labels": np.array([1, 2], np.int32)}))
     loaded = load_latents(tmp_path / "b.npz", gan)
-    assert loaded.latents.shape == (2, 6, 4) and loaded.labels.tolist() == [1, 2] and loaded.given is None
+    assert loaded.latents.shape == (2, 6, 4) and loaded.told["labels"].tolist() == [1, 2] and loaded.given == {}
+
+
+def test_latents_with_attributes_come_back(tmp_path):
+    gan, rows = styled(attributes=TOLD), TOLD.in_turn(2)
+    save_latents(tmp_path / "a.npz", gan, KeptLatents(normal(2, 4), {"attributes": rows}))
+    loaded = load_latents(tmp_path / "a.npz", gan)
+    np.testing.assert_array_equal(loaded.told["attributes"], rows)
+    received = gan.generate(loaded.latents, **loaded.given)
+    np.testing.assert_allclose(received, gan.generate(normal(2, 4), attributes=rows), atol=1e-6)
+    assert pca(gan, 2, draws=200).vectors.shape == (2, 4)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import SHAPE
 from PIL import Image
-from test_edits import linear_gan, normal, styled
+from test_edits import TOLD, linear_gan, normal, styled
 from test_projection import lively
 
 from tfgan_app import pictures, runs
@@ -114,7 +114,7 @@ def test_a_tuned_generator_goes_with_its_latents(conditional, draw, tmp_path):
     np.testing.assert_array_equal(after, tuned)
     # Afterwards it draws as ever.
     kept = load_latents(tmp_path / "found" / "latent.npz", conditional)
-    assert np.abs(stored(conditional.generate(kept.latents, kept.labels))[0].astype(int) - tuned).max() > 3
+    assert np.abs(stored(conditional.generate(kept.latents, **kept.told))[0].astype(int) - tuned).max() > 3
     saved = SavedGAN(conditional.export(tmp_path / "1"))
     with pytest.raises(UsageError, match="latents are of a tuned generator, which a SavedModel cannot become"):
         draw(saved, tmp_path / "edited.png", **arguments)
@@ -314,3 +314,76 @@ def test_latents_and_styles_do_not_mix(styles, linear, draw, tmp_path):
     with pytest.raises(UsageError, match=r"styles\.npz is of another generator"):
         draw(linear, tmp_path / "edit.png", **arguments)
     keras.backend.clear_session(free_memory=False)
+
+
+# What is told attributes.
+
+
+@pytest.fixture(scope="module")
+def told():
+    return styled(attributes=TOLD)
+
+
+def test_attributes_are_mixed_moved_and_shown(told, draw, tmp_path):
+    dark = {"attributes": ["age=60", "hair=dark"]}
+    row = TOLD.encode({"age": [60], "hair": ["dark"]})
+    draw(told, tmp_path / "mix.png", mix=2, grid="2x3", seed=4, **dark)
+    of_each = told.styles(told.latents(5, seed=4), attributes=np.repeat(row, 5, axis=0))
+    mixed = np.concatenate([of_each[1, :2], of_each[4, 2:]])[np.newaxis]
+    received = cells(tmp_path / "mix.png", 3, 4, told.image_shape)[2, 3]
+    np.testing.assert_allclose(received, stored(told.generate(mixed))[0], atol=1)
+
+    draw(told, tmp_path / "pca.npz", directions="pca", grid="2x3", **dark)
+    found = Directions.load(tmp_path / "pca.npz", told)
+    middle = cells(tmp_path / "pca.png", 2, 3, told.image_shape)[:, 1]
+    expected = stored(told.generate(told.latents(1), attributes=row))[0]
+    np.testing.assert_allclose(middle, np.stack([expected, expected]), atol=1)
+
+    draw(told, tmp_path / "edit.png", directions=tmp_path / "pca.npz", edit=["1=2"], grid="1x2", **dark)
+    styles = told.styles(told.latents(2), attributes=np.repeat(row, 2, axis=0))
+    received = cells(tmp_path / "edit.png", 1, 2, told.image_shape)[0]
+    np.testing.assert_allclose(received, stored(told.edit(styles, found["1"], 2.0)), atol=1)
+
+    draw(told, tmp_path / "sheet.png", truncation=[0.5, 1], grid="1x2", **dark)
+    received = cells(tmp_path / "sheet.png", 2, 2, told.image_shape)[0]
+    expected = told.generate(told.latents(2), truncation=0.5, attributes=np.repeat(row, 2, axis=0))
+    np.testing.assert_allclose(received, stored(expected), atol=1)
+
+
+def test_a_projection_says_which_attributes_it_has(told, draw, tmp_path):
+    Image.fromarray(np.uint8(np.random.default_rng(0).integers(0, 256, SHAPE[:2]))).save(tmp_path / "a.png")
+    asked = {"project": tmp_path / "a.png", "steps": 4, "attributes": ["age=60", "hair=dark"]}
+    made = draw(told, tmp_path / "found", **asked)
+    assert "dB, age 60, hair dark: latent.npz" in made.summary()
+    facts = json.loads((tmp_path / "found" / "projection.json").read_text())
+    assert facts["attributes"] == {"age": "60", "hair": "dark"} and facts["label"] is None
+    kept = load_latents(tmp_path / "found" / "latent.npz", told)
+    np.testing.assert_array_equal(kept.told["attributes"], TOLD.encode({"age": [60], "hair": ["dark"]}))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"attributes": ["age=20..60"], "mix": 2},
+            "`attributes=age=20..60` varies along a grid: it does not go with `mix",
+        ),
+        (
+            {"attributes": ["age=20..60"], "truncation": [0.5, 1]},
+            "`attributes=age=20..60` varies along a grid: give `out=",
+        ),
+        (
+            {"labels": [1], "mix": 2},
+            "`labels=1`: this GAN is told `attributes`: age (number, 20 to 60), hair (dark, fair).",
+        ),
+        (
+            {"input": "b.png", "attributes": ["age=30"]},
+            "`attributes=age=30` is for pictures that are drawn: it does not go",
+        ),
+    ],
+)
+def test_attributes_that_do_not_go_together_are_refused(arguments, message, told, draw, tmp_path):
+    with pytest.raises(UsageError) as error:
+        draw(told, tmp_path / "a.png", **arguments)
+    assert str(error.value).startswith(message)
+    assert not list(tmp_path.iterdir())

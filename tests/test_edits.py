@@ -12,11 +12,14 @@ from tfgan_app.base.errors import UsageError
 from tfgan_app.base.latents import moved
 from tfgan_app.export import SavedGAN
 
+# What some of the models here are told.
+TOLD = tg.conditions.Attributes.of({"age": [20, 30, 60, 50], "hair": ["fair", "dark", "fair", "dark"]})
 
-def styled(num_classes=None):
+
+def styled(num_classes=None, attributes=None):
     """A tiny StyleGAN2 whose weights all have an effect, and whose average style is not zero."""
     keras.utils.set_random_seed(0)
-    gan = tiny_model("StyleGAN2", num_classes=num_classes)
+    gan = tiny_model("StyleGAN2", num_classes=num_classes, attributes=attributes)
     gan.compile()
     return shaken(gan)
 
@@ -194,3 +197,45 @@ def test_styles_of_another_shape_and_labels_beside_styles_are_refused(sampler):
         sampler.generate(normal(2, 6, 5))
     with pytest.raises(ValueError, match=r"Styles know their labels already: give them without\. Received: labels"):
         sampler.generate(normal(2, 6, 4), [1, 1])
+
+
+# Of those that are told attributes.
+
+
+@pytest.mark.parametrize("saved", [False, True], ids=["gan", "saved"])
+def test_attributes_go_wherever_labels_go(saved, tmp_path):
+    gan = styled(attributes=TOLD)
+    sampler = SavedGAN(gan.export(tmp_path / "1")) if saved else gan
+    assert sampler.style_shape == gan.style_shape and sampler.attributes == TOLD
+    z, told = sampler.latents(3, seed=4), {"age": [20, 40, 60], "hair": "dark"}
+    rows = TOLD.encode({"age": [20, 40, 60], "hair": ["dark"] * 3})
+    styles = sampler.styles(z, attributes=told)
+    np.testing.assert_allclose(styles, gan.map_styles([z, tf.constant(rows)]), atol=1e-5)
+    np.testing.assert_allclose(sampler.generate(styles), sampler.generate(z, attributes=rows), atol=1e-5)
+    # Where nothing is asked for, styles are those of the conditions that samples have.
+    np.testing.assert_allclose(sampler.generate(sampler.styles(z)), sampler.sample(3, seed=4), atol=1e-5)
+    direction, strengths = normal(4), np.float32([-1, 0, 2])
+    edited = sampler.edit(z, direction, strengths, attributes=told, truncation=0.7)
+    expected = sampler.generate(z + strengths[:, None] * direction, truncation=0.7, attributes=rows)
+    np.testing.assert_allclose(edited, expected, atol=1e-5)
+    assert np.abs(edited - sampler.edit(z, direction, strengths, truncation=0.7)).max() > 1e-3
+    with pytest.raises(ValueError, match=r"Styles know their attributes already: give them without\. Received: attrib"):
+        sampler.generate(styles, attributes=told)
+    with pytest.raises(ValueError, match=r"`labels`: .* is told `attributes`: age \(number, 20 to 60\), hair"):
+        sampler.styles(z, [0, 1, 2])
+
+
+def test_signatures_of_what_is_told_attributes_take_conditions(tmp_path):
+    z, direction, strength = normal(3, 4), normal(4, seed=1), np.float32([-1, 0, 2])
+    rows = TOLD.in_turn(3)
+    gan = styled(attributes=TOLD)
+    loaded = tf.saved_model.load(str(gan.export(tmp_path / "styles")))
+    received = loaded.signatures["styles"](latents=tf.constant(z), conditions=tf.constant(rows))["styles"]
+    np.testing.assert_allclose(received, gan.styles(z, attributes=rows), atol=1e-5)
+    keras.utils.set_random_seed(0)
+    plain = tiny_model("CGAN", num_classes=None, attributes=TOLD)
+    plain.compile()
+    loaded = tf.saved_model.load(str(shaken(plain).export(tmp_path / "plain")))
+    arguments = {"latents": z, "direction": direction, "strength": strength, "conditions": rows}
+    received = loaded.signatures["edit"](**{name: tf.constant(value) for name, value in arguments.items()})["images"]
+    np.testing.assert_allclose(received, plain.edit(z, direction, strength, attributes=rows), atol=1e-5)

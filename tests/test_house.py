@@ -28,6 +28,7 @@ FLOORS = (
     ("callbacks", "checkpoints", "cli"),
     ("metrics",),
     ("data",),
+    ("conditions",),
     ("losses", "terms", "features", "augment", "schedules", "optimizers", "layers", "observation", "pictures"),
     ("modalities",),
     ("base",),

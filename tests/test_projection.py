@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 import pytest
-from conftest import LATENT_DIM, SHAPE, tiny_extractor, tiny_gan, values
-from test_edits import linear_gan, normal, styled
+from conftest import LATENT_DIM, SHAPE, tiny_extractor, tiny_gan, tiny_model, values
+from test_edits import TOLD, linear_gan, normal, styled
 from test_export_files import shaken
 from test_modalities import waves_gan
 
@@ -44,7 +44,7 @@ def test_latents_of_a_drawn_picture_are_found():
     gan, _ = linear_gan([3.0, 2.0, 1.0])
     image = gan.sample(1, seed=5)[0]
     found = project(gan, image, steps=300)
-    assert found.latents.shape == (1, 3) and found.labels is None and found.weights is None
+    assert found.latents.shape == (1, 3) and found.told == {} and found.weights is None
     np.testing.assert_allclose(found.latents, gan.latents(1, seed=5), atol=0.02)
     assert found.scores["psnr"] > 45 and psnr(gan.generate(found.latents)[0], image) > 45
     np.testing.assert_allclose((found.image + 1) / 2, gan.generate(found.latents)[0], atol=1e-6)
@@ -78,7 +78,7 @@ def test_styles_and_the_class_of_a_drawn_picture_are_found():
     gan = classes_of_styles()
     image = gan.sample(1, seed=5, labels=[1])[0]
     found = project(gan, np.uint8(np.round(255 * image)), steps=150)
-    assert found.latents.shape == (1, *gan.style_shape) and found.labels.tolist() == [1]
+    assert found.latents.shape == (1, *gan.style_shape) and found.told["labels"].tolist() == [1]
     average = gan.generate(gan.styles(gan.latents(500), np.ones(500, np.int32)).mean(0, keepdims=True))[0]
     assert found.scores["psnr"] > max(28, 10 + psnr(average, image))
     assert psnr(gan.generate(found.latents)[0], image) > 28
@@ -88,10 +88,10 @@ def test_the_class_is_found_or_given(conditional):
     for label in (0, 1):
         image = conditional.sample(1, seed=6, labels=[label])[0]
         found = project(conditional, image, steps=150)
-        assert found.labels.tolist() == [label] and found.labels.dtype == np.int32
-        assert psnr(conditional.generate(found.latents, found.labels)[0], image) > 40
+        assert found.told["labels"].tolist() == [label] and found.told["labels"].dtype == np.int32
+        assert psnr(conditional.generate(found.latents, **found.told)[0], image) > 40
         other = project(conditional, image, label=1 - label, steps=150)
-        assert other.labels.tolist() == [1 - label] and other.scores["psnr"] < found.scores["psnr"]
+        assert other.told["labels"].tolist() == [1 - label] and other.scores["psnr"] < found.scores["psnr"]
 
 
 def test_what_lies_beyond_the_range_counts_as_its_end_where_the_picture_is_there():
@@ -190,3 +190,27 @@ def test_only_images_are_looked_for_and_only_gans_tuned(gan, tmp_path):
     keras.utils.set_random_seed(0)
     with pytest.raises(UsageError, match=r"`tune=5`: the weights of a SavedModel do not change\. Take the run"):
         project(SavedGAN(gan.export(tmp_path / "1")), np.zeros(SHAPE), tune=5)
+
+
+def test_attributes_are_found_or_given():
+    on = tg.conditions.Attributes.of({"on": ["yes", "no", "no", "yes"]})
+    keras.utils.set_random_seed(0)
+    gan = tiny_model("CGAN", num_classes=None, attributes=on)
+    gan.compile()
+    embedding = next(x for x in shaken(gan).ema_generator.layers if isinstance(x, keras.layers.Dense))
+    embedding.kernel.assign(9 * normal(*embedding.kernel.shape, seed=4))
+    for value in (0, 1):
+        image = gan.sample(1, seed=6, attributes={"on": value})[0]
+        found = project(gan, image, steps=100)
+        assert found.told["attributes"].tolist() == [[value]]
+        assert psnr(gan.generate(found.latents, **found.told)[0], image) > 30
+        other = project(gan, image, attributes={"on": 1 - value}, steps=100, tune=5)
+        assert other.told["attributes"].tolist() == [[1 - value]] and other.scores["psnr"] < found.scores["psnr"]
+
+
+def test_attributes_of_styles_are_found():
+    gan = styled(attributes=TOLD)
+    image = gan.sample(1, seed=5, attributes={"age": 60})[0]
+    found = project(gan, image, steps=4)
+    assert found.latents.shape == (1, *gan.style_shape) and found.told["attributes"].shape == (1, 3)
+    assert tuple(found.told["attributes"][0]) in {tuple(row) for row in TOLD.in_turn(4)}

@@ -7,6 +7,7 @@ import tensorflow as tf
 from conftest import random_images, random_labels, train, values
 from keras import layers
 
+from tfgan_app.conditions import Classes
 from tfgan_app.layers import grouped
 from tfgan_app.layers.grouped import GroupedConv2D
 from tfgan_app.models.r3gan import R3GAN, build_discriminator, build_generator
@@ -149,7 +150,8 @@ def test_networks_have_the_published_sizes():
 
 def test_labels_add_their_embeddings_and_the_projection():
     with keras.StatelessScope():
-        networks = build_generator((32, 32, 3), num_classes=10), build_discriminator((32, 32, 3), num_classes=10)
+        classes = Classes(10)
+        networks = build_generator((32, 32, 3), condition=classes), build_discriminator((32, 32, 3), classes)
     # An embedding beside the latents and the map of both; an embedding and features in place of one logit.
     added = 10 * 64 + 64 * 768, 10 * 768 + 767 * 768
     assert [count(network) for network in networks] == [20_732_160 + added[0], 20_683_776 + added[1]]

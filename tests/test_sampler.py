@@ -8,11 +8,12 @@ from conftest import LATENT_DIM, SHAPE, random_images, random_labels, tiny_gan, 
 
 import tfgan_app as tg
 from tfgan_app.base.latents import truncate_normal
+from tfgan_app.conditions import Classes
 from tfgan_app.data import ImageSet
 from tfgan_app.data.records import hold
 from tfgan_app.export import SavedGAN, export_model
 from tfgan_app.metrics import FrechetDistance, PerceptualPathLength
-from tfgan_app.sampler import Sampler, check_labels
+from tfgan_app.sampler import Sampler
 from tfgan_app.study import SampledFakes, examine, score, write_report
 
 
@@ -180,7 +181,7 @@ def test_classes_go_by_name_wherever_the_gan_goes(tmp_path):
 def test_a_class_that_there_is_not_is_told_from_those_there_are(names, label, message):
     num_classes = 2 if names is None else len(names)
     with pytest.raises(ValueError) as error:
-        check_labels([label], 1, num_classes, names)
+        Classes(num_classes, names).chosen([label], 1)
     assert str(error.value).startswith("`labels`: there is no class ") and message in str(error.value)
 
 

@@ -65,6 +65,7 @@ EARLIER = {
     "mixed_precision": "auto",
     "jit_compile": "false",
     "strategy": "none",
+    "attributes": None,
     "mirror": False,
     "sync_batch_norm": False,
     "seed": 0,
@@ -109,14 +110,14 @@ OTHERS = {
     "fit": "pad",
     "depth": 16,
     **{"top_k": 0.5, "init_from": "runs/older", "freeze_d": 3, "accumulate": 3},
-    **{"paired": "side_by_side", "reverse": True, "degrade": "grey", "crop": 16},
+    **{"paired": "side_by_side", "reverse": True, "degrade": "grey", "crop": 16, "attributes": ["smiling"]},
     **{"keep_checkpoints": 4, "on_collapse": "stop", "export": ["litert"], "run_dir": "runs/new", "precision": "none"},
 }
 FIXED = {
     *("model", "model_arg", "latent_dim", "loss", "real_label", "penalty", "augment", "n_critic", "conditional"),
     *("ema_decay", "batch_size", "seed", "decay_learning_rates"),
     *("sync_batch_norm", "precision", "decay_from", "mirror", "adversarial_weight", "pretrain_steps"),
-    *("reverse", "degrade", "crop", "top_k", "init_from", "freeze_d", "accumulate"),
+    *("reverse", "degrade", "crop", "top_k", "init_from", "freeze_d", "accumulate", "attributes"),
 }
 
 

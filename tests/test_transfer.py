@@ -1,6 +1,7 @@
 """`init_from`: each layer that fits is taken from its place in the source, and nothing else changes."""
 
 import json
+import re
 
 import keras
 import numpy as np
@@ -107,6 +108,19 @@ def test_another_number_of_classes_renews_what_depends_on_it():
     for own, other, old in zip(gan.generator.weights, source.generator.weights, before, strict=True):
         expected = np.asarray(other) if "embedding" not in own.path else old
         np.testing.assert_array_equal(np.asarray(own), expected)
+
+
+def test_attributes_in_the_place_of_classes_renew_what_depends_on_them():
+    told = tg.conditions.Attributes.of({"age": [20, 30, 60, 50], "on": [1, 0, 0, 1]})
+    for source, gan in (
+        (trained(num_classes=3), fresh(num_classes=None, attributes=told)),
+        (trained(num_classes=None, attributes=told), fresh(num_classes=3)),
+    ):
+        line = tg.init_from(gan, source)
+        assert "Took 5 of 6 layers of the generator and 4 of 5 layers of the discriminator" in line
+        assert re.search(r"anew begin (embedding|dense)\w*; \1\w*\.$", line)
+        taken = [np.array_equal(*pair) for pair in zip(values(gan.generator), values(source.generator), strict=True)]
+        assert taken == [False] + [True] * (len(taken) - 1)
 
 
 def sides_of(network):

@@ -19,6 +19,7 @@ _MODULES = (
     "augment",
     "callbacks",
     "checkpoints",
+    "conditions",
     "data",
     "export",
     "layers",

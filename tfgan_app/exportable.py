@@ -11,8 +11,8 @@ import keras
 from tfgan_app.adversarial import AdversarialModel
 from tfgan_app.base.errors import UsageError
 from tfgan_app.base.files import PathLike, local_path, written_whole
+from tfgan_app.conditions import check_class_names
 from tfgan_app.export import card_path, check_format, export_file, export_model, model_card
-from tfgan_app.sampler import check_class_names
 
 __all__ = ["Exportable"]
 

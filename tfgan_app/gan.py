@@ -1,4 +1,4 @@
-"""GANs that map latents, and labels where conditional, to samples."""
+"""GANs that map latents, and classes or attributes where conditional, to samples."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,14 +13,15 @@ from tfgan_app import modalities
 from tfgan_app.base.errors import UsageError
 from tfgan_app.base.latents import draw_latents, slerp, truncate_normal
 from tfgan_app.base.networks import apply, final_activations, first_activations, float32_copy, images_of
-from tfgan_app.data.batches import check_labels, check_samples, classes, parts
+from tfgan_app.conditions import Attributes, Classes, Condition
+from tfgan_app.data.batches import check_samples, parts
 from tfgan_app.exportable import Exportable
 from tfgan_app.layers.batch_norm import mean_statistics, measured_statistics
 from tfgan_app.modalities import Modality
 from tfgan_app.modalities.modality import Array
 from tfgan_app.observation import Observation
 from tfgan_app.players import Judge
-from tfgan_app.sampler import Sampler, Signatures
+from tfgan_app.sampler import Sampler, Signatures, Wanted
 
 __all__ = ["GAN"]
 
@@ -39,19 +40,21 @@ class GAN(Exportable, Sampler):
         generator: Maps latents `(batch, latent_dim)`, or `[latents, labels]` with integer labels `(batch,)`, to samples
             `(batch, ...)` in the network's range: images `(batch, height, width, channels)` in [-1, 1]; or to a dict
             with such `images` and what else `judged` or terms want. Name the inputs `latents` and `labels`: exported
-            signatures take those names.
+            signatures take those names. Where `attributes` are given, `conditions` `(batch, K)` are in the place of
+            labels.
         discriminator: Maps samples, or `[samples, labels]`, to logits `(batch, ...)`; see `AdversarialModel` for
             further outputs. That of a conditional GAN may take samples alone, if it predicts the labels.
         num_classes: Number of classes of a conditional pair; None for an unconditional one.
         class_names: What the classes are called, in their order. They go with the model, into files, exported models
             and pictures, and `sample(labels=["dog"])` takes them.
+        attributes: What a conditional pair is told in the place of classes, `tfgan_app.conditions.Attributes`.
         modality: What a sample is, a `tfgan_app.modalities.Modality`. By default by the rank of what the generator
             returns: images `(height, width, channels)` or points `(dim,)`.
         seed: Seed of the latents, as in `AdversarialModel`.
         **kwargs: `name` and `dtype`, as in `keras.Model`.
 
     Raises:
-        UsageError: If the networks' inputs and outputs do not fit each other or `num_classes`.
+        UsageError: If the networks' inputs and outputs do not fit each other, `num_classes` or `attributes`.
 
     Example:
         >>> gan = GAN(generator, discriminator)
@@ -60,6 +63,9 @@ class GAN(Exportable, Sampler):
         >>> gan.sample(16, seed=7)      # (16, height, width, channels) in [0, 1]
     """
 
+    # Whether its networks make no sense without a condition.
+    needs_condition = False
+
     def __init__(
         self,
         generator: keras.Model,
@@ -67,15 +73,18 @@ class GAN(Exportable, Sampler):
         *,
         num_classes: int | None = None,
         class_names: Sequence[str] | None = None,
+        attributes: Attributes | None = None,
         modality: Modality | None = None,
         seed: int | None = None,
         **kwargs: Any,
     ):
-        _check_networks(generator, discriminator, num_classes)
+        condition = self.condition_of(num_classes, attributes)
+        _check_networks(generator, discriminator, condition)
         super().__init__(generator, discriminator, seed=seed, **kwargs)
         self.latent_dim = generator.inputs[0].shape[-1]
         self.num_classes = num_classes
         self.class_names = class_names
+        self.attributes = attributes
         self.modality = modality or modalities.infer(images_of(generator.output).shape[1:])
         positive = final_activations(generator) & _POSITIVE
         if positive and isinstance(self.modality, modalities.Images):
@@ -90,22 +99,23 @@ class GAN(Exportable, Sampler):
         samples, labels = (part if part is None else tf.convert_to_tensor(part) for part in parts(data))
         self.check((samples, labels))
         samples = tf.cast(samples, tf.float32)
-        return samples, () if self.num_classes is None or not self.supervised else (classes(labels, self.num_classes),)
+        return samples, (self.condition.tensor(labels),) if self.condition and self.supervised else ()
 
     def check(self, data: Any) -> None:
         samples, labels = parts(data)
         check_samples(samples, self.modality)
         if isinstance(samples, np.ndarray) and samples.size:
             self.modality.check_range(float(samples.min()), float(samples.max()))
-        if self.num_classes is None or not self.supervised:
+        condition = self.condition
+        if condition is None or not self.supervised:
             return
         if labels is None:
             raise UsageError(
-                f"{type(self).__name__} is conditional on {self.num_classes} classes and needs batches of "
-                f"({self.modality.name}, labels). Received: {self.modality.name} of shape {tuple(samples.shape)} "
-                "without labels."
+                f"{type(self).__name__} is conditional on {condition} and needs batches of "
+                f"({self.modality.name}, {condition.name}). Received: {self.modality.name} of shape "
+                f"{tuple(samples.shape)} without {condition.name}."
             )
-        check_labels(labels, self.num_classes)
+        condition.check(labels)
 
     def draw(self, real: Any, condition: tuple[tf.Tensor, ...], seed: tf.Tensor) -> list[tf.Tensor]:
         return [draw_latents(tf.shape(real)[0], self.latent_dim, seed), *condition]
@@ -120,11 +130,11 @@ class GAN(Exportable, Sampler):
             pair = [self.forward([z, *labels]) for z in (latents, slerp(latents, other, epsilon))]
             return [self.modality.clip(samples) for samples in pair]
 
-        classes = condition[0] if self.num_classes and self.supervised else None
+        classes = condition[0] if isinstance(self.condition, Classes) and self.supervised else None
         return Observation(real, self.modality.clip(images_of(fake)), classes, nearby)
 
     def calibrate(self) -> None:
-        """Measures the batch statistics of the EMA generator, on 1 024 samples of fixed latents and classes in turn.
+        """Measures the batch statistics of the EMA generator, on 1 024 samples of fixed latents, conditions in turn.
 
         Its weights are an average over many steps, so the statistics that batch normalisation collects of the
         generator's are not its own. Where nothing changed since the last time, or nothing normalises by the batch, it
@@ -136,8 +146,8 @@ class GAN(Exportable, Sampler):
             return
 
         def measure(index):
-            numbers = tf.range(index * _MEASURED_SIZE, (index + 1) * _MEASURED_SIZE)
-            condition = (numbers % self.num_classes,) if self.num_classes and self.supervised else ()
+            own = self.condition if self.supervised else None
+            condition = () if own is None else (tf.constant(own.in_turn(_MEASURED_SIZE, index * _MEASURED_SIZE)),)
             nothing = tf.zeros((_MEASURED_SIZE, *self.modality.shape))  # tells how many to draw
             inputs = self.draw(nothing, condition, self._seed("statistics", index))
             return measured_statistics(norms, lambda: apply(self.ema_generator, inputs))
@@ -164,19 +174,22 @@ class GAN(Exportable, Sampler):
         self.ema_generator.set_weights(weights)
         self._calibrated = self._checksums()
 
-    def first_activations(self, latents: Array, labels: npt.ArrayLike | None = None) -> np.ndarray:
+    def first_activations(
+        self, latents: Array, labels: npt.ArrayLike | None = None, *, attributes: Wanted | None = None
+    ) -> np.ndarray:
         """Returns what the first weights of the moving average make of latents, `(num, units)`.
 
         Args:
             latents: `(num, latent_dim)`.
             labels: As in `sample`.
+            attributes: Likewise.
 
         Raises:
             UsageError: If the generator's first weights lie within another model.
         """
         self.calibrate()
         network = first_activations(self.ema_generator)
-        return self._in_batches(lambda inputs: apply(network, inputs), self._inputs(latents, labels))
+        return self._in_batches(lambda inputs: apply(network, inputs), self._inputs(latents, labels, attributes))
 
     def latent_gram(self, layers: Sequence[int] | None = None) -> np.ndarray:
         """Returns A^T A `(latent_dim, latent_dim)`, where A are the first weights that act on latents.
@@ -194,17 +207,14 @@ class GAN(Exportable, Sampler):
             raise self._no_styles()
         self.calibrate()
         network, dim = first_activations(self.ema_generator), self.latent_dim
-        gram = np.zeros((dim, dim))
-        for index, z in enumerate(self.latents(_GRAM_DRAWS, seed=0)):
-            inputs = self._inputs(tf.repeat(z[tf.newaxis], dim, axis=0), self._alike(index, dim))
+        draws, gram = self._inputs(self.latents(_GRAM_DRAWS, seed=0)), np.zeros((dim, dim))
+        for one in zip(*draws, strict=True):
+            inputs = [tf.repeat(part[tf.newaxis], dim, axis=0) for part in one]
             with tf.autodiff.ForwardAccumulator(inputs[0], tf.eye(dim)) as accumulator:
                 activations = apply(network, inputs)
             jacobian = np.asarray(accumulator.jvp(activations), np.float64)  # (dim, units)
             gram += jacobian @ jacobian.T / _GRAM_DRAWS
         return gram
-
-    def _alike(self, index, num):
-        return None if self.num_classes is None else np.full(num, index % self.num_classes)
 
     def truncate(self, generator: keras.Model, inputs: list[tf.Tensor], truncation: tf.Tensor) -> tf.Tensor:
         """Returns a generator's samples at a truncation, which trades variety for quality.
@@ -222,7 +232,7 @@ class GAN(Exportable, Sampler):
         return images_of(apply(generator, [truncate_normal(latents, truncation), *labels]))
 
     def call(self, inputs: tf.Tensor | list[tf.Tensor], training: bool = False) -> tf.Tensor:
-        """Returns samples in the network's range from latents, or `[latents, labels]`, by the EMA generator."""
+        """Returns samples in the network's range from latents, or `[latents, condition]`, by the EMA generator."""
         if tf.executing_eagerly():
             self.calibrate()
         return images_of(self.ema_generator(inputs, training=training))
@@ -270,6 +280,22 @@ class GAN(Exportable, Sampler):
 
         return {**found, "discriminate": (discriminate, [samples, *labels])}
 
+    @classmethod
+    def condition_of(cls, num_classes: int | None, attributes: Attributes | None) -> Condition | None:
+        """Returns the condition that the arguments of a model mean, None where it has none.
+
+        Raises:
+            UsageError: If both are given, or none to a model that makes no sense without.
+        """
+        if num_classes is not None and attributes is not None:
+            raise UsageError("`attributes` take the place of `num_classes`. Received: both. Leave one of them out.")
+        if cls.needs_condition and num_classes is None and attributes is None:
+            raise UsageError(
+                f"{cls.__name__} must be told what to draw: `num_classes=10`, or `attributes=` with "
+                "`tfgan_app.conditions.Attributes`. Received: neither"
+            )
+        return attributes if num_classes is None else Classes(num_classes)
+
     @property
     def image_shape(self) -> tuple[int, ...]:
         """The shape of a sample: of images `(height, width, channels)`."""
@@ -280,7 +306,7 @@ class GAN(Exportable, Sampler):
 _POSITIVE = frozenset({"sigmoid", "hard_sigmoid", "hardsigmoid", "softmax", "relu", "relu6", "softplus"})
 
 
-def _check_networks(generator, discriminator, num_classes):
+def _check_networks(generator, discriminator, condition):
     for role, network in (("generator", generator), ("discriminator", discriminator)):
         if not getattr(network, "inputs", None):
             raise UsageError(
@@ -288,12 +314,14 @@ def _check_networks(generator, discriminator, num_classes):
                 "`keras.Input(shape)`; of one of your own class, `inputs = keras.Input(shape)` and "
                 f"`keras.Model(inputs, network(inputs))` make one. Received: {network}"
             )
-        expected = 1 if num_classes is None else 2
+        expected = 1 if condition is None else 2
         predicts = role == "discriminator" and isinstance(getattr(network, "output", None), dict)
         if len(network.inputs) != expected and not predicts:
+            told = f"num_classes={getattr(condition, 'num_classes', None)}"
+            told, name = ("attributes", condition.name) if isinstance(condition, Attributes) else (told, "labels")
             raise UsageError(
-                f"`{role}` must take {expected} input(s) for num_classes={num_classes} "
-                f"(a conditional GAN's networks take labels as the second). Received: {len(network.inputs)} input(s)."
+                f"`{role}` must take {expected} input(s) for {told} "
+                f"(a conditional GAN's networks take {name} as the second). Received: {len(network.inputs)} input(s)."
             )
     image_shape, expected = images_of(generator.output).shape[1:], discriminator.inputs[0].shape[1:]
     if tuple(image_shape) != tuple(expected):

@@ -1,9 +1,8 @@
 """What a trained generator can do, whatever it is: a GAN, or a SavedModel of one."""
 
-import difflib
 import math
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -12,20 +11,23 @@ import tensorflow as tf
 from tfgan_app.base import pictures
 from tfgan_app.base.errors import UsageError
 from tfgan_app.base.latents import draw_latents, moved
+from tfgan_app.conditions import Attributes, Classes, Condition, are_numbers
 from tfgan_app.modalities import Modality
 from tfgan_app.modalities.modality import Array
 
-__all__ = ["Sampler", "Signatures", "are_numbers", "check_class_names", "check_labels", "check_truncation"]
+__all__ = ["Sampler", "Signatures", "check_truncation"]
 
 _BATCH = 256
 
 # What an exported model can be asked, by name: a function of tensors that returns tensors by name, and the specs of its
 # arguments.
 Signatures = dict[str, tuple[Callable[..., dict[str, tf.Tensor]], list[tf.TensorSpec]]]
+# What attributes are asked for: values by name, or rows.
+Wanted: TypeAlias = Mapping[str, Any] | npt.ArrayLike
 
 
 class Sampler:
-    """Base of what draws samples from latents, and labels where it is conditional.
+    """Base of what draws samples from latents, and a condition where it is conditional.
 
     Subclasses set the attributes and define `forward`. Samples come in two forms: in the network's range, to compute
     with (`outputs`), and decoded, for people (`sample`, `generate`).
@@ -33,9 +35,10 @@ class Sampler:
     Attributes:
         modality: What a sample is.
         latent_dim: Length of the latents.
-        num_classes: Number of classes, None for an unconditional sampler.
+        num_classes: Number of classes, None for a sampler that is told none.
         supervised: Whether labels are those of the data, rather than codes that the model gives a meaning itself.
         class_names: What the classes are called, in their order; None where that is not known.
+        attributes: What it is told in the place of classes, None where it is not.
         style_shape: Of a sampler whose layers are each given a style, `(num_styles, style_dim)`; None for others. It
             takes styles wherever it takes latents.
     """
@@ -45,13 +48,27 @@ class Sampler:
     num_classes: int | None
     supervised: bool = True
     class_names: tuple[str, ...] | None = None
+    attributes: Attributes | None = None
     style_shape: tuple[int, int] | None = None
+
+    @property
+    def condition(self) -> Condition | None:
+        """What it is told of each sample, None for an unconditional sampler."""
+        if self.attributes is not None or self.num_classes is None:
+            return self.attributes
+        return Classes(self.num_classes, self.class_names)
+
+    @property
+    def told_by(self) -> str:
+        """The argument that says what samples are to be: `labels`, or `attributes` where it is told those."""
+        return "labels" if self.attributes is None else "attributes"
 
     def forward(self, inputs: list[tf.Tensor], truncation: tf.Tensor | None = None) -> tf.Tensor:
         """Returns a batch of samples in the network's range.
 
         Args:
-            inputs: Latents `(batch, latent_dim)`, and int32 labels `(batch,)` of a conditional sampler.
+            inputs: Latents `(batch, latent_dim)`, and of a conditional sampler int32 labels `(batch,)` or float32
+                conditions `(batch, K)`.
             truncation: A scalar of at least 0 that trades variety for quality; None for none. What it means is up to
                 the model.
         """
@@ -77,7 +94,13 @@ class Sampler:
         return UsageError(f"{type(self).__name__} has no styles: its layers take latents. StyleGAN2 has styles.")
 
     def sample(
-        self, num: int, seed: int = 0, labels: npt.ArrayLike | None = None, truncation: float | None = None
+        self,
+        num: int,
+        seed: int = 0,
+        labels: npt.ArrayLike | None = None,
+        truncation: float | None = None,
+        *,
+        attributes: Wanted | None = None,
     ) -> np.ndarray:
         """Draws samples.
 
@@ -87,30 +110,41 @@ class Sampler:
             labels: Classes `(num,)` of a conditional sampler, as integers or, where it has `class_names`, by name; by
                 default 0, 1, 2, ... in turn. A name is one before it is a number.
             truncation: The largest absolute latent, or psi in [0, 1] of a model with styles; by default none.
+            attributes: Of a sampler that is told attributes, values by name in the units of training,
+                `{"smiling": "yes", "age": 40}`, each one for all or `num`; or rows `(num, K)` as its
+                `attributes.encode` makes them. What is not named is as in the training samples, in turn.
 
         Returns:
             A float32 array `(num, ...)`, decoded: images `(num, height, width, channels)` are in [0, 1].
 
         Raises:
-            ValueError: For labels that do not fit, or a truncation that is negative or not finite.
+            ValueError: For labels or attributes that do not fit, or a truncation that is negative or not finite.
         """
-        return self.generate(self.latents(num, seed), labels, truncation)
+        return self.generate(self.latents(num, seed), labels, truncation, attributes=attributes)
 
     def generate(
-        self, latents: Array, labels: npt.ArrayLike | None = None, truncation: float | None = None
+        self,
+        latents: Array,
+        labels: npt.ArrayLike | None = None,
+        truncation: float | None = None,
+        *,
+        attributes: Wanted | None = None,
     ) -> np.ndarray:
         """Returns the samples of latents `(num, latent_dim)` or of styles `(num, num_styles, style_dim)`.
 
-        The rest is as in `sample`, but that styles know their labels already.
+        The rest is as in `sample`, but that styles know their labels or attributes already.
         """
-        return np.asarray(self.modality.decode(self.outputs(latents, labels, truncation)))
+        return np.asarray(self.modality.decode(self.outputs(latents, labels, truncation, attributes=attributes)))
 
-    def styles(self, latents: Array, labels: npt.ArrayLike | None = None) -> np.ndarray:
+    def styles(
+        self, latents: Array, labels: npt.ArrayLike | None = None, *, attributes: Wanted | None = None
+    ) -> np.ndarray:
         """Returns the styles that the layers are given for latents, the space W+ of StyleGAN.
 
         Args:
             latents: `(num, latent_dim)`.
             labels: As in `sample`.
+            attributes: Likewise.
 
         Returns:
             A float32 array `(num, num_styles, style_dim)`, which `generate` and `edit` take in place of the latents.
@@ -121,7 +155,7 @@ class Sampler:
         """
         if self.style_shape is None:
             raise self._no_styles()
-        return self._in_batches(self._map_styles, self._inputs(latents, labels))
+        return self._in_batches(self._map_styles, self._inputs(latents, labels, attributes))
 
     def edit(
         self,
@@ -131,6 +165,8 @@ class Sampler:
         labels: npt.ArrayLike | None = None,
         truncation: float | None = None,
         layers: Sequence[int] | None = None,
+        *,
+        attributes: Wanted | None = None,
     ) -> np.ndarray:
         """Returns the samples of latents, or of styles, moved along a direction; see `tfgan_app.study.directions`.
 
@@ -142,6 +178,7 @@ class Sampler:
             labels: As in `generate`.
             truncation: As in `generate`.
             layers: Which of the styles move, by number; None for all.
+            attributes: As in `generate`.
 
         Returns:
             As `generate`.
@@ -150,52 +187,85 @@ class Sampler:
             ValueError: If shapes do not fit; else as `generate`.
         """
         start, vector, length = (tf.cast(x, tf.float32) for x in (latents, direction, strength))
-        return self.generate(moved(start, vector, length, layers), labels, truncation)
+        return self.generate(moved(start, vector, length, layers), labels, truncation, attributes=attributes)
 
     def latents(self, num: int, seed: int = 0, start: int = 0) -> tf.Tensor:
         """Returns the latents that `sample` draws, `(num, latent_dim)`: those from number `start` on."""
         return draw_latents(num, self.latent_dim, (seed, 0), start)
 
     def batches(
-        self, num: int, seed: int = 0, labels: npt.ArrayLike | None = None, truncation: float | None = None
+        self,
+        num: int,
+        seed: int = 0,
+        labels: npt.ArrayLike | None = None,
+        truncation: float | None = None,
+        *,
+        attributes: Wanted | None = None,
     ) -> Iterator[np.ndarray]:
         """Yields what `sample` draws in the network's range, a batch at a time: memory does not grow with `num`."""
-        checked = None if labels is None and self.num_classes is None else self._checked(labels, num)
+        told = self.told(num, labels, attributes)
         for start in range(0, num, _BATCH):
             stop = min(start + _BATCH, num)
-            part = None if checked is None else checked[start:stop]
-            yield self.outputs(self.latents(stop - start, seed, start), part, truncation)
+            inputs = [self.latents(stop - start, seed, start), *(tf.constant(part[start:stop]) for part in told)]
+            yield self._clipped(inputs, truncation)
 
-    def _checked(self, labels, num):
-        if self.num_classes is None:
-            raise ValueError(f"{type(self).__name__} is unconditional. Received: labels={labels}")
-        return check_labels(labels, num, self.num_classes, self.class_names)
+    def told(
+        self, num: int, labels: npt.ArrayLike | None = None, attributes: Wanted | None = None
+    ) -> tuple[np.ndarray, ...]:
+        """Returns what the networks are told of `num` samples beside latents: their condition, or nothing.
+
+        Args:
+            num: How many samples.
+            labels: As in `sample`.
+            attributes: Likewise.
+
+        Raises:
+            ValueError: For what this sampler is not told, or what does not fit.
+        """
+        given = {"labels": labels, "attributes": attributes}
+        given = {name: value for name, value in given.items() if value is not None}
+        condition, own = self.condition, self.told_by
+        if condition is None and given:
+            shown = ", ".join(f"{name}={value}" for name, value in given.items())
+            raise ValueError(f"{type(self).__name__} is unconditional. Received: {shown}")
+        if condition is None:
+            return ()
+        if other := given.keys() - {own}:
+            raise ValueError(f"`{other.pop()}`: {type(self).__name__} is told `{own}`: {condition}.")
+        return (condition.chosen(given.get(own), num),)
 
     def outputs(
-        self, latents: Array, labels: npt.ArrayLike | None = None, truncation: float | None = None
+        self,
+        latents: Array,
+        labels: npt.ArrayLike | None = None,
+        truncation: float | None = None,
+        *,
+        attributes: Wanted | None = None,
     ) -> np.ndarray:
         """Returns the samples of latents in the network's range, clipped to it; the rest as in `generate`."""
-        inputs = self._inputs(latents, labels)
+        return self._clipped(self._inputs(latents, labels, attributes), truncation)
+
+    def _clipped(self, inputs, truncation):
         if truncation is not None:
             truncation = tf.constant(check_truncation(truncation), tf.float32)
         draw = self._synthesize if inputs[0].shape.rank == 3 else self._forward
         drawn = self._in_batches(lambda inputs: self.modality.clip(draw(inputs, truncation)), inputs)
         return drawn if len(drawn) else np.zeros((0, *self.modality.shape), np.float32)
 
-    def _inputs(self, latents, labels):
+    def _inputs(self, latents, labels=None, attributes=None):
         """Returns the checked inputs of `forward`, or the styles alone."""
-        inputs = [tf.cast(latents, tf.float32)]
-        if inputs[0].shape.rank == 3:
-            if self.style_shape is None:
-                raise self._no_styles()
-            if inputs[0].shape[1:] != self.style_shape:
-                expected = f"(num, {', '.join(map(str, self.style_shape))})"
-                raise ValueError(f"Styles must have the shape {expected}. Received: {tuple(inputs[0].shape)}")
-            if labels is not None:
-                raise ValueError(f"Styles know their labels already: give them without. Received: labels={labels}")
-        elif self.num_classes is not None or labels is not None:
-            inputs.append(tf.constant(self._checked(labels, len(latents))))
-        return inputs
+        start = tf.cast(latents, tf.float32)
+        if start.shape.rank != 3:
+            return [start, *map(tf.constant, self.told(len(latents), labels, attributes))]
+        if self.style_shape is None:
+            raise self._no_styles()
+        if start.shape[1:] != self.style_shape:
+            expected = f"(num, {', '.join(map(str, self.style_shape))})"
+            raise ValueError(f"Styles must have the shape {expected}. Received: {tuple(start.shape)}")
+        for name, value in (("labels", labels), ("attributes", attributes)):
+            if value is not None:
+                raise ValueError(f"Styles know their {name} already: give them without. Received: {name}={value}")
+        return [start]
 
     def _in_batches(self, function, inputs):
         """Returns what a function of a list of inputs returns, in batches that bound the memory."""
@@ -210,12 +280,15 @@ class Sampler:
         seed: int = 0,
         labels: npt.ArrayLike | None = None,
         truncation: float | None = None,
+        *,
+        attributes: Wanted | None = None,
     ) -> np.ndarray:
         """Returns a picture of what `sample` draws, uint8 `(height, width, channels)`; see `Modality.show`.
 
         Where each column is of one class, its name stands above it, unless it is but its number.
         """
-        picture = self.modality.show(self.outputs(self.latents(num, seed), labels, truncation), columns)
+        outputs = self.outputs(self.latents(num, seed), labels, truncation, attributes=attributes)
+        picture = self.modality.show(outputs, columns)
         titles = None if columns is None else self._titles(num, columns, labels)
         return picture if titles is None else pictures.titled(picture, titles)
 
@@ -224,7 +297,7 @@ class Sampler:
             return None
         if are_numbers(self.class_names):
             return None
-        found = check_labels(labels, num, self.num_classes, self.class_names)
+        (found,) = self.told(num, labels)
         if np.any(found != np.resize(found[:columns], num)):
             return None
         return [self.class_names[label] for label in found[:columns]]
@@ -244,7 +317,8 @@ class Sampler:
     def signatures(self) -> Signatures:
         """Returns what the exported model can be asked, for any batch size.
 
-        Samples go by the modality's name, here `images`; `labels` are there only where the sampler is conditional.
+        Samples go by the modality's name, here `images`; `labels` are there only where the sampler is conditional. One
+        that is told attributes takes `conditions` in their place, rows as `attributes.encode` makes them.
 
         - `generate(latents[, labels]) -> {"images"}`, decoded
         - `generate_uint8(latents[, labels]) -> {"images"}`, where samples are stored as uint8, or `generate_uint16`
@@ -259,7 +333,7 @@ class Sampler:
         - `synthesize(styles)` and `synthesize_truncated(styles, truncation) -> {"images"}`
         """
         modality, name = self.modality, self.modality.name
-        labels = [] if self.num_classes is None else [tf.TensorSpec((None,), tf.int32, "labels")]
+        labels = [] if self.condition is None else [self.condition.spec]
         latents = tf.TensorSpec((None, self.latent_dim), tf.float32, "latents")
         num, seed = tf.TensorSpec((), tf.int32, f"num_{name}"), tf.TensorSpec((), tf.int64, "seed")
 
@@ -313,6 +387,7 @@ class Sampler:
 
     def describe(self) -> dict[str, Any]:
         """Returns what a loaded model must know of itself, as JSON takes it."""
+        told = {} if self.attributes is None else {"attributes": self.attributes.get_config()}
         return {
             "model": type(self).__name__,
             "modality": self.modality.name,
@@ -323,68 +398,8 @@ class Sampler:
             "supervised": self.supervised,
             "class_names": None if self.class_names is None else list(self.class_names),
             "style_shape": None if self.style_shape is None else list(self.style_shape),
+            **told,
         }
-
-
-def check_class_names(names: Sequence[str] | None, num_classes: int | None) -> tuple[str, ...] | None:
-    """Returns names of classes as a sampler has them.
-
-    Raises:
-        ValueError: If they are not texts, one for each class.
-    """
-    if names is None:
-        return None
-    if isinstance(names, str) or not all(isinstance(name, str) for name in names) or len(names) != num_classes:
-        raise ValueError(
-            f"`class_names` must be texts, one for each class of num_classes={num_classes}. Received: {names}"
-        )
-    return tuple(names)
-
-
-def are_numbers(names: Sequence[str]) -> bool:
-    """Whether names of classes are but their numbers, and so say nothing."""
-    return list(names) == [str(number) for number in range(len(names))]
-
-
-def check_labels(
-    labels: npt.ArrayLike | None, num: int, num_classes: int, class_names: Sequence[str] | None = None
-) -> np.ndarray:
-    """Returns int32 labels `(num,)`; where None, the classes in turn.
-
-    Raises:
-        ValueError: For another number of labels, one outside [0, num_classes), or a name that there is not.
-    """
-    if isinstance(labels, (list, tuple)) or getattr(getattr(labels, "dtype", None), "kind", "") in ("U", "O"):
-        labels = [_class_number(label, num_classes, class_names) for label in labels]  # type: ignore[union-attr]
-    labels = np.arange(num) % num_classes if labels is None else np.asarray(labels)
-    integers = labels.dtype.kind in "iu" or not num
-    if labels.shape != (num,) or not integers or (num and not 0 <= labels.min() <= labels.max() < num_classes):
-        raise ValueError(
-            f"`labels` must be {num} integers from 0 to {num_classes - 1}, one for each image. Received: "
-            f"shape {labels.shape}" + (f", values {labels.min()} to {labels.max()}" if labels.size else "")
-        )
-    return labels.astype(np.int32)
-
-
-def _class_number(label: Any, num_classes: int, class_names: Sequence[str] | None) -> int:
-    """Returns the number of a class by its name, in whatever case where that is unique, or by its number as text.
-
-    Names come first: where they are numbers in another order, it is they that people know.
-    """
-    if not isinstance(label, str):
-        return label
-    names, folded = list(class_names or ()), label.strip().casefold()
-    alike = [index for index, name in enumerate(names) if name.casefold() == folded]
-    if label in names:
-        return names.index(label)
-    if len(alike) == 1:
-        return alike[0]
-    if folded.isdecimal() and int(folded) < num_classes:
-        return int(folded)
-    near = difflib.get_close_matches(label, names) or [names[index] for index in alike]
-    hint = f" Did you mean {' or '.join(repr(name) for name in near)}?" if near else ""
-    known = f"It must be a name ({', '.join(names[:20])}{', ...' if names[20:] else ''}) or" if names else "It must be"
-    raise ValueError(f"`labels`: there is no class {label!r}.{hint} {known} an integer from 0 to {num_classes - 1}.")
 
 
 def check_truncation(truncation: float) -> float:

@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from tfgan_app.conditions import Classes
 from tfgan_app.modalities import Modality
 from tfgan_app.modalities.modality import Array
-from tfgan_app.sampler import Signatures, check_labels
+from tfgan_app.sampler import Signatures
 from tfgan_app.tiling import tiled
 
 __all__ = ["Translator", "pad_to_multiple"]
@@ -213,7 +214,7 @@ class Translator:
             ValueError: If they do not fit.
         """
         if not self.multi_label:
-            return check_labels(labels, num, self.num_classes or 0, self.class_names)
+            return Classes(self.num_classes or 0, self.class_names).chosen(labels, num)
         rows = np.asarray(labels)
         if rows.shape != (num, self.num_classes) or not np.isin(rows, (0, 1)).all():
             raise ValueError(

@@ -6,6 +6,7 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from absl import logging
 
 from tfgan_app.base.errors import DataError, NotDownloadable, UnknownDataset, UnknownSplit
 from tfgan_app.base.sizes import ImageSize
+from tfgan_app.conditions import Attributes
 from tfgan_app.data.decoding import doubts, form_of
 from tfgan_app.data.degradations import degrade
 from tfgan_app.data.files import open_array, open_folder, open_stack
@@ -24,6 +26,7 @@ from tfgan_app.data.named import open_named, open_prepared, peek_named
 from tfgan_app.data.pairs import PairSet, load_pairs, open_pairs, peek_pairs
 from tfgan_app.data.records import Indexed
 from tfgan_app.data.splits import open_splits
+from tfgan_app.data.tables import Asked
 from tfgan_app.data.trees import sentence
 from tfgan_app.modalities.image_files import Form
 from tfgan_app.modalities.images import to_float, to_uint8
@@ -72,12 +75,14 @@ def load(
         splits: The splits to load.
         seed: Fixes the order of the training images.
         mirror: Whether to turn each training image left to right with probability 1/2, anew in every epoch.
-        **source_options: `data_dir`, `manual_dir`, `image_size`, `fit`, `channels`, `depth`, `value_range` and
-            `fallback_dataset` of `open_images`; the other splits are scaled as the first one is.
+        **source_options: `data_dir`, `manual_dir`, `image_size`, `fit`, `channels`, `depth`, `value_range`,
+            `attributes` and `fallback_dataset` of `open_images`; the other splits are scaled, and have attributes, as
+            the first one.
 
     Returns:
         A finite `tf.data.Dataset` for each split. Elements are float32 images `(batch, height, width, channels)` in
-        [-1, 1], or `(images, labels)` with int32 labels `(batch,)` when the dataset is labelled.
+        [-1, 1], or `(images, labels)` with int32 labels `(batch,)` when the dataset is labelled, or `(images,
+        conditions)` with float32 rows `(batch, K)` where `attributes` are given.
 
     Raises:
         DataError: If the dataset cannot be used as asked.
@@ -97,6 +102,7 @@ def open_images(
     channels: int | None = None,
     depth: int = 8,
     value_range: tuple[float, float] | None = None,
+    attributes: str | Sequence[str] | Attributes | None = None,
     fallback_dataset: str | None = None,
 ) -> ImageSet:
     """Opens one split of a dataset.
@@ -121,6 +127,9 @@ def open_images(
             have more, the first of 0 to 1, -1 to 1, 0 to 255, 1023, 4095, 16383 and 65535 that holds all values and of
             which they span more than a tenth, else their smallest and largest. To open another split like this one,
             give its `value_range`.
+        attributes: Columns of a table beside the images, or of the array `attributes` of an .npz file, that images have
+            in the place of labels; "auto" for all that can be learnt from. By default none. To open another split like
+            this one, give its `attributes`.
         fallback_dataset: What to take if, and only if, this one is not at hand and cannot be downloaded.
 
     Raises:
@@ -129,12 +138,13 @@ def open_images(
         DataError: If the dataset cannot be used as asked.
     """
     form = form_of(image_size, channels, value_range, fit, depth)
+    asked = (attributes,) if isinstance(attributes, str) else attributes
     try:
-        return _with_doubts(_open(dataset, split, data_dir, manual_dir, form))
+        return _with_doubts(_open(dataset, split, data_dir, manual_dir, form, asked))
     except NotDownloadable as error:
         if fallback_dataset is None:
             raise
-        images = _with_doubts(_open(fallback_dataset, split, data_dir, manual_dir, form))
+        images = _with_doubts(_open(fallback_dataset, split, data_dir, manual_dir, form, asked))
         logging.warning("%s; taking %s.", error.brief, fallback_dataset)
         return dataclasses.replace(images, fallback_for=dataset)
 
@@ -176,14 +186,20 @@ def _with_doubts(images: ImageSet) -> ImageSet:
     return dataclasses.replace(images, notes=(*images.notes, *map(sentence, doubts(np.asarray(looked_at)))))
 
 
-def _open(name: str, split: str, data_dir: str | None, manual_dir: str | None, form: Form) -> ImageSet:
+def _open(
+    name: str, split: str, data_dir: str | None, manual_dir: str | None, form: Form, asked: Asked | None = None
+) -> ImageSet:
     kind, path = located(name)
+    if kind in (Kind.FOLDER, Kind.ARRAY):
+        return {Kind.FOLDER: open_folder, Kind.ARRAY: open_array}[kind](path, split, form, asked)
+    if asked is not None and not isinstance(asked, Attributes):
+        what = "one file of images" if kind is Kind.STACK else "a data set of TFDS"
+        raise DataError(
+            f"`attributes={','.join(asked)}`: '{name}' is {what}. Attributes are read from a table in a folder or a "
+            ".zip of images, or from an .npz file."
+        )
     if kind is Kind.NAMED:
-        return open_named(name, split, form, data_dir=data_dir, manual_dir=manual_dir)
-    openers = {
-        Kind.FOLDER: open_folder,
-        Kind.ARRAY: open_array,
-        Kind.STACK: open_stack,
-        Kind.PREPARED: open_prepared,
-    }
-    return openers[kind](path, split, form)
+        images = open_named(name, split, form, data_dir=data_dir, manual_dir=manual_dir)
+    else:
+        images = {Kind.STACK: open_stack, Kind.PREPARED: open_prepared}[kind](path, split, form)
+    return images if asked is None else dataclasses.replace(images, class_names=None)

@@ -13,6 +13,7 @@ from tfgan_app.data.splits import split_name
 from tfgan_app.data.trees import among, listed
 
 _IMAGES = among("image images img imgs x sample samples pixels picture pictures data")
+_ATTRIBUTES = among("attribute attributes attr attrs condition conditions")
 _LABELS = among("label labels y target targets class classes")
 
 
@@ -25,6 +26,8 @@ class Arrays(NamedTuple):
         train_labels: Those of the training images where these are others, or None.
         class_names: Names of the values of labels, or None.
         notes: What there is besides, in sentences.
+        attributes: What the images have, `(num, columns)`, or None.
+        attribute_names: The names of its columns, or None.
     """
 
     images: np.ndarray
@@ -32,6 +35,8 @@ class Arrays(NamedTuple):
     train_labels: np.ndarray | None = None
     class_names: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
+    attributes: np.ndarray | None = None
+    attribute_names: tuple[str, ...] | None = None
 
 
 def read_arrays(path: Path, split: str) -> Arrays:
@@ -52,7 +57,7 @@ def read_arrays(path: Path, split: str) -> Arrays:
             return Arrays(np.load(path, mmap_mode="r", allow_pickle=False))
     with _reading(path), path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
         shapes = {name: _shape(stored, name) for name in stored.files}
-        images, labels, names = _sorted(shapes)
+        images, labels, names, told, told_names = _sorted(shapes)
         if not images:
             raise _no_images(where, shapes)
         chosen = split_name(split, images, where)
@@ -61,6 +66,8 @@ def read_arrays(path: Path, split: str) -> Arrays:
             labels=stored[labels[chosen]] if chosen in labels else None,
             train_labels=stored[labels[TRAIN]] if chosen != TRAIN and {TRAIN, chosen} <= labels.keys() else None,
             class_names=tuple(map(str, stored[names].reshape(-1))) if names else None,
+            attributes=stored[told[chosen]] if chosen in told else None,
+            attribute_names=tuple(map(str, stored[told_names].reshape(-1))) if told_names else None,
         )
     notes = []
     if set(images) != {TRAIN}:
@@ -68,7 +75,8 @@ def read_arrays(path: Path, split: str) -> Arrays:
         notes.append(f"splits (images): {', '.join(counts)}")
     elif role_of(images[TRAIN]) is None and not _IMAGES.intersection(word.lower() for word in words_of(images[TRAIN])):
         notes.append(f"the array {images[TRAIN]} is taken for the images")
-    used = {*images.values(), *(name for split_, name in labels.items() if split_ in images), names}
+    named = [name for arrays in (labels, told) for split_, name in arrays.items() if split_ in images]
+    used = {*images.values(), *named, names, told_names}
     if others := [name for name in shapes if name not in used]:
         notes.append(f"left out arrays that are neither images nor labels: {listed(others)}")
     return found._replace(notes=tuple(notes))
@@ -165,16 +173,23 @@ class _reading:  # noqa: N801  # a context, like those of contextlib
             raise DataError(f"'{self.path}' cannot be read as arrays without pickled objects: {error}") from error
 
 
-def _sorted(shapes: dict[str, tuple[int, ...]]) -> tuple[dict[str, str], dict[str, str], str | None]:
-    """Returns the names of the arrays of images and of labels by split, and that of the class names."""
+def _sorted(
+    shapes: dict[str, tuple[int, ...]],
+) -> tuple[dict[str, str], dict[str, str], str | None, dict[str, str], str | None]:
+    """Returns the names of the arrays of images and of labels by split, of that of class names; of attributes alike."""
     images: dict[str, str] = {}
     labels: dict[str, str] = {}
-    names = None
+    told: dict[str, str] = {}
+    names = told_names = None
     for name, shape in shapes.items():
         parts = words_of(name)
         words = {part.lower() for part in parts}
         split = next(filter(None, map(role_of, parts)), TRAIN)
-        if "names" in words:
+        if words & _ATTRIBUTES and "names" in words:
+            told_names = name
+        elif words & _ATTRIBUTES:
+            told.setdefault(split, name)
+        elif "names" in words:
             names = name
         elif words & _LABELS:
             labels.setdefault(split, name)
@@ -186,7 +201,7 @@ def _sorted(shapes: dict[str, tuple[int, ...]]) -> tuple[dict[str, str], dict[st
         # np.savez(path, images, labels) names them so.
         if pictures == ["arr_0"] and shapes.get("arr_1", ())[:1] == shapes["arr_0"][:1]:
             labels.setdefault(TRAIN, "arr_1")
-    return images, labels, names
+    return images, labels, names, told, told_names
 
 
 def _no_images(where: str, shapes: dict[str, tuple[int, ...]]) -> DataError:

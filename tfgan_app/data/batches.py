@@ -16,16 +16,7 @@ import tensorflow as tf
 from tfgan_app.base.errors import UsageError
 from tfgan_app.modalities import Modality
 
-__all__ = [
-    "Inspection",
-    "as_dataset",
-    "check_labels",
-    "check_samples",
-    "classes",
-    "parts",
-    "refuse_weights",
-    "split",
-]
+__all__ = ["Inspection", "as_dataset", "check_samples", "parts", "refuse_weights", "split"]
 
 _SAMPLES, _LABELS = ("image", "images"), ("label", "labels")
 
@@ -107,46 +98,6 @@ def check_samples(samples: Any, modality: Modality) -> None:
                 f". Resize them, `tf.image.resize(images, ({height}, {width}))`, or build the networks for their size."
             )
     raise UsageError(f"{name} must have the shape {wanted}{hint} Received: {got}")
-
-
-def check_labels(labels: Any, num_classes: int) -> None:
-    """Refuses labels that are not classes: `(batch,)`, `(batch, 1)`, or `(batch, num_classes)` one-hot.
-
-    Args:
-        labels: An array, whose values are looked at too, or a tensor or a `tf.TensorSpec`.
-        num_classes: How many classes there are.
-
-    Raises:
-        UsageError: If they are others.
-    """
-    expected = f"`labels` must be integers from 0 to {num_classes - 1}, one for each sample"
-    shape: Any = getattr(labels, "shape", ())
-    dtype = tf.as_dtype(labels.dtype) if hasattr(labels, "dtype") and getattr(labels.dtype, "kind", "") != "O" else None
-    if dtype is None or not (dtype.is_integer or dtype.is_floating or dtype.is_bool):
-        received = type(labels).__name__ if dtype is None else dtype.name
-        raise UsageError(
-            f"{expected}; `names, labels = numpy.unique(labels, return_inverse=True)` makes them of strings. "
-            f"Received: {received}"
-        )
-    sides = tuple(shape)[1:] if tf.TensorShape(shape).rank else ()
-    if tf.TensorShape(shape).rank is not None and sides not in ((), (1,), (num_classes,), (None,)):
-        raise UsageError(f"{expected}. Received: shape {tuple(shape)}")
-    if not isinstance(labels, np.ndarray) or not labels.size:
-        return
-    if sides == (num_classes,) and num_classes > 1:
-        if not (np.isin(labels, (0, 1)).all() and (labels.sum(axis=1) == 1).all()):
-            raise UsageError(f"{expected}, or one-hot. Received: shape {shape}, but rows that are not one-hot")
-    elif not np.isin(labels, np.arange(num_classes)).all():
-        raise UsageError(f"{expected}. Received: values from {float(labels.min()):g} to {float(labels.max()):g}")
-
-
-def classes(labels: tf.Tensor, num_classes: int) -> tf.Tensor:
-    """Returns labels that `check_labels` lets pass as int32 `(batch,)`."""
-    labels = tf.convert_to_tensor(labels)
-    if labels.shape.rank == 2:
-        one_hot = labels.shape[-1] == num_classes and num_classes > 1
-        labels = tf.argmax(labels, axis=-1) if one_hot else tf.squeeze(labels, axis=-1)
-    return tf.cast(labels, tf.int32)
 
 
 class Inspection:

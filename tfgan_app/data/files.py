@@ -16,7 +16,8 @@ from absl import logging
 
 from tfgan_app.base.errors import DataError
 from tfgan_app.base.sizes import Size, written
-from tfgan_app.data.arrays import channels_last, read_arrays
+from tfgan_app.conditions import Attributes
+from tfgan_app.data.arrays import Arrays, channels_last, read_arrays
 from tfgan_app.data.decoding import (
     Item,
     Scaling,
@@ -30,8 +31,9 @@ from tfgan_app.data.decoding import (
 from tfgan_app.data.image_set import ImageSet
 from tfgan_app.data.labels import NONE, Labels, read_labels
 from tfgan_app.data.layouts import TRAIN, classes_of, labels_folder, splits_of
-from tfgan_app.data.records import Opened, decode_and_hold, fetch_with, fits_in_memory, hold, labelled_images
+from tfgan_app.data.records import Opened, decode_and_hold, fetch_with, fits_in_memory, hold, labelled_images, with_rows
 from tfgan_app.data.splits import split_indices, split_name
+from tfgan_app.data.tables import Asked, Told, mentioned, told_by_columns, told_by_tables
 from tfgan_app.data.trees import Folder, Tree, listed, paths, scan_folder, scan_zip, sentence
 from tfgan_app.modalities.image_files import (
     DICOM_ENDINGS,
@@ -50,7 +52,7 @@ _OWN_LICENCE = "not stated: the user's own images"
 _LICENCE_LETTERS = 300
 
 
-def open_folder(path: Path, split: str, form: Form) -> ImageSet:
+def open_folder(path: Path, split: str, form: Form, attributes: Asked | None = None) -> ImageSet:
     """Opens a folder of images, or a .zip archive of one, which is read without unpacking it.
 
     What folders mean is told by `tfgan_app.data.layouts`: images lie flat or in one sub-folder a class, and either may
@@ -61,6 +63,7 @@ def open_folder(path: Path, split: str, form: Form) -> ImageSet:
         split: A split, optionally with a slice.
         form: What images are brought to. Without `image_size` all must be of one size; `channels` are by default 1
             where every image is greyscale, else 3; see `choose_scaling` for `value_range`.
+        attributes: What images have in the place of labels, by a table; see `tfgan_app.data.tables`.
 
     Raises:
         DataError: If there are no such images.
@@ -71,28 +74,34 @@ def open_folder(path: Path, split: str, form: Form) -> ImageSet:
     splits, notes = splits_of(tree.root)
     if not tree.root.count:
         raise no_images(where, tree)
-    images, labels, class_names, more = _labelled(splits, split_name(split, splits, where), lists, where)
+    chosen, told = split_name(split, splits, where), None
+    if attributes is None:
+        images, labels, class_names, more = _labelled(splits, chosen, lists, where)
+        more += mentioned(tree, images)
+    else:
+        images, labels, class_names, more, told = _told(splits[chosen], tree, split, attributes, where)
     notes += [*more, *tree.others.notes()]
     start = len(common_folder(images))
     items = [Item(name[start:], tree.file(name), label) for name, label in zip(images, labels, strict=True)]
     kept = [index for index in split_indices(split, len(items)) if labels[index] != NONE]
     if not kept:
-        raise DataError(f"`split={split}` selects no image of {where} that has a label.")
+        what = "a label" if attributes is None else "attributes"
+        raise DataError(f"`split={split}` selects no image of {where} that has {what}.")
 
     def fingerprint(*facts: object) -> str:
         # Names and sizes alone, as all of a large set would take long to read.
         return _digest(((images[index], tree.size(images[index]), labels[index]) for index in kept), facts)
 
-    chosen = _frames([items[index] for index in kept])
-    if len(chosen) > len(kept):
-        notes.append(f"{len(kept)} files hold {len(chosen)} images, as DICOM files of several frames do")
-    opened, scaling, sizes = _open_items(chosen, path, form, fingerprint)
+    frames = _frames([items[index] for index in kept])
+    if len(frames) > len(kept):
+        notes.append(f"{len(kept)} files hold {len(frames)} images, as DICOM files of several frames do")
+    opened, scaling, sizes = _open_items(frames, path, form, fingerprint)
     kind = "folder of images" if path.is_dir() else "archive of images"
     licence = own_licence(tree)
-    return _own_image_set(path, split, opened, class_names, kind, [*notes, *sizes], scaling, form.depth, licence)
+    return _own_image_set(path, split, opened, class_names, kind, [*notes, *sizes], scaling, form.depth, licence, told)
 
 
-def open_array(path: Path, split: str, form: Form) -> ImageSet:
+def open_array(path: Path, split: str, form: Form, attributes: Asked | None = None) -> ImageSet:
     """Opens an array of images.
 
     Args:
@@ -103,6 +112,8 @@ def open_array(path: Path, split: str, form: Form) -> ImageSet:
         split: A split, optionally with a slice.
         form: What images are brought to; `channels` are by default those of the array, and `value_range` is 0 to 255 of
             uint8, otherwise the `usual_range` of the whole array.
+        attributes: What images have in the place of labels, of the array 'attributes' `(num, columns)`, whose columns
+            go by 'attribute_names' or their numbers.
 
     Raises:
         DataError: If the file does not hold such arrays.
@@ -112,8 +123,11 @@ def open_array(path: Path, split: str, form: Form) -> ImageSet:
     images, notes = channels_last(found.images, where)
     notes = (*found.notes, *notes)
     scaling = array_scaling(images, where, form.value_range, form.depth)
-    labels = Labels(None, None)
-    if found.labels is not None:
+    labels, told = Labels(None, None), None
+    if attributes is not None:
+        labels, told = _told_array(found, split, attributes, where)
+        notes += labels.notes
+    elif found.labels is not None:
         labels = read_labels(found.labels, len(images), where, train=found.train_labels, class_names=found.class_names)
         notes += labels.notes
     elif found.train_labels is not None:
@@ -122,7 +136,8 @@ def open_array(path: Path, split: str, form: Form) -> ImageSet:
     indices = split_indices(split, len(images))
     indices = indices[classes[indices] != NONE]
     if not len(indices):
-        raise DataError(f"`split={split}` selects none of the images of {where} that have labels.")
+        what = "labels" if attributes is None else "attributes"
+        raise DataError(f"`split={split}` selects none of the images of {where} that have {what}.")
     height, width, found_channels = images.shape[1:]
     channels = form.channels or found_channels
     if channels != found_channels and not {channels, found_channels} <= {1, 3, 4}:
@@ -146,7 +161,8 @@ def open_array(path: Path, split: str, form: Form) -> ImageSet:
         digest = _digest([(path.name, path.stat().st_size)], [split, *form_facts(form, scaling)])
         opened = Opened(fetch_with(take, len(indices), labelled_images(shape, form.depth), classes[indices]), digest)
     notes += tuple(_fitted({(height, width): len(indices)}, len(indices) * (found_channels == 1), shape, form.fit))
-    return _own_image_set(path, split, opened, labels.class_names, "array of images", notes, scaling, form.depth)
+    class_names, kind = labels.class_names, "array of images"
+    return _own_image_set(path, split, opened, class_names, kind, notes, scaling, form.depth, told=told)
 
 
 def open_stack(path: Path, split: str, form: Form) -> ImageSet:
@@ -270,6 +286,56 @@ def _labelled(splits: dict[str, Folder], chosen: str, lists: dict[str, Any], whe
     return _Labelled([name for name, _ in pairs], [label for _, label in pairs], class_names, notes)
 
 
+class _Told(NamedTuple):
+    """Images of a split with the numbers of their rows of attributes in the place of labels; as `_Labelled`."""
+
+    images: list[str]
+    labels: list[int]
+    class_names: None
+    notes: list[str]
+    told: Told | None
+
+
+def _told(folder: Folder, tree: Tree, split: str, asked: Asked, where: str) -> _Told:
+    inner = labels_folder(folder, [])
+    _, images, notes = classes_of(folder) if inner.labels is None else (None, sorted(paths(inner)), [])
+    indices = split_indices(split, len(images))
+    told = told_by_tables(tree, [images[index] for index in indices], asked, where)
+    labels = np.full(len(images), NONE)
+    if told.attributes is None:
+        return _Told(images, [0] * len(images), None, [*notes, *told.notes], None)
+    labels[indices] = told.numbers
+    return _Told(images, labels.tolist(), None, [*notes, *told.notes], told)
+
+
+def _told_array(found: Arrays, split: str, asked: Asked, where: str) -> tuple[Labels, Told | None]:
+    """Returns the numbers of rows of attributes as the classes of an array's images, and those rows."""
+    num, values = len(found.images), found.attributes
+    if values is None or values.ndim not in (1, 2) or len(values) != num:
+        if values is None and isinstance(asked, Attributes):
+            return Labels(None, None, ("its images are taken without attributes, which train has",)), None
+        has = "no array 'attributes'" if values is None else f"'attributes' of shape {values.shape}"
+        raise DataError(
+            f"{where} has {has} of its {num} images. Save it as (N, columns): np.savez(path, images=..., "
+            "attributes=..., attribute_names=['smiling', 'age'])."
+        )
+    values = values.reshape(num, -1)
+    names = found.attribute_names or tuple(map(str, range(values.shape[1])))
+    if len(names) != values.shape[1] or len(set(names)) < len(names):
+        raise DataError(
+            f"The {values.shape[1]} columns of 'attributes' of {where} need a name each in 'attribute_names'. "
+            f"Received: {listed(list(names))}"
+        )
+    indices = split_indices(split, num)
+    columns = {name: values[indices, place].tolist() for place, name in enumerate(names)}
+    told = told_by_columns(columns, len(indices), asked, "its attributes")
+    if told.attributes is None:
+        return Labels(None, None, tuple(told.notes)), None
+    numbers = np.full(num, NONE, np.int32)
+    numbers[indices] = told.numbers
+    return Labels(numbers, None, tuple(told.notes)), told
+
+
 def _label_lists(tree: Tree) -> dict[str, dict[str, Any] | None]:
     """Returns the labels in every `dataset.json` that StyleGAN's programs wrote, by its path: by image, or None.
 
@@ -303,7 +369,8 @@ def _listed(folder: Folder, labels: dict[str, Any] | None, train: dict[str, Any]
     known = None if not train else np.array([*train.values()])
     found = read_labels(np.array([*labels.values()]), len(labels), where, train=known)
     if found.classes is None or found.class_names is None:
-        return _Labelled(images, [0] * len(images), None, list(found.notes))
+        vectors = [f"`attributes=auto` tells the numbers of {name} to a model such as CGAN"] if known is None else []
+        return _Labelled(images, [0] * len(images), None, [*found.notes, *vectors])
     label_of = dict(zip(labels, found.classes.tolist(), strict=True))
     start = len(name) - len(name.rpartition("/")[2])
     notes = [f"{len(found.class_names)} classes, by {name}", *found.notes]
@@ -460,7 +527,10 @@ def _own_image_set(
     scaling: Scaling,
     depth: int,
     licence: str = _OWN_LICENCE,
+    told: Told | None = None,
 ) -> ImageSet:
+    if told is not None:
+        opened = with_rows(opened, told.rows)
     return ImageSet(
         name=path.name,
         split=split,
@@ -474,4 +544,5 @@ def _own_image_set(
         depth=depth,
         notes=tuple(map(sentence, (*notes, *scaling.notes))),
         records=opened.records,
+        attributes=None if told is None else told.attributes,
     )

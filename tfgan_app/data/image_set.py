@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfgan_app.base.errors import DataError
 from tfgan_app.base.randomness import stream, uniform
+from tfgan_app.conditions import Attributes, Classes, Condition
 from tfgan_app.data.records import Records, part_bounds, prefetched
 from tfgan_app.data.trees import counted
 from tfgan_app.modalities import Images, Modality
@@ -19,13 +20,14 @@ class ImageSet:
     """Images of one split, and the facts about them that a run records.
 
     Batches are float32 images `(batch, height, width, channels)` in [-1, 1], and `(images, labels)` with int32 labels
-    `(batch,)` when the set is labelled.
+    `(batch,)` when the set is labelled, or `(images, conditions)` with float32 `(batch, K)` when it has attributes.
 
     Attributes:
         name: The dataset's name, or the name of the folder or file it was read from.
         split: The split as asked for, with its slice.
         image_shape: `(height, width, channels)`.
         class_names: A name for each label, or None for an unlabelled set.
+        attributes: What its images have in the place of labels, or None.
         licence: The licence of the images, as far as it is known.
         origin: Where the images come from: a URL or a few words.
         fingerprint: SHA-256 in hex of the decoded images and labels; of names, sizes and shards where the set
@@ -52,6 +54,14 @@ class ImageSet:
     depth: int = 8
     notes: tuple[str, ...] = ()
     chosen: str = "all"
+    attributes: Attributes | None = None
+
+    @property
+    def condition(self) -> Condition | None:
+        """What batches hold beside images, None where they hold nothing."""
+        if self.attributes is not None or self.class_names is None:
+            return self.attributes
+        return Classes(len(self.class_names), self.class_names)
 
     @property
     def modality(self) -> Modality:
@@ -128,9 +138,9 @@ class ImageSet:
         return self._finished(self.records.in_order(batch_size))
 
     def pairs(self, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-        """Yields the batches of `in_order` as arrays, images and their labels or None."""
+        """Yields the batches of `in_order` as arrays, images and their labels, rows of attributes or None."""
         for batch in self.in_order(batch_size):
-            images, labels = batch if self.class_names is not None else (batch, None)
+            images, labels = (batch, None) if self.condition is None else batch
             yield np.asarray(images), None if labels is None else np.asarray(labels)
 
     def sample(self, num: int, seed: int = 0) -> "ImageSet":
@@ -173,8 +183,11 @@ class ImageSet:
 
     def describe(self) -> dict[str, Any]:
         """Returns the facts about the set as JSON takes them."""
-        names = [field.name for field in dataclasses.fields(self) if field.name not in ("records", "chosen")]
+        apart = ("records", "chosen", "attributes")
+        names = [field.name for field in dataclasses.fields(self) if field.name not in apart]
         facts = {name: getattr(self, name) for name in names}
+        if self.attributes is not None:
+            facts["attributes"] = self.attributes.get_config()
         lists = {name: list(value) for name, value in facts.items() if isinstance(value, tuple)}
         return facts | lists | {"num_images": self.num_images, "num_classes": self.num_classes}
 
@@ -189,7 +202,7 @@ class ImageSet:
         encode = self.modality.encode
 
         def finish(images, labels):
-            return encode(images) if self.class_names is None else (encode(images), labels)
+            return encode(images) if self.condition is None else (encode(images), labels)
 
         return prefetched(batches.map(finish))
 

@@ -280,6 +280,21 @@ def decode_and_hold(
     return hold((images[:kept], labels[:kept]), len(skipped))
 
 
+def with_rows(opened: Opened, rows: np.ndarray) -> Opened:
+    """Returns images whose labels, which number them, give way to rows `(num, ...)` of those numbers."""
+    records, table = opened.records, tf.constant(rows)
+    assert isinstance(records, Indexed)
+    spec, _ = records.spec
+
+    def fetch(indices):
+        images, numbers = records.fetch(indices)
+        return images, tf.gather(table, numbers)
+
+    digest = hashlib.sha256(opened.fingerprint.encode() + np.ascontiguousarray(rows).tobytes()).hexdigest()
+    told = Indexed(fetch, records.count, (spec, tf.TensorSpec(rows.shape[1:], rows.dtype)))
+    return Opened(told, digest, opened.skipped)
+
+
 def fetch_with(read: Callable[[np.ndarray], Any], count: int, spec: Any, labels: np.ndarray | None = None) -> Indexed:
     """Makes records of a Python function from indices `(batch,)` to a tree of arrays as `spec` has them.
 

@@ -32,8 +32,9 @@ def open_splits(
     if first.fallback_for is not None:  # the hosts need not be asked again for each split
         dataset = source_options["fallback_dataset"]
         source_options = {**source_options, "fallback_dataset": None}
-    if first.value_range is not None:
-        source_options = {**source_options, "value_range": first.value_range}
+    for name in ("value_range", "attributes"):
+        if (found := getattr(first, name, None)) is not None:
+            source_options = {**source_options, name: found}
     opened = [first, *(open_split(dataset, split=split, **source_options) for split in splits[1:])]
     notes = tuple(dict.fromkeys(note for one in opened for note in one.notes))
     if remarks := dataclasses.replace(first, split=", ".join(splits), notes=notes).remarks():

@@ -22,6 +22,12 @@ def among(text: str) -> frozenset[str]:
 # The file in which StyleGAN's programs list the labels of images.
 LABELS = "dataset.json"
 
+# What may be a table of attributes: texts by name alone, as there are many of other kinds.
+_TABLE = re.compile(
+    r".*\.(csv|tsv|json|jsonl)|(.*[^a-z])?(attr|attribute|label|annotation)s?([^a-z].*)?\.txt", re.IGNORECASE
+)
+_MAX_TABLES = 20  # more are a file for each image
+
 _LICENCE = re.compile(r"(licen[cs]e|copying)(\.(txt|md))?", re.IGNORECASE)
 _HEAD = 132  # bytes that tell an image from anything else
 _MAX_DEPTH = 64  # folders within folders
@@ -69,11 +75,16 @@ class Folder:
 
 
 class Others:
-    """Files that are left out: how many of each ending, with the first of each as an example."""
+    """Files that are left out: how many of each ending, with the first of each as an example.
+
+    Attributes:
+        tables: The paths of those that may be tables of the images; whoever reads one takes it out.
+    """
 
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
         self.examples: dict[str, str] = {}
+        self.tables: list[str] = []
         self.hidden = 0
         self.closed: list[str] = []
 
@@ -85,6 +96,8 @@ class Others:
 
     def notes(self) -> list[str]:
         """Returns what is left out in a sentence or two."""
+        while self.tables:
+            self.add(self.tables.pop(0))
         found = [self._note(_OTHER_IMAGES, "image files of kinds that are not read here: convert them to PNG or JPEG")]
         found.append(self._note(self.counts.keys() - _OTHER_IMAGES, "files that are no images"))
         if self.hidden:
@@ -250,6 +263,9 @@ def _sort_in(folder: Folder, relative: str, others: Others, head: Callable[[], b
         return
     if _LICENCE.fullmatch(name) and (first := head()) and not looks_like_image(first):
         folder.licences.append(relative)
+        return
+    if _TABLE.fullmatch(name) and len(others.tables) < _MAX_TABLES:
+        others.tables.append(relative)
         return
     if ending not in _NO_IMAGES and ending not in _OTHER_IMAGES and looks_like_image(head()):
         folder.images.append(relative)

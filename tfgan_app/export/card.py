@@ -8,8 +8,8 @@ from typing import Any
 
 from tfgan_app.base.files import PathLike, local_path
 from tfgan_app.base.versions import versions
+from tfgan_app.conditions import Attributes, are_numbers
 from tfgan_app.export.formats import ENDINGS, inputs
-from tfgan_app.sampler import are_numbers
 
 __all__ = ["card_path", "carded", "model_card"]
 
@@ -102,6 +102,7 @@ def model_card(
         *([_parent_row(parent)] if parent else []),
         f"| {name.capitalize()} seen | {seen} |",
         *([f"| Classes | {_classes(names)} |"] if names and not are_numbers(names) else []),
+        *([f"| Attributes | {_attributes(facts['attributes'])} |"] if facts.get("attributes") else []),
         f"| Seed | {facts['seed']} |",
         f"| Loss | {facts['loss']} |",
         *([f"| Terms | {', '.join(facts['terms'])} |"] if facts["terms"] else []),
@@ -128,11 +129,17 @@ def _task(facts):
 
 def _drawing(facts, folder, files, range_):
     """Returns the lines on how to draw samples."""
-    classes, name = facts["num_classes"], facts["modality"]
+    classes, name, told = facts["num_classes"], facts["modality"], facts.get("attributes")
     kind = "unconditional" if classes is None else f"conditional on {classes} classes"
     arguments = f"num_{name}=tf.constant(16), seed=tf.constant(7, tf.int64)"
+    given: list[str] = []
     if classes is not None:
         arguments += f", labels=tf.range(16) % {classes}"
+    if told:
+        kind = "conditional on attributes"
+        row = Attributes.from_config(told).in_turn(1)[0]
+        given = [f"conditions = tf.constant([[{_numbers(row)}]] * 16)  # {told['examples'][0]}"]
+        arguments += ", conditions=conditions"
     return [
         f"Draws {name} of shape {tuple(facts['shape'])}{_kind(facts)} from {facts['latent_dim']} latents, {kind}.",
         "",
@@ -140,10 +147,12 @@ def _drawing(facts, folder, files, range_):
         "import tensorflow as tf",
         "",
         f'gan = tf.saved_model.load("{folder}")',
+        *given,
         f'outputs = gan.signatures["sample"]({arguments})',
         f'{name} = outputs["{name}"]  # float32 {range_}',
         "```",
         "",
+        *(_conditions(told) if told else []),
         *_calls(facts, files, range_),
     ]
 
@@ -210,6 +219,9 @@ def _files(facts, files):
         arguments = [f'"latents": np.random.default_rng(7).standard_normal((16, {facts["latent_dim"]}), np.float32)']
     if facts["num_classes"] is not None:
         arguments.append(f'"labels": np.arange({num}, dtype=np.int32) % {facts["num_classes"]}')
+    if facts.get("attributes"):
+        row = Attributes.from_config(facts["attributes"]).in_turn(1)[0]
+        arguments.append(f'"conditions": np.array([[{_numbers(row)}]] * {num}, np.float32)')
     given = ["arguments = {", *(f"    {argument}," for argument in arguments), "}"]
     for file in files:
         if file.endswith(ENDINGS["onnx"]):
@@ -230,6 +242,35 @@ def _classes(names):
     shown = [f"{index} {' '.join(name.split())}".replace("|", "\\|") for index, name in enumerate(names[:30])]
     rest = [f"and {len(names) - 30} more: `assets.extra/gan.json`"] if names[30:] else []
     return ", ".join([*shown, *rest])
+
+
+def _attributes(config):
+    """Returns the columns that a model is told, as a cell of a table."""
+    return ", ".join(" ".join(str(column).split()) for column in Attributes.from_config(config).columns).replace(
+        "|", "\\|"
+    )
+
+
+def _conditions(config):
+    """Returns a table of what each number of a row of conditions means."""
+    lines = ["A row of `conditions` holds", "", "| | what it is | values in training |", "|---|---|---|"]
+    number = 0
+    for column in Attributes.from_config(config).columns:
+        for name in column.names:
+            meaning, values = "1 for yes, 0 for no", "0, 1"
+            if column.categories:
+                meaning = "1 where it is this one, else 0"
+            elif column.kind == "number":
+                meaning = f"({column.name} - {column.mean:.6g}) / {column.deviation:.6g}"
+                values = f"{column.name} {column.low:g} to {column.high:g}"
+            cells = [f"{number} `{name}`", meaning, values]
+            lines.append(f"| {' | '.join(' '.join(cell.split()).replace('|', chr(92) + '|') for cell in cells)} |")
+            number += 1
+    return [*lines, ""]
+
+
+def _numbers(row):
+    return ", ".join(f"{float(number):.6g}" if number % 1 else f"{float(number):.1f}" for number in row)
 
 
 def _values_row(value_range):

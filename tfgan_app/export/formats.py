@@ -54,6 +54,12 @@ def inputs(facts: dict[str, Any]) -> list[tuple[str, str, str, str]]:
         found = [("images", "float32", f"(batch, height, width, {facts['source_shape'][-1]})", "in [0, 1]")]
     else:
         found = [("latents", "float32", f"(batch, {facts['latent_dim']})", "drawn from N(0, 1)")]
+    if facts.get("attributes"):
+        # Not before, as commands read this file before TensorFlow has loaded.
+        from tfgan_app.conditions import Attributes
+
+        names = Attributes.from_config(facts["attributes"]).names
+        found.append(("conditions", "float32", f"(batch, {len(names)})", ", ".join(names)))
     if facts["num_classes"] is not None:
         found.append(("labels", "int32", "(batch,)", f"0 to {facts['num_classes'] - 1}"))
     return found

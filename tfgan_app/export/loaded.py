@@ -7,12 +7,13 @@ import tensorflow as tf
 
 from tfgan_app.base.errors import UsageError
 from tfgan_app.base.files import PathLike, check_object, local_path, read_object, reason
+from tfgan_app.conditions import Attributes, check_class_names
 from tfgan_app.export.files import export_file
 from tfgan_app.export.formats import SAVED_MODEL
 from tfgan_app.export.saved_model import FACTS
 from tfgan_app.modalities import Images, Modality, infer
 from tfgan_app.modalities.values import LEVELS
-from tfgan_app.sampler import Sampler, Signatures, check_class_names
+from tfgan_app.sampler import Sampler, Signatures
 from tfgan_app.translator import Translator
 
 __all__ = ["SavedGAN", "SavedTranslator", "open_saved"]
@@ -97,7 +98,8 @@ class SavedGAN(_Saved, Sampler):
             check_object(self.facts, latent_dim=int)
             self.modality = modality or _modality(self.facts)
             self.class_names = check_class_names(self.facts.get("class_names"), self.facts["num_classes"])
-            style_shape = self.facts.get("style_shape")
+            told, style_shape = self.facts.get("attributes"), self.facts.get("style_shape")
+            self.attributes = None if told is None else Attributes.from_config(told)
             self.style_shape = None if style_shape is None else _pair(*style_shape)
         except (TypeError, ValueError) as error:
             raise UsageError(f"{path} does not describe a GAN: {error}.") from error
@@ -108,13 +110,13 @@ class SavedGAN(_Saved, Sampler):
 
     def forward(self, inputs: list[tf.Tensor], truncation: tf.Tensor | None = None) -> tf.Tensor:
         """Returns what the exported generator draws; see `Sampler.forward`."""
-        arguments = dict(zip(("latents", "labels"), inputs, strict=False))
+        arguments = self._arguments(inputs)
         if truncation is None:
             return self._drawn("generate", arguments)
         return self._drawn("generate_truncated", {**arguments, "truncation": truncation})
 
     def map_styles(self, inputs: list[tf.Tensor]) -> tf.Tensor:
-        return self._signature("styles")(**dict(zip(("latents", "labels"), inputs, strict=False)))["styles"]
+        return self._signature("styles")(**self._arguments(inputs))["styles"]
 
     def synthesize(self, styles: tf.Tensor, truncation: tf.Tensor | None = None) -> tf.Tensor:
         if truncation is None:
@@ -130,6 +132,10 @@ class SavedGAN(_Saved, Sampler):
         _, (_, *labels) = known["generate"]
         samples = tf.TensorSpec((None, *self.modality.shape), tf.float32, self.modality.name)
         return self._known({**{name: specs for name, (_, specs) in known.items()}, "discriminate": [samples, *labels]})
+
+    def _arguments(self, inputs):
+        names = ["latents", *([] if self.condition is None else [self.condition.name])]
+        return dict(zip(names, inputs, strict=True))
 
     def _drawn(self, signature, arguments):
         return self.modality.encode(self._signature(signature)(**arguments)[self.modality.name])

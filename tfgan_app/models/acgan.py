@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 from keras import layers
 
+from tfgan_app.conditions import Classes
 from tfgan_app.gan import GAN
 from tfgan_app.models import cgan, dcgan
 from tfgan_app.terms import Play, Term
@@ -32,6 +33,8 @@ class ACGAN(GAN):
         ValueError: For another image shape.
     """
 
+    needs_condition = True
+
     def __init__(
         self,
         image_shape: tuple[int, int, int],
@@ -43,7 +46,7 @@ class ACGAN(GAN):
         **kwargs: Any,
     ):
         super().__init__(
-            cgan.build_generator(image_shape, num_classes, latent_dim, base_channels),
+            cgan.build_generator(image_shape, Classes(num_classes), latent_dim, base_channels),
             build_discriminator(image_shape, num_classes, base_channels),
             num_classes=num_classes,
             **kwargs,

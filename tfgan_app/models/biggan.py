@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras import layers
 
 from tfgan_app.base.networks import BatchShape
+from tfgan_app.conditions import Attributes, Condition
 from tfgan_app.gan import GAN
 from tfgan_app.layers import ConditionalBatchNormalization, SelfAttention, SpectralConv2D, SpectralDense
 from tfgan_app.losses import Hinge
@@ -35,6 +36,7 @@ class BigGAN(GAN):
     Args:
         image_shape: `(height, width, channels)`, of sides that both halve at least twice: 28, 32, 48, 80, 96x64.
         num_classes: Number of classes.
+        attributes: What it is told in the place of classes, as in `GAN`.
         latent_dim: Length of the latents; each block and the first layer take equal parts. 120 for 128x128.
         base_channels: Width beside the image; to 32x32 layers are four times this wide throughout.
         embedding_dim: Length of the shared class embedding.
@@ -49,12 +51,14 @@ class BigGAN(GAN):
     """
 
     joint_pass = True
+    needs_condition = True
 
     def __init__(
         self,
         image_shape: tuple[int, int, int],
         *,
-        num_classes: int,
+        num_classes: int | None = None,
+        attributes: Attributes | None = None,
         latent_dim: int = 120,
         base_channels: int = 96,
         embedding_dim: int = 128,
@@ -69,12 +73,13 @@ class BigGAN(GAN):
             raise ValueError(
                 f"`attention_at` must be one of {sides}, or None for none. Received: attention_at={attention_at}"
             )
+        condition = self.condition_of(num_classes, attributes)
+        assert condition is not None
         super().__init__(
-            build_generator(
-                image_shape, num_classes, latent_dim, base_channels, embedding_dim, attention_at, orthogonal
-            ),
-            build_discriminator(image_shape, num_classes, base_channels, attention_at),
+            build_generator(image_shape, condition, latent_dim, base_channels, embedding_dim, attention_at, orthogonal),
+            build_discriminator(image_shape, condition, base_channels, attention_at),
             num_classes=num_classes,
+            attributes=attributes,
             **kwargs,
         )
 
@@ -90,14 +95,14 @@ class BigGAN(GAN):
 
 def build_generator(
     image_shape: tuple[int, int, int],
-    num_classes: int,
+    condition: Condition,
     latent_dim: int,
     base_channels: int,
     embedding_dim: int,
     attention_at: int | None = None,
     orthogonal: float = 0.0,
 ) -> keras.Model:
-    """Returns latents `(batch, latent_dim)` and labels `(batch,)` -> images `(batch, *image_shape)` in [-1, 1]."""
+    """Returns latents `(batch, latent_dim)` and a condition -> images `(batch, *image_shape)` in [-1, 1]."""
     (height, width), blocks = resnet.resolution(image_shape)
     if resnet.small(image_shape):
         factors = (4,) * (blocks + 1)
@@ -119,15 +124,15 @@ def build_generator(
         return SpectralConv2D(width, side, padding="same", **options)
 
     latents = keras.Input((latent_dim,), name="latents")
-    labels = keras.Input((), dtype="int32", name="labels")
-    embedding = layers.Embedding(num_classes, embedding_dim, embeddings_initializer="orthogonal")(labels)
+    told = condition.input()
+    embedding = condition.embed(told, embedding_dim, "orthogonal")
     first, *parts = Split(blocks + 1)(latents)
 
     def norm(part):
-        condition = layers.Concatenate()([embedding, part])
+        joined = layers.Concatenate()([embedding, part])
 
         def apply(x):
-            scale, offset = (dense(x.shape[-1], use_bias=False)(condition) for _ in range(2))
+            scale, offset = (dense(x.shape[-1], use_bias=False)(joined) for _ in range(2))
             return ConditionalBatchNormalization()([x, scale, offset])
 
         return apply
@@ -136,13 +141,13 @@ def build_generator(
     attention = functools.partial(SelfAttention, "orthogonal", regularizer)
     norms, to_image = [norm(part) for part in parts], conv(image_shape[-1], 3)
     images = resnet.decode(x, widths, norms, conv, to_image, attention_at, attention)
-    return keras.Model([latents, labels], images, name="generator")
+    return keras.Model([latents, told], images, name="generator")
 
 
 def build_discriminator(
-    image_shape: tuple[int, int, int], num_classes: int, base_channels: int, attention_at: int | None = None
+    image_shape: tuple[int, int, int], condition: Condition, base_channels: int, attention_at: int | None = None
 ) -> keras.Model:
-    """Returns images `(batch, *image_shape)` and labels `(batch,)` -> logits `(batch, 1)`."""
+    """Returns images `(batch, *image_shape)` and a condition -> logits `(batch, 1)`."""
 
     def conv(width, side, resample=None):
         return SpectralConv2D(width, side, padding="same", kernel_initializer="orthogonal", resample=resample)
@@ -155,7 +160,7 @@ def build_discriminator(
     attention = functools.partial(SelfAttention, "orthogonal")
     images = keras.Input(image_shape, name="images")
     features = resnet.encode(images, widths, halvings, conv, attention_at, attention, wide=True)
-    return resnet.project(images, features, num_classes, init="orthogonal")
+    return resnet.project(images, features, condition, init="orthogonal")
 
 
 @keras.saving.register_keras_serializable("tfgan_app")

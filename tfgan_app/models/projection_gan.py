@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from tfgan_app.conditions import Attributes
 from tfgan_app.gan import GAN
 from tfgan_app.losses import Hinge
 from tfgan_app.models import resnet
@@ -21,6 +22,7 @@ class ProjectionGAN(GAN):
     Args:
         image_shape: `(height, width, channels)`, of sides that both halve at least twice: 28, 32, 48, 80, 96x64.
         num_classes: Number of classes.
+        attributes: What it is told in the place of classes, as in `GAN`.
         latent_dim: Length of the latents.
         g_channels: As in `SNGAN`.
         d_channels: As in `SNGAN`.
@@ -31,21 +33,25 @@ class ProjectionGAN(GAN):
     """
 
     joint_pass = True
+    needs_condition = True
 
     def __init__(
         self,
         image_shape: tuple[int, int, int],
         *,
-        num_classes: int,
+        num_classes: int | None = None,
+        attributes: Attributes | None = None,
         latent_dim: int = 128,
         g_channels: int | None = None,
         d_channels: int | None = None,
         **kwargs: Any,
     ):
+        condition = self.condition_of(num_classes, attributes)
         super().__init__(
-            resnet.build_generator(image_shape, latent_dim, g_channels, num_classes),
-            resnet.build_discriminator(image_shape, d_channels, num_classes, spectral=True),
+            resnet.build_generator(image_shape, latent_dim, g_channels, condition),
+            resnet.build_discriminator(image_shape, d_channels, condition, spectral=True),
             num_classes=num_classes,
+            attributes=attributes,
             **kwargs,
         )
 

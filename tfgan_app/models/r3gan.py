@@ -8,6 +8,7 @@ import keras
 from keras import layers
 
 from tfgan_app.base.sizes import as_size
+from tfgan_app.conditions import Attributes, Condition
 from tfgan_app.gan import GAN
 from tfgan_app.layers.fir import FIRDownsample, FIRUpsample
 from tfgan_app.layers.grouped import GroupedConv2D
@@ -43,6 +44,7 @@ class R3GAN(GAN):
         latent_dim: Length of the latents.
         num_classes: Number of classes; None for an unconditional model. An embedding of the label then stands beside
             the latents, and the discriminator's logit is the product of its features with another.
+        attributes: What it is told in the place of classes, as in `GAN`.
         widths: Channels of each stage, from the lowest resolution to the image's: one for each doubling, and one.
             By default 768 up to a shorter side of 32, and half as many with each doubling beyond.
         cardinalities: Groups of each stage's 3x3 convolutions. By default widths / 8.
@@ -69,6 +71,7 @@ class R3GAN(GAN):
         image_shape: tuple[int, int, int],
         *,
         num_classes: int | None = None,
+        attributes: Attributes | None = None,
         latent_dim: int = 64,
         widths: Sequence[int] | None = None,
         cardinalities: Sequence[int] | None = None,
@@ -87,10 +90,12 @@ class R3GAN(GAN):
             "blocks_per_stage": blocks_per_stage,
             "expansion": expansion,
         }
+        condition = self.condition_of(num_classes, attributes)
         super().__init__(
-            build_generator(image_shape, latent_dim, num_classes, **stages),
-            build_discriminator(image_shape, num_classes, **stages),
+            build_generator(image_shape, latent_dim, condition, **stages),
+            build_discriminator(image_shape, condition, **stages),
             num_classes=num_classes,
+            attributes=attributes,
             **kwargs,
         )
         self.learning_rate = _pair("learning_rate", learning_rate)
@@ -120,24 +125,24 @@ class R3GAN(GAN):
 def build_generator(
     image_shape: tuple[int, int, int],
     latent_dim: int = 64,
-    num_classes: int | None = None,
+    condition: Condition | None = None,
     widths: Sequence[int] | None = None,
     cardinalities: Sequence[int] | None = None,
     blocks_per_stage: int | Sequence[int] = 2,
     expansion: int = 2,
 ) -> keras.Model:
-    """Returns latents `(batch, latent_dim)`, and labels where conditional -> images `(batch, *image_shape)`.
+    """Returns latents `(batch, latent_dim)`, and a condition if there is one -> images `(batch, *image_shape)`.
 
     Arguments are those of `R3GAN`.
     """
     start, stages = _stages(image_shape, widths, cardinalities, blocks_per_stage, expansion)
     inputs = latents = keras.Input((latent_dim,), name="latents")
     x = latents
-    if num_classes is not None:
-        labels = keras.Input((), dtype="int32", name="labels")
-        inputs = [latents, labels]
-        embedding = layers.Embedding(num_classes, latent_dim, embeddings_initializer=_normal(num_classes))
-        x = layers.Concatenate(dtype="float32")([latents, embedding(labels)])
+    if condition is not None:
+        told = condition.input()
+        inputs = [latents, told]
+        embedding = condition.embed(told, latent_dim, _normal(condition.fan_in))
+        x = layers.Concatenate(dtype="float32")([latents, embedding])
     width = stages[0]["width"]
     x = layers.Dense(width, use_bias=False, kernel_initializer=_normal(x.shape[-1]), dtype="float32")(x)
     x = Basis(start, dtype="float32")(x)
@@ -151,13 +156,13 @@ def build_generator(
 
 def build_discriminator(
     image_shape: tuple[int, int, int],
-    num_classes: int | None = None,
+    condition: Condition | None = None,
     widths: Sequence[int] | None = None,
     cardinalities: Sequence[int] | None = None,
     blocks_per_stage: int | Sequence[int] = 2,
     expansion: int = 2,
 ) -> keras.Model:
-    """Returns images `(batch, *image_shape)`, and labels where conditional -> logits `(batch, 1)`.
+    """Returns images `(batch, *image_shape)`, and a condition if there is one -> logits `(batch, 1)`.
 
     Arguments are those of `R3GAN`.
     """
@@ -173,13 +178,13 @@ def build_discriminator(
     init = _normal(start[0] * start[1])
     x = layers.DepthwiseConv2D(start, use_bias=False, depthwise_initializer=init, dtype="float32")(x)
     x = layers.Flatten(dtype="float32")(x)
-    features = 1 if num_classes is None else width
+    features = 1 if condition is None else width
     x = layers.Dense(features, use_bias=False, kernel_initializer=_normal(width), dtype="float32")(x)
-    if num_classes is not None:
-        labels = keras.Input((), dtype="int32", name="labels")
-        inputs = [images, labels]
-        embedding = layers.Embedding(num_classes, width, embeddings_initializer=_normal(width * num_classes))
-        x = layers.Dot(axes=1, dtype="float32")([x, embedding(labels)])
+    if condition is not None:
+        told = condition.input()
+        inputs = [images, told]
+        embedding = condition.embed(told, width, _normal(width * condition.fan_in))
+        x = layers.Dot(axes=1, dtype="float32")([x, embedding])
     return keras.Model(inputs, x, name="discriminator")
 
 

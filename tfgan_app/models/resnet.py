@@ -15,6 +15,7 @@ import keras
 from keras import layers
 
 from tfgan_app.base.sizes import Size
+from tfgan_app.conditions import Condition
 from tfgan_app.layers import (
     BatchNormalization,
     ConditionalBatchNormalization,
@@ -22,7 +23,6 @@ from tfgan_app.layers import (
     SelfAttention,
     SpectralConv2D,
     SpectralDense,
-    SpectralEmbedding,
 )
 from tfgan_app.models.sides import start_and_doublings
 
@@ -46,26 +46,26 @@ def build_generator(
     image_shape: tuple[int, int, int],
     latent_dim: int,
     channels: int | None = None,
-    num_classes: int | None = None,
+    condition: Condition | None = None,
     spectral: bool = False,
     attention_at: int | None = None,
 ) -> keras.Model:
-    """Returns latents `(batch, latent_dim)`, and labels where conditional -> images `(batch, *image_shape)` in [-1, 1].
+    """Returns latents `(batch, latent_dim)`, and a condition if any -> images `(batch, *image_shape)` in [-1, 1].
 
     Args:
         image_shape: `(height, width, channels)`.
         latent_dim: Length of the latents.
         channels: Width beside the image: of all layers to 32x32, above growing with each halving to 16 times as much.
             By default 256 and 64.
-        num_classes: Number of classes, each with its own scales and offsets in batch normalisation; None for none.
+        condition: What scales and offsets in batch normalisation go by; None for nothing.
         spectral: Whether the layers are spectrally normalised.
         attention_at: Shorter side of the feature map on which self-attention acts; None for none.
     """
     inputs = [keras.Input((latent_dim,), name="latents")]
     norm = plain_norm
-    if num_classes is not None:
-        inputs.append(keras.Input((), dtype="int32", name="labels"))
-        norm = _conditional_norm(inputs[1], num_classes)
+    if condition is not None:
+        inputs.append(condition.input())
+        norm = _conditional_norm(inputs[1], condition)
     (height, width), doublings = resolution(image_shape)
     if channels is None:
         channels = 256 if small(image_shape) else 64
@@ -77,27 +77,27 @@ def build_generator(
     convolve = functools.partial(conv, convolution)
     to_image = convolution(image_shape[-1], 3, padding="same", kernel_initializer=_INIT)
     images = decode(x, widths, [norm] * doublings, convolve, to_image, attention_at)
-    return keras.Model(inputs if num_classes else inputs[0], images, name="generator")
+    return keras.Model(inputs if condition else inputs[0], images, name="generator")
 
 
 def build_discriminator(
     image_shape: tuple[int, int, int],
     channels: int | None = None,
-    num_classes: int | None = None,
+    condition: Condition | None = None,
     spectral: bool = False,
     attention_at: int | None = None,
     wide: bool = False,
     mean: bool = False,
 ) -> keras.Model:
-    """Returns images `(batch, *image_shape)`, and labels where conditional -> logits `(batch, 1)`.
+    """Returns images `(batch, *image_shape)`, and a condition if there is one -> logits `(batch, 1)`.
 
-    Labels enter by projection: `logits = w . features + V[label] . features`, Miyato and Koyama 2018,
+    It enters by projection: `logits = w . features + V[label] . features`, Miyato and Koyama 2018,
     https://arxiv.org/abs/1802.05637, equation 11.
 
     Args:
         image_shape: `(height, width, channels)`.
         channels: As in `build_generator`; by default 128 to 32x32 and 64 above.
-        num_classes: Number of classes, None for none.
+        condition: What is projected, None for nothing.
         spectral: As in `build_generator`.
         attention_at: As in `build_generator`.
         wide: As in `encode`.
@@ -117,26 +117,25 @@ def build_discriminator(
         halvings = doublings + (doublings <= 4 and start[0] % 2 == start[1] % 2 == 0)
     convolve = functools.partial(conv, SpectralConv2D if spectral else Conv2D)
     features = encode(images, widths, halvings, convolve, attention_at, wide=wide, mean=mean)
-    return project(images, features, num_classes, spectral)
+    return project(images, features, condition, spectral)
 
 
 def project(
     images: keras.KerasTensor,
     features: keras.KerasTensor,
-    num_classes: int | None,
+    condition: Condition | None,
     spectral: bool = True,
     init: str = _INIT,
 ) -> keras.Model:
-    """Returns the discriminator that ends in a dense layer on `features`, and a projection of labels on them."""
+    """Returns the discriminator that ends in a dense layer on `features`, and a projection of a condition on them."""
     dense = SpectralDense if spectral else layers.Dense
     logits = dense(1, kernel_initializer=init, dtype="float32")(features)
-    if num_classes is None:
+    if condition is None:
         return keras.Model(images, logits, name="discriminator")
-    labels = keras.Input((), dtype="int32", name="labels")
-    embedding = SpectralEmbedding if spectral else layers.Embedding
-    classes = embedding(num_classes, features.shape[-1], embeddings_initializer=init, dtype="float32")(labels)
-    logits = layers.Add()([logits, layers.Dot(1, dtype="float32")([classes, features])])
-    return keras.Model([images, labels], logits, name="discriminator")
+    told = condition.input()
+    embedding = condition.embed(told, features.shape[-1], init, spectral=spectral, dtype="float32")
+    logits = layers.Add()([logits, layers.Dot(1, dtype="float32")([embedding, features])])
+    return keras.Model([images, told], logits, name="discriminator")
 
 
 def decode(
@@ -247,13 +246,11 @@ def plain_norm(x: keras.KerasTensor) -> keras.KerasTensor:
     return BatchNormalization()(x)
 
 
-def _conditional_norm(labels, num_classes):
-    """Returns batch normalisation with a scale and an offset for each class."""
+def _conditional_norm(told, condition):
+    """Returns batch normalisation with a scale and an offset that go by the condition."""
 
     def norm(x):
-        scale, offset = (
-            layers.Embedding(num_classes, x.shape[-1], embeddings_initializer="zeros")(labels) for _ in range(2)
-        )
+        scale, offset = (condition.embed(told, x.shape[-1], "zeros") for _ in range(2))
         return ConditionalBatchNormalization()([x, scale, offset])
 
     return norm

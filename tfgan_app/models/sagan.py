@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from tfgan_app.conditions import Attributes
 from tfgan_app.gan import GAN
 from tfgan_app.losses import Hinge
 from tfgan_app.models import resnet
@@ -23,6 +24,7 @@ class SAGAN(GAN):
     Args:
         image_shape: `(height, width, channels)`, of sides that both halve at least twice: 28, 32, 48, 80, 96x64.
         num_classes: Number of classes, as in `ProjectionGAN`; None for an unconditional GAN.
+        attributes: What it is told in the place of classes, as in `GAN`.
         latent_dim: Length of the latents.
         g_channels: As in `SNGAN`.
         d_channels: As in `SNGAN`.
@@ -41,6 +43,7 @@ class SAGAN(GAN):
         image_shape: tuple[int, int, int],
         *,
         num_classes: int | None = None,
+        attributes: Attributes | None = None,
         latent_dim: int = 128,
         g_channels: int | None = None,
         d_channels: int | None = None,
@@ -52,10 +55,12 @@ class SAGAN(GAN):
         side = quarter if attention_at is None else attention_at
         if side not in sides:
             raise ValueError(f"`attention_at` must be one of {sides}. Received: attention_at={attention_at}")
+        condition = self.condition_of(num_classes, attributes)
         super().__init__(
-            resnet.build_generator(image_shape, latent_dim, g_channels, num_classes, True, side),
-            resnet.build_discriminator(image_shape, d_channels, num_classes, True, side, wide=True),
+            resnet.build_generator(image_shape, latent_dim, g_channels, condition, True, side),
+            resnet.build_discriminator(image_shape, d_channels, condition, True, side, wide=True),
             num_classes=num_classes,
+            attributes=attributes,
             **kwargs,
         )
 

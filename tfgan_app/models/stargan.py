@@ -12,7 +12,8 @@ from tfgan_app.base.errors import UsageError
 from tfgan_app.base.networks import BatchShape, apply
 from tfgan_app.base.randomness import uniform
 from tfgan_app.base.replicas import gathered, place
-from tfgan_app.data.batches import check_labels, check_samples, classes, parts
+from tfgan_app.conditions import Classes
+from tfgan_app.data.batches import check_samples, parts
 from tfgan_app.layers import Conv2D, Conv2DTranspose, InstanceNormalization
 from tfgan_app.losses import Wasserstein
 from tfgan_app.observation import Observation
@@ -63,6 +64,7 @@ class StarGAN(TranslationGAN):
     """
 
     data = "labelled"
+    needs_condition = True
     joint_pass = True
     num_classes: int
 
@@ -126,12 +128,12 @@ class StarGAN(TranslationGAN):
         if self.multi_label:
             _check_attributes(labels, self.num_classes)
         else:
-            check_labels(labels, self.num_classes)
+            Classes(self.num_classes).check(labels)
 
     def unpack(self, data: Any) -> tuple[Any, tuple[tf.Tensor, ...]]:
         images, labels = (part if part is None else tf.convert_to_tensor(part) for part in parts(data))
         self.check((images, labels))
-        own = labels if self.multi_label else classes(labels, self.num_classes)
+        own = labels if self.multi_label else Classes(self.num_classes).tensor(labels)
         return tf.cast(images, tf.float32), (self._rows(own),)
 
     def _rows(self, labels):

@@ -13,6 +13,7 @@ from keras import layers
 from tfgan_app.base.latents import check_layers
 from tfgan_app.base.networks import apply
 from tfgan_app.base.randomness import normal
+from tfgan_app.conditions import Attributes, Condition
 from tfgan_app.gan import GAN
 from tfgan_app.layers.equalized import EqualizedConv2D, EqualizedDense
 from tfgan_app.layers.fir import FIRDownsample, FIRFilter, FIRUpsample
@@ -56,6 +57,7 @@ class StyleGAN2(GAN):
         image_shape: `(height, width, channels)`, of sides that both halve at least twice: 28, 32, 48, 80, 96x64.
         latent_dim: Length of the latents z.
         num_classes: Number of classes; None for an unconditional model.
+        attributes: What it is told in the place of classes, as in `GAN`.
         style_dim: Length of w.
         mapping_layers: Layers of the mapping network f.
         channel_base: Channels of a layer times the shorter side of its maps, up to `channel_max`. 32768 is the
@@ -72,6 +74,7 @@ class StyleGAN2(GAN):
         image_shape: tuple[int, int, int],
         *,
         num_classes: int | None = None,
+        attributes: Attributes | None = None,
         latent_dim: int = 512,
         style_dim: int = 512,
         mapping_layers: int = 8,
@@ -80,10 +83,12 @@ class StyleGAN2(GAN):
         **kwargs: Any,
     ):
         channels = _channels(image_shape, channel_base, channel_max)
+        condition = self.condition_of(num_classes, attributes)
         super().__init__(
-            build_generator(image_shape, latent_dim, num_classes, style_dim, mapping_layers, channels),
-            build_discriminator(image_shape, num_classes, mapping_layers, channels),
+            build_generator(image_shape, latent_dim, condition, style_dim, mapping_layers, channels),
+            build_discriminator(image_shape, condition, mapping_layers, channels),
             num_classes=num_classes,
+            attributes=attributes,
             **kwargs,
         )
         self.style_shape = (2 * len(channels), style_dim)
@@ -161,35 +166,35 @@ class PathLength(Term):
 def build_generator(
     image_shape: tuple[int, int, int],
     latent_dim: int,
-    num_classes: int | None,
+    condition: Condition | None,
     style_dim: int,
     mapping_layers: int,
     channels: dict[int, int],
 ) -> keras.Model:
-    """Returns latents `(batch, latent_dim)` [and labels `(batch,)`] -> images `(batch, *image_shape)`.
+    """Returns latents `(batch, latent_dim)` [and a condition] -> images `(batch, *image_shape)`.
 
     It joins two models: `mapping`, from there to styles `(batch, num_styles, style_dim)`, and `synthesis`.
 
     Args:
         image_shape: As in `StyleGAN2`.
         latent_dim: Length of the latents.
-        num_classes: Number of classes, or None.
+        condition: What it is told, or None.
         style_dim: Length of w.
         mapping_layers: Layers of the mapping network.
         channels: Channels by the shorter side of the feature maps, from the smallest to the image.
     """
     num_styles = 2 * len(channels)
-    mapping = _build_mapping(latent_dim, num_classes, style_dim, mapping_layers, num_styles)
+    mapping = _build_mapping(latent_dim, condition, style_dim, mapping_layers, num_styles)
     synthesis = _build_synthesis(image_shape, style_dim, num_styles, channels)
-    inputs = _inputs(latent_dim, num_classes)
+    inputs = _inputs(latent_dim, condition)
     return keras.Model(inputs, synthesis(mapping(inputs)), name="generator")
 
 
-def _build_mapping(latent_dim, num_classes, style_dim, num_layers, num_styles):
+def _build_mapping(latent_dim, condition, style_dim, num_layers, num_styles):
     """The mapping network f, in float32, and what becomes of its w in training."""
-    inputs = _inputs(latent_dim, num_classes)
-    latents, *labels = inputs if num_classes else [inputs]
-    embeddings = [_embed(x, num_classes, latent_dim) for x in labels]
+    inputs = _inputs(latent_dim, condition)
+    latents, *told = inputs if condition else [inputs]
+    embeddings = [_embed(x, condition, latent_dim) for x in told]
     join, network = layers.Concatenate(dtype="float32"), _dense_layers(num_layers, style_dim)
 
     def f(z):
@@ -225,14 +230,14 @@ def _style_block(x, styles, index, filters, upsample=False):
 
 
 def build_discriminator(
-    image_shape: tuple[int, int, int], num_classes: int | None, mapping_layers: int, channels: dict[int, int]
+    image_shape: tuple[int, int, int], condition: Condition | None, mapping_layers: int, channels: dict[int, int]
 ) -> keras.Model:
-    """Returns images `(batch, *image_shape)` [and labels `(batch,)`] -> logits `(batch, 1)`: figure 7c.
+    """Returns images `(batch, *image_shape)` [and a condition] -> logits `(batch, 1)`: figure 7c.
 
     Args:
         image_shape: As in `StyleGAN2`.
-        num_classes: Number of classes, or None.
-        mapping_layers: Layers between a label's embedding and the product with the features.
+        condition: What it is told, or None.
+        mapping_layers: Layers between the condition's embedding and the product with the features.
         channels: As in `build_generator`.
     """
     images = keras.Input(image_shape, name="images")
@@ -247,23 +252,23 @@ def build_discriminator(
     x = MinibatchStdDev()(x)
     x = layers.LeakyReLU(0.2)(EqualizedConv2D(channels[start], 3, _GAIN, padding="same")(x))
     x = layers.LeakyReLU(0.2)(EqualizedDense(channels[start], gain=_GAIN)(layers.Flatten()(x)))
-    if num_classes is None:
+    if condition is None:
         return keras.Model(images, EqualizedDense(1, gain=_GAIN, dtype="float32")(x), name="discriminator")
     width = channels[start]
-    labels = keras.Input((), dtype="int32", name="labels")
-    target = _dense_layers(mapping_layers, width)(_embed(labels, num_classes, width))
+    told = condition.input()
+    target = _dense_layers(mapping_layers, width)(_embed(told, condition, width))
     logits = layers.Dot(1, dtype="float32")([EqualizedDense(width, gain=_GAIN, dtype="float32")(x), target])
     logits = layers.Rescaling(1 / math.sqrt(width), dtype="float32")(logits)
-    return keras.Model([images, labels], logits, name="discriminator")
+    return keras.Model([images, told], logits, name="discriminator")
 
 
-def _inputs(latent_dim, num_classes):
+def _inputs(latent_dim, condition):
     latents = keras.Input((latent_dim,), name="latents")
-    return [latents, keras.Input((), dtype="int32", name="labels")] if num_classes else latents
+    return [latents, condition.input()] if condition else latents
 
 
-def _embed(labels, num_classes, width):
-    x = layers.Embedding(num_classes, width, keras.initializers.RandomNormal(stddev=1.0), dtype="float32")(labels)
+def _embed(told, condition, width):
+    x = condition.embed(told, width, keras.initializers.RandomNormal(stddev=1.0), dtype="float32")
     return PixelNorm(dtype="float32")(x)
 
 

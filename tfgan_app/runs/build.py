@@ -10,6 +10,7 @@ from typing import Any, Literal
 from tfgan_app import augment, data, losses, models, terms
 from tfgan_app.base.errors import UnknownSplit, UsageError
 from tfgan_app.base.precision import choose_precision, dtype_policy
+from tfgan_app.conditions import Attributes
 from tfgan_app.gan import GAN
 from tfgan_app.layers.batch_norm import synchronize
 from tfgan_app.metrics.extractors import NAMES, FeatureExtractor, load_extractor, shipped_for
@@ -26,7 +27,7 @@ __all__ = [
     "compile_gan",
     "data_of",
     "has_split",
-    "needs_labels",
+    "needs_condition",
     "open_extractor",
     "open_images",
     "open_split",
@@ -64,34 +65,38 @@ def data_of(settings: Settings) -> str:
     return "images" if kind == "labelled" else kind
 
 
-def open_split(settings: Settings, split: str, kind: str | None = None) -> Dataset:
+def open_split(
+    settings: Settings, split: str, kind: str | None = None, attributes: Attributes | None = None
+) -> Dataset:
     """Opens a split of what settings name.
 
     Args:
         settings: The settings.
         split: The split.
         kind: `images`, `labelled` ones, `pairs` or `sides`; by default what their model learns from.
+        attributes: What images of another split are told by; by default what the settings name.
 
     Raises:
         UsageError: For settings that mean nothing for that kind.
     """
     kind = kind or data_of(settings)
+    _check_attributes(settings)
     if kind in ("images", "labelled"):
-        return open_images(settings, split)
+        return open_images(settings, split, attributes)
     return data.open_pairs(split=split, fallback_dataset=settings.fallback_dataset, **_source(settings, kind))
 
 
-def open_images(settings: Settings, split: str) -> data.ImageSet:
-    """Opens a split of the images that settings name, whatever their model learns from."""
-    source = _source(settings, "images")
+def open_images(settings: Settings, split: str, attributes: Attributes | None = None) -> data.ImageSet:
+    """Opens a split of the images that settings name, whatever their model learns from; see `open_split`."""
+    source = {**_source(settings, "images"), "attributes": attributes or settings.attributes}
     return data.open_images(split=split, fallback_dataset=settings.fallback_dataset, **source)
 
 
 def open_split_like(facts: dict[str, Any], settings: Settings, split: str) -> Dataset:
     """Opens another split of the images that `facts` describe: the fallback where they are the fallback.
 
-    The hosts of the data set that it stands in for are not asked again. Values are scaled as those of `facts` are, and
-    images of another size or kind are made like those described.
+    The hosts of the data set that it stands in for are not asked again. Values are scaled, and attributes encoded, as
+    those of `facts` are, and images of another size or kind are made like those described.
 
     Raises:
         DataError: If they cannot be.
@@ -103,11 +108,12 @@ def open_split_like(facts: dict[str, Any], settings: Settings, split: str) -> Da
         settings = dataclasses.replace(settings, channels=settings.channels or channels, image_size=size)
     if settings.value_range is None:
         settings = dataclasses.replace(settings, value_range=facts.get("value_range"))
+    attributes = shapes_of(facts).get("attributes")
     if facts["fallback_for"] is None:
-        images = open_split(settings, split)
+        images = open_split(settings, split, attributes=attributes)
     else:
         fallback = settings.fallback_dataset or facts["name"]
-        images = open_split(dataclasses.replace(settings, dataset=fallback), split)
+        images = open_split(dataclasses.replace(settings, dataset=fallback), split, attributes=attributes)
         images = dataclasses.replace(images, fallback_for=facts["fallback_for"])
     found = [getattr(images, name) for name in ("source_shape", "image_shape") if name in facts]
     if found != shapes:
@@ -134,6 +140,8 @@ def peek(settings: Settings) -> dict[str, Any]:
     """Returns what `build_gan` is told of the images that settings name, without preparing them."""
     kind = data_of(settings)
     source = {"split": settings.split, **_source(settings, kind)}
+    if settings.attributes is not None:
+        return shapes_of(open_split(settings, settings.split).describe())
     if kind == "images":
         image_shape, num_classes = data.peek(**source)
         return {"image_shape": image_shape, "num_classes": num_classes}
@@ -144,8 +152,10 @@ def peek(settings: Settings) -> dict[str, Any]:
 def shapes_of(facts: dict[str, Any]) -> dict[str, Any]:
     """Returns what `build_gan` is told of a dataset, by what its `describe` returns."""
     shapes: dict[str, Any] = {name: tuple(facts[name]) for name in ("image_shape", "source_shape") if name in facts}
-    names = {"class_names": facts["class_names"]} if facts.get("class_names") else {}
-    return {"num_classes": facts["num_classes"], **shapes, **names}
+    more: dict[str, Any] = {"class_names": facts["class_names"]} if facts.get("class_names") else {}
+    if facts.get("attributes") is not None:
+        more["attributes"] = Attributes.from_config(facts["attributes"])
+    return {"num_classes": facts["num_classes"], **shapes, **more}
 
 
 def _source(settings: Settings, kind: str) -> dict[str, Any]:
@@ -204,6 +214,7 @@ def build_gan(
     num_classes: int | None,
     class_names: Sequence[str] | None = None,
     source_shape: ImageShape | None = None,
+    attributes: Attributes | None = None,
     **compile_arguments: Any,
 ) -> Trainable:
     """Builds and compiles the GAN that settings describe.
@@ -216,12 +227,13 @@ def build_gan(
         num_classes: Classes of the images, None where unlabelled.
         class_names: What they are called, for a GAN that is told of them.
         source_shape: The shape of the sources, of a translator.
+        attributes: What images have in the place of labels.
         **compile_arguments: Passed to `compile`.
 
     Raises:
         UsageError: For an argument that the model does not take, or values that it refuses.
     """
-    gan = build_model(settings, image_shape, num_classes, source_shape)
+    gan = build_model(settings, image_shape, num_classes, source_shape, attributes)
     if settings.degrade is not None:
         # What is grey before is grey after.
         degradation = data.degradations.parse_degradation(settings.degrade)
@@ -277,7 +289,11 @@ def _from(settings: Settings, *steps: int) -> tuple[int, ...]:
 
 
 def build_model(
-    settings: Settings, image_shape: ImageShape, num_classes: int | None, source_shape: ImageShape | None = None
+    settings: Settings,
+    image_shape: ImageShape,
+    num_classes: int | None,
+    source_shape: ImageShape | None = None,
+    attributes: Attributes | None = None,
 ) -> Trainable:
     """Builds the networks of `build_gan`, in the settings' precision."""
     model = getattr(models, settings.model)
@@ -291,11 +307,15 @@ def build_model(
         raise UsageError(f"{settings.model} takes no {', '.join(unknown)}. It takes {takes}.")
     if settings.conditional and "num_classes" not in accepted:
         raise UsageError(f"`model={settings.model}` takes no labels, so `conditional` has no meaning for it.")
-    if needs_labels(settings):
+    _check_attributes(settings)
+    if attributes is not None:
+        given["attributes"] = attributes
+    elif needs_condition(settings):
         if num_classes is None:
             raise UsageError(
                 f"`model={settings.model}` needs labelled images, and `dataset={settings.dataset}` has none. "
-                "Put them in one sub-folder a class, or choose an unconditional model such as DCGAN."
+                "Put them in one sub-folder a class, name columns of a table with `attributes`, or choose an "
+                "unconditional model such as DCGAN."
             )
         given["num_classes"] = num_classes
     shapes = (image_shape,) if source_shape is None else (source_shape, image_shape)
@@ -313,13 +333,29 @@ def build_model(
 
 
 # Arguments that follow from the images.
-GIVEN = ("image_shape", "source_shape", "target_shape", "num_classes", "kwargs")
+GIVEN = ("image_shape", "source_shape", "target_shape", "num_classes", "attributes", "kwargs")
 
 
-def needs_labels(settings: Settings) -> bool:
-    """Whether the model that settings describe learns from labels."""
-    num_classes = inspect.signature(getattr(models, settings.model)).parameters.get("num_classes")
-    return settings.conditional or (num_classes is not None and num_classes.default is inspect.Parameter.empty)
+def needs_condition(settings: Settings) -> bool:
+    """Whether the model that settings describe learns from labels or attributes."""
+    needs = getattr(getattr(models, settings.model), "needs_condition", False)
+    return bool(settings.conditional or settings.attributes or needs)
+
+
+def _check_attributes(settings: Settings) -> None:
+    """Refuses attributes for a model that is told none."""
+    if settings.attributes is None:
+        return
+    takes = [name for name in models.__all__ if _takes_attributes(name)]
+    if settings.model not in takes:
+        raise UsageError(
+            f"`attributes={','.join(settings.attributes)}`: `model={settings.model}` is told none. Those that are: "
+            f"{', '.join(takes)}."
+        )
+
+
+def _takes_attributes(model: str) -> bool:
+    return "attributes" in inspect.signature(getattr(models, model)).parameters
 
 
 def set_learning_rates(gan: Trainable, settings: Settings, factor: float = 1.0) -> None:

@@ -37,7 +37,7 @@ EDITS = {
     "directions": ("names", "strength", "latents", "against", "layers", "grid", "truncation"),
 }
 # Those that all take, and those of images that are drawn as they are.
-_COMMON = {"run", "saved_model", "checkpoint", "seed", "labels", "scale", "out"}
+_COMMON = {"run", "saved_model", "checkpoint", "seed", "labels", "attributes", "scale", "out"}
 _DRAWN = {"grid", "num_images", "truncation", "frames", "fps"}
 # What `out` may be.
 _OUT = {
@@ -101,7 +101,7 @@ def edit_images(
     asked: Drawing,
     rows: int,
     columns: int,
-    labels: Callable[[int], np.ndarray | None],
+    told: Callable[[int], dict[str, np.ndarray]],
     progress: Callable[[str], object],
 ) -> Edited:
     """Makes what is asked for.
@@ -112,7 +112,7 @@ def edit_images(
         asked: What to make, and where to.
         rows: Of `grid`.
         columns: Of `grid`.
-        labels: Returns the classes of so many images.
+        told: Returns the `labels` or `attributes` of so many images, by that name; nothing of an unconditional sampler.
         progress: Called with a line on how far it is.
 
     Raises:
@@ -120,18 +120,18 @@ def edit_images(
         DataError: If the picture cannot be read.
     """
     if kind == "project":
-        return _project(sampler, asked, progress)
+        return _project(sampler, asked, told, progress)
     if kind == "mix":
-        return _mix(sampler, asked, rows, columns, labels)
+        return _mix(sampler, asked, rows, columns, told)
     if kind == "directions":
-        return _directions(sampler, asked, rows, columns, labels)
-    return _edit(sampler, asked, rows * columns, columns, labels)
+        return _directions(sampler, asked, rows, columns, told)
+    return _edit(sampler, asked, rows * columns, columns, told)
 
 
 # A picture's latents.
 
 
-def _project(sampler, asked, progress):
+def _project(sampler, asked, told, progress):
     out, path = pathlib.Path(asked.out), local_path(asked.project)
     require_writable("out", out / "0")
     film = out / f"search.{asked.film}"
@@ -140,11 +140,12 @@ def _project(sampler, asked, progress):
         raise UsageError(f"{asked.shown('labels')} must name one class to look in, or none.")
     image, fitted = _read(path, sampler.modality)
     extractor = _extractor(asked, image.shape)
-    label = None if asked.labels is None else asked.labels[0]
+    given = told(1) if asked.labels or asked.attributes else {}
     found = project(
         sampler,
         image,
-        label=label,
+        label=given["labels"][0] if "labels" in given else None,
+        attributes=given.get("attributes"),
         steps=asked.steps,
         seed=asked.seed,
         extractor=extractor,
@@ -157,7 +158,7 @@ def _project(sampler, asked, progress):
     pictures.save_png(out / "projection.png", _titled(pair, ["picture", "found"], asked.scale))
     frames = (modality.show(np.stack([found.target, frame]), 2) for frame in found.frames)
     pictures.save_film(film, frames, asked.fps, asked.scale)
-    save_latents(out / _LATENTS, sampler, KeptLatents(found.latents, found.labels, found.weights))
+    save_latents(out / _LATENTS, sampler, KeptLatents(found.latents, found.told, found.weights))
     facts = _facts(sampler, asked, path, found, extractor)
     with written_whole(out / "projection.json") as partial:
         partial.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
@@ -204,7 +205,7 @@ def _extractor(asked: Drawing, shape: tuple[int, ...]) -> FeatureExtractor | Non
 
 def _facts(sampler, asked, path, found, extractor):
     """Returns what there is to know about a projection, as JSON takes it."""
-    label = None if found.labels is None else int(found.labels[0])
+    label = int(found.told["labels"][0]) if "labels" in found.told else None
     names = sampler.class_names
     return {
         "picture": path.name,
@@ -212,6 +213,7 @@ def _facts(sampler, asked, path, found, extractor):
         "extractor": None if extractor is None else extractor.describe(),
         "label": label,
         "class_name": None if label is None or names is None else names[label],
+        "attributes": _attributes(sampler, found.told),
         "space": "styles" if found.latents.ndim == 3 else "latents",
         "steps": asked.steps,
         "tune": asked.tune,
@@ -222,25 +224,34 @@ def _facts(sampler, asked, path, found, extractor):
     }
 
 
+def _attributes(sampler, told):
+    """Returns attributes by name in the units of training, None where there are none."""
+    if sampler.attributes is None:
+        return None
+    (values,) = sampler.attributes.decode(told["attributes"])
+    return {column.name: value for column, value in zip(sampler.attributes.columns, values, strict=True)}
+
+
 def _scored(facts):
     scores = [f"PSNR {facts['psnr']:.2f} dB"]
     if facts["extractor"]:
         scores.append(f"perceptual distance {facts['perceptual_distance']:.3f} ({facts['extractor']['name']})")
     if facts["label"] is not None:
         scores.append(f"class {facts['class_name'] or facts['label']}")
+    scores += [f"{name} {value}" for name, value in (facts["attributes"] or {}).items()]
     return ", ".join(scores)
 
 
 # Styles of several.
 
 
-def _mix(sampler, asked, rows, columns, labels):
+def _mix(sampler, asked, rows, columns, told):
     if sampler.style_shape is None:
         raise UsageError(f"`mix={asked.mix}` takes a model with styles, such as StyleGAN2: this one has latents alone.")
     num = sampler.style_shape[0]
     if asked.mix >= num:
         raise UsageError(f"`mix={asked.mix}` must be a layer from 1 to {num - 1}: this model has {num}.")
-    styles = sampler.styles(sampler.latents(rows + columns, asked.seed), labels(rows + columns))
+    styles = sampler.styles(sampler.latents(rows + columns, asked.seed), **told(rows + columns))
     coarse, fine = styles[:rows], styles[rows:]
     mixed = [np.concatenate([row[: asked.mix], column[asked.mix :]]) for row in coarse for column in fine]
     drawn = sampler.outputs(np.concatenate([styles, np.stack(mixed)]), None, only(asked.truncation, "mix"))
@@ -270,7 +281,7 @@ def only(truncation: tuple[float, ...] | None, name: str) -> float | None:
 # Directions.
 
 
-def _directions(sampler, asked, rows, columns, labels):
+def _directions(sampler, asked, rows, columns, told):
     out, layers, truncation = pathlib.Path(asked.out), _layers(asked), only(asked.truncation, "directions")
     require_writable("out", out)
     default = asked.grid == Drawing().grid
@@ -278,7 +289,7 @@ def _directions(sampler, asked, rows, columns, labels):
     found = found.named(asked.names) if asked.names else found
     # Of a difference, the latents are what it was made of.
     own = None if asked.against else _given(sampler, asked, found.space)
-    kept = own or _drawn(sampler, found.space, asked.seed, labels, 1)
+    kept = own or _drawn(sampler, found.space, asked.seed, told(1), 1)
     # An odd number of columns has the image itself in the midst.
     columns = 7 if default else columns
     strengths = np.linspace(-asked.strength, asked.strength, columns)
@@ -333,7 +344,7 @@ def _dim(sampler):
 # Edits.
 
 
-def _edit(sampler, asked, num, columns, labels):
+def _edit(sampler, asked, num, columns, told):
     out, layers, truncation = pathlib.Path(asked.out), _layers(asked), only(asked.truncation, "edits")
     pictures.require_film(out)
     require_writable("out", out)
@@ -343,7 +354,7 @@ def _edit(sampler, asked, num, columns, labels):
         raise UsageError(f"`directions={asked.directions}`: find them first, into a NAME.npz, then `edit` by that.")
     found = Directions.load(asked.directions, sampler)
     steps = [(found[name], strength) for name, strength in _asked(asked.edit)]
-    kept = _given(sampler, asked, found.space) or _drawn(sampler, found.space, asked.seed, labels, num)
+    kept = _given(sampler, asked, found.space) or _drawn(sampler, found.space, asked.seed, told(num), num)
     modality = sampler.modality
     with _adopted(sampler, kept):
         if out.suffix in pictures.FILMS:
@@ -396,15 +407,15 @@ def _given(sampler, asked, space):
     return None if asked.latents is None else _in_space(_loaded(asked.latents, sampler), sampler, space)
 
 
-def _drawn(sampler, space, seed, labels, num):
-    return _in_space(KeptLatents(np.asarray(sampler.latents(num, seed)), labels(num)), sampler, space)
+def _drawn(sampler, space, seed, told, num):
+    return _in_space(KeptLatents(np.asarray(sampler.latents(num, seed)), told), sampler, space)
 
 
 def _in_space(kept, sampler, space):
     if space == "latents" and kept.latents.ndim == 3:
         raise UsageError("These directions are of latents, and what is edited are styles: take directions of styles.")
     if space == "styles" and kept.latents.ndim == 2:
-        return dataclasses.replace(kept, latents=sampler.styles(kept.latents, kept.labels))
+        return dataclasses.replace(kept, latents=sampler.styles(kept.latents, **kept.told))
     return kept
 
 
@@ -421,8 +432,8 @@ def _loaded(path, sampler):
         raise UsageError(f"{path} holds latents of tuned generators, each its own: give one {_LATENTS} of them.")
     if len({one.latents.ndim for one in found}) > 1:
         raise UsageError(f"{path} holds latents and styles: give a folder of one of them.")
-    labels = [one.labels for one in found if one.labels is not None]
-    return KeptLatents(np.concatenate([one.latents for one in found]), np.concatenate(labels) if labels else None)
+    told = {name: np.concatenate([one.told[name] for one in found]) for name in found[0].told}
+    return KeptLatents(np.concatenate([one.latents for one in found]), told)
 
 
 def _moved(kept, steps, layers):
@@ -436,7 +447,7 @@ def _moved(kept, steps, layers):
 
 
 def _outputs(sampler, kept, truncation):
-    return sampler.outputs(kept.latents, kept.given, truncation)
+    return sampler.outputs(kept.latents, truncation=truncation, **kept.given)
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from tfgan_app import data
 from tfgan_app.base.errors import DataError, UsageError
 from tfgan_app.base.files import PROGRAM, reason, require_writable
 from tfgan_app.base.table import takes
+from tfgan_app.conditions import Attributes
 from tfgan_app.data import ImageSet, PairSet
 from tfgan_app.data.trees import listed
 from tfgan_app.export import open_saved
@@ -245,11 +246,16 @@ class _Source:
     def open_train(self) -> Dataset | None:
         """Opens the images that the GAN was trained on, None where nothing tells which."""
         split = self.asked.train_split
-        return None if split is None else open_split(self._asked_for(Settings()), split, self._kind)
+        return None if split is None else open_split(self._asked_for(Settings()), split, self._kind, self._attributes)
 
     def open_real(self) -> Dataset:
         """Opens the real images to compare with."""
-        return open_split(self._asked_for(Settings()), self.asked.split or "test", self._kind)
+        return open_split(self._asked_for(Settings()), self.asked.split or "test", self._kind, self._attributes)
+
+    @property
+    def _attributes(self) -> Attributes | None:
+        """What the sampler is told, by which real images are then told as those of training were."""
+        return getattr(self.sampler, "attributes", None)
 
     @property
     def _kind(self) -> str:
@@ -302,7 +308,7 @@ class _OfRun(_Source):
         """Opens the images that the run was scored on, changed by what is given."""
         settings, split = self._asked_for(self.run.settings), self.asked.split or self.run.record["eval_split"]
         if self.asked.dataset is not None or self.asked.truth:
-            return open_split(settings, split, self._kind)
+            return open_split(settings, split, self._kind, self._attributes)
         return self.run.open_split(split, settings)
 
 

@@ -22,7 +22,7 @@ from tfgan_app.runs.editing import Edited, check_editing, edit_images, only
 from tfgan_app.runs.record import open_trained
 from tfgan_app.runs.settings import Drawing
 from tfgan_app.runs.translating import Translated, check_translating, translate_files
-from tfgan_app.sampler import Sampler, check_labels
+from tfgan_app.sampler import Sampler
 from tfgan_app.translator import Translator
 
 __all__ = ["Generated", "generate"]
@@ -78,10 +78,13 @@ def generate(*, progress: Callable[[str], object] | None = None, **settings: Any
         return translate_files(translator, asked, progress or (lambda line: None))
     edit = check_editing(asked)
     out, (rows, columns) = pathlib.Path(asked.out), _grid(asked.grid)
+    varied = _varied(asked)
     if edit is not None:
+        if varied:
+            raise UsageError(f"{asked.shown('attributes')} varies along a grid: it does not go with `{edit}`.")
         sampler = _opened(asked)
-        chosen = functools.partial(_labels, asked.labels, sampler)
-        return edit_images(edit, sampler, asked, rows, columns, chosen, progress or (lambda line: None))
+        told_of = functools.partial(_told, asked, sampler)
+        return edit_images(edit, sampler, asked, rows, columns, told_of, progress or (lambda line: None))
     if out.suffix not in _ENDINGS:
         raise UsageError(f"`out={out}` must end in .png, .gif, .mp4, .npz or .npy, or name a folder.")
     pictures.require_film(out)
@@ -99,12 +102,15 @@ def generate(*, progress: Callable[[str], object] | None = None, **settings: Any
     num = asked.num_images or rows * columns
     sheet = asked.truncation is not None and len(asked.truncation) > 1 and out.suffix == ".png"
     truncation = None if sheet else only(asked.truncation, f"`out={out}`")
+    if varied and (sheet or out.suffix != ".png"):
+        one = ", and one `truncation`" if sheet else ""
+        raise UsageError(f"{asked.shown('attributes')} varies along a grid: give `out=NAME.png`{one}.")
     sampler = _opened(asked)
     if sheet:
         return _write_sheet(sampler, asked, out, columns)
-    labels = _labels(asked.labels, sampler, num)
+    told = _told(asked, sampler, num)
     try:
-        _write(sampler, asked, out, num, columns, labels, truncation, progress or (lambda line: None))
+        _write(sampler, asked, out, num, columns, told, varied, truncation, progress or (lambda line: None))
     except ValueError as error:
         raise UsageError(str(error)) from error
     return Generated(out, num)
@@ -120,8 +126,8 @@ def _opened(asked: Drawing) -> Sampler:
 def _write_sheet(sampler: Sampler, asked: Drawing, out: pathlib.Path, columns: int) -> Generated:
     """Writes the same latents at several truncations, a row each."""
     assert asked.truncation is not None
-    latents, labels = sampler.latents(columns, asked.seed), _labels(asked.labels, sampler, columns)
-    rows = [sampler.outputs(latents, labels, truncation) for truncation in asked.truncation]
+    latents, told = sampler.latents(columns, asked.seed), _told(asked, sampler, columns)
+    rows = [sampler.outputs(latents, truncation=truncation, **told) for truncation in asked.truncation]
     picture = pictures.enlarged(sampler.modality.show(np.concatenate(rows), columns), asked.scale)
     titles = [f"{truncation:g}" for truncation in asked.truncation]
     pictures.save_png(out, pictures.titled_rows(picture, titles, 2 * asked.scale))
@@ -135,18 +141,72 @@ def _grid(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def _labels(names: tuple[str | int, ...] | None, sampler: Sampler, num: int) -> np.ndarray | None:
-    if names is None:
-        return None if sampler.num_classes is None else np.arange(num) % sampler.num_classes
-    shown = ",".join(map(str, names))
-    if sampler.num_classes is None:
-        raise UsageError(f"`labels={shown}`: this GAN is unconditional.")
-    if not names:
-        raise UsageError("`labels=` names no class.")
+# LOW..HIGH of a number.
+_SPAN = re.compile(r"([+-]?\d+(?:\.\d+)?)\.\.([+-]?\d+(?:\.\d+)?)")
+
+
+def _told(asked: Drawing, sampler: Sampler, num: int) -> dict[str, np.ndarray]:
+    """Returns what `num` samples are told, by the argument of a sampler's methods that takes it."""
+    given = {name: getattr(asked, name) for name in ("labels", "attributes") if getattr(asked, name) is not None}
+    if other := [name for name in given if sampler.condition is None or name != sampler.told_by]:
+        what = "unconditional" if sampler.condition is None else f"told `{sampler.told_by}`: {sampler.condition}"
+        raise UsageError(f"{asked.shown(other[0])}: this GAN is {what}.")
+    if sampler.condition is None:
+        return {}
+    names = given.get(sampler.told_by)
+    shown = ",".join(map(str, names or ()))
     try:
-        return np.resize(check_labels(names, len(names), sampler.num_classes, sampler.class_names), num)
+        if sampler.attributes is not None:
+            # Those that vary have a value of their own in each column.
+            values = {name: value for name, value in _values(names or ()).items() if not _SPAN.fullmatch(value)}
+            return {"attributes": sampler.attributes.chosen(values, num)}
+        if names is None:
+            return {"labels": sampler.condition.in_turn(num)}
+        if not names:
+            raise UsageError("`labels=` names no class.")
+        return {"labels": np.resize(sampler.condition.chosen(names, len(names)), num)}
     except ValueError as error:
-        raise UsageError(str(error).replace("`labels`", f"`labels={shown}`")) from error
+        raise UsageError(str(error).replace(f"`{sampler.told_by}`", f"`{sampler.told_by}={shown}`")) from error
+
+
+def _values(pairs: tuple[str, ...]) -> dict[str, str]:
+    """Returns the values of NAME=VALUE by their names."""
+    values = {}
+    for pair in pairs:
+        name, separator, value = (part.strip() for part in pair.rpartition("="))
+        if not separator or not name or not value:
+            raise UsageError(
+                f"`attributes={','.join(pairs)}` must be NAME=VALUE, with commas between: smiling=yes,age=40."
+            )
+        values[name] = value
+    return values
+
+
+def _varied(asked: Drawing) -> dict[str, tuple[float, float]]:
+    """Returns from where to where attributes vary along the rows of a grid, by their names."""
+    found = {name: _SPAN.fullmatch(value) for name, value in _values(asked.attributes or ()).items()}
+    return {name: (float(span[1]), float(span[2])) for name, span in found.items() if span}
+
+
+def _grid_of(
+    sampler: Sampler,
+    asked: Drawing,
+    num: int,
+    columns: int,
+    told: np.ndarray,
+    varied: dict[str, tuple[float, float]],
+    truncation: float | None,
+) -> np.ndarray:
+    """Returns a picture whose rows are of one latent each, along which attributes vary."""
+    attributes = sampler.attributes
+    assert attributes is not None
+    latents = np.repeat(sampler.latents(num // columns, asked.seed), columns, axis=0)
+    spans = {name: np.linspace(low, high, columns) for name, (low, high) in varied.items()}
+    rows = np.repeat(told[: num // columns], columns, axis=0)
+    rows = attributes.changed(rows, {name: np.resize(values, num) for name, values in spans.items()})
+    outputs = sampler.outputs(latents, truncation=truncation, attributes=rows)
+    titles = [", ".join(f"{name} {values[place]:.4g}" for name, values in spans.items()) for place in range(columns)]
+    return pictures.titled(sampler.modality.show(outputs, columns), titles)
 
 
 def _write(
@@ -155,22 +215,32 @@ def _write(
     out: pathlib.Path,
     num: int,
     columns: int,
-    labels: np.ndarray | None,
+    told: dict[str, np.ndarray],
+    varied: dict[str, tuple[float, float]],
     truncation: float | None,
     progress: Callable[[str], object],
 ) -> None:
     modality, seed = sampler.modality, asked.seed
     if out.suffix in pictures.FILMS:
         walk = closed_walk(num, sampler.latent_dim, seed, asked.frames)
-        frames = (modality.show(sampler.outputs(latents, labels, truncation), columns) for latents in walk)
+        frames = (modality.show(sampler.outputs(latents, truncation=truncation, **told), columns) for latents in walk)
         pictures.save_film(out, frames, asked.fps, asked.scale)
     elif out.suffix == ".png":
-        pictures.save_png(out, sampler.picture(num, columns, seed, labels, truncation), asked.scale)
+        if varied:
+            picture = _grid_of(sampler, asked, num, columns, told["attributes"], varied, truncation)
+        else:
+            picture = sampler.picture(num, columns, seed, truncation=truncation, **told)
+        pictures.save_png(out, picture, asked.scale)
     else:
-        batches = _watched(sampler.batches(num, seed, labels, truncation), num, progress)
+        batches = _watched(sampler.batches(num, seed, truncation=truncation, **told), num, progress)
         if out.suffix:
             stored = (np.asarray(modality.store(batch)) for batch in batches)
-            _write_array(out, modality, num, stored, labels)
+            beside = dict(told)
+            if sampler.attributes is not None:
+                # As a table has them, so that they can be trained on.
+                beside["attributes"] = np.array(sampler.attributes.decode(told["attributes"]))
+                beside["attribute_names"] = np.array([column.name for column in sampler.attributes.columns])
+            _write_array(out, modality, num, stored, beside)
         else:
             _write_folder(out, modality, num, batches)
 
@@ -184,9 +254,9 @@ def _watched(batches: Iterator[np.ndarray], num: int, progress: Callable[[str], 
 
 
 def _write_array(
-    out: pathlib.Path, modality: Modality, num: int, batches: Iterator[np.ndarray], labels: np.ndarray | None
+    out: pathlib.Path, modality: Modality, num: int, batches: Iterator[np.ndarray], beside: dict[str, np.ndarray]
 ) -> None:
-    """Writes stored samples to an .npy file, or with their labels to an .npz file, batch by batch."""
+    """Writes stored samples to an .npy file, or with what they were told to an .npz file, batch by batch."""
     with written_whole(out) as partial:
         if out.suffix == ".npy":
             with partial.open("wb") as file:
@@ -196,9 +266,9 @@ def _write_array(
             # The size of an entry is not known before its end, and may be over 4 GiB.
             with archive.open(f"{modality.name}.npy", "w", force_zip64=True) as file:
                 _write_npy(file, modality, num, batches)
-            if labels is not None:
-                with archive.open("labels.npy", "w", force_zip64=True) as file:
-                    np.lib.format.write_array(file, labels)
+            for name, array in beside.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                    np.lib.format.write_array(file, array)
 
 
 def _write_npy(file: IO[bytes], modality: Modality, num: int, batches: Iterator[np.ndarray]) -> None:

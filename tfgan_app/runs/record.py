@@ -325,6 +325,7 @@ def _checked_record(record: dict[str, Any]) -> dict[str, Any]:
     check_object(facts, name=str, fingerprint=str, image_shape=list, num_classes=count, fallback_for=text)
     if len(facts["image_shape"]) != 3 or not all(type(n) is int and n > 0 for n in facts["image_shape"]):
         raise ValueError(f"images cannot have the shape {facts['image_shape']}")
+    shapes_of(facts)  # refuses attributes that are none
     if not isinstance(record.get("rollbacks", []), list):
         raise ValueError("its 'rollbacks' is not a list")
     return record

@@ -44,7 +44,7 @@ from tfgan_app.runs.build import (
     build_gan,
     compile_gan,
     has_split,
-    needs_labels,
+    needs_condition,
     open_extractor,
     open_split,
     open_split_like,
@@ -354,8 +354,9 @@ class Session:
                 why = why or f"{self.images.name} has no split {split}"
                 continue
             self._say_notes(test, self.images.notes)
-            if test.num_classes is None and needs_labels(self.settings):
-                why = f"`model={self.settings.model}` needs labels, and {split} has none"
+            if needs_condition(self.settings) and getattr(test, "condition", None) is None:
+                what = "labels" if self.settings.attributes is None else "attributes"
+                why = f"`model={self.settings.model}` needs {what}, and {split} has none"
                 continue
             if why and self._scored:
                 self.say(f"{why}: scores compare with {split}.")
@@ -676,6 +677,8 @@ class Session:
 
         if "source_shape" in shapes:
             batch = images(shapes["source_shape"]), images(shapes["image_shape"])
+        elif "attributes" in shapes:
+            batch = images(shapes["image_shape"]), shapes["attributes"].in_turn(num)
         else:
             batch = images(shapes["image_shape"]), noise.integers(0, shapes["num_classes"] or 1, num)
         history = gan.fit(*batch, batch_size=settings.batch_size, verbose=0).history

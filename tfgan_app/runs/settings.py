@@ -161,6 +161,13 @@ class Settings(Table):
         "images of the set use.",
         must=("be two numbers LOW,HIGH, the first the smaller", is_range),
     )
+    attributes: tuple[str, ...] | None = row(
+        None,
+        "Columns of a table beside the images (CSV, JSON), or of the array attributes of an .npz, that a model is told "
+        "in the place of classes: yes or no, numbers, categories; auto for all that can be learnt from.",
+        must=("name columns of a table, or be auto", lambda names: bool(names) and all(names)),
+        fixed=True,
+    )
     mirror: bool = row(
         False, "Turn each training image left to right with probability 1/2. Scores see images as they are.", fixed=True
     )
@@ -351,6 +358,11 @@ class Drawing(Table):
     num_images: int | None = row(None, "How many single images; `out` is then a folder, .npz or .npy.", at_least=1)
     labels: tuple[str | int, ...] | None = row(
         None, "Classes to draw, by name or number, repeated in turn, of a conditional GAN. Default: all."
+    )
+    attributes: tuple[str, ...] | None = row(
+        None,
+        "NAME=VALUE, with commas between, of a GAN that is told attributes: smiling=yes,age=40. NAME=LOW..HIGH varies "
+        "along the rows of a grid, each of one latent. Default, also of what is not named: as in training images.",
     )
     seed: int = row(0, "Seed: equal seeds give equal images.")
     truncation: tuple[float, ...] | None = row(

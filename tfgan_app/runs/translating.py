@@ -18,11 +18,11 @@ from tfgan_app.base.errors import DataError, UnknownDataset, UsageError
 from tfgan_app.base.files import read_object, require_writable, written_whole
 from tfgan_app.base.png import write_png
 from tfgan_app.base.waiting import clock
+from tfgan_app.conditions import Classes
 from tfgan_app.data.decoding import Item, read_all
 from tfgan_app.data.trees import counted, paths, scan_folder, scan_zip, sentence
 from tfgan_app.modalities.image_files import Header, Picture, read_header, read_picture
 from tfgan_app.runs.settings import Drawing
-from tfgan_app.sampler import check_labels
 from tfgan_app.translator import Translator
 
 __all__ = ["RECORD", "Translated", "check_translating", "translate_files"]
@@ -173,7 +173,7 @@ def _checked_labels(translator: Translator, asked: Drawing) -> np.ndarray | None
         what = "the attributes" if translator.multi_label else "one class,"
         raise UsageError(f"`labels` must name {what} that pictures are translated to.")
     try:
-        classes = check_labels(names, len(names), translator.num_classes, translator.class_names)
+        classes = Classes(translator.num_classes, translator.class_names).chosen(names, len(names))
     except ValueError as error:
         raise UsageError(str(error)) from error
     if not translator.multi_label:

@@ -139,14 +139,13 @@ def pca(sampler: Sampler, num: int = 8, seed: int = 0, draws: int = _DRAWS) -> D
         UsageError: For a loaded SavedModel without styles, or more directions than there are.
     """
     latents = np.asarray(sampler.latents(draws, seed))
-    classes = None if sampler.num_classes is None else np.arange(draws) % sampler.num_classes
+    told = sampler.told(draws)  # and so are those that are drawn without
     if sampler.style_shape is not None:
-        styles = sampler.styles(latents, classes)[:, 0]
-        _, values, vectors = np.linalg.svd(_centred(styles, classes), full_matrices=False)
+        _, values, vectors = np.linalg.svd(_centred(sampler.styles(latents)[:, 0], *told), full_matrices=False)
         return _found(sampler, num, vectors, values / np.sqrt(draws), "pca")
-    activations = _centred(_gan(sampler, "pca").first_activations(latents, classes), classes)
+    activations = _centred(_gan(sampler, "pca").first_activations(latents), *told)
     coordinates, values, _ = np.linalg.svd(activations, full_matrices=False)
-    vectors = coordinates.T[: sampler.latent_dim] @ _centred(latents, classes)
+    vectors = coordinates.T[: sampler.latent_dim] @ _centred(latents, *told)
     return _found(sampler, num, vectors, values / np.sqrt(draws), "pca")
 
 
@@ -202,22 +201,22 @@ def _found(sampler, num, vectors, values, method, space=None):
         # The sign of an eigenvector is a matter of the library: the largest number is to be positive.
         unit *= np.sign(np.take_along_axis(unit, np.abs(unit).argmax(axis=1)[:, np.newaxis], axis=1))
     if space == "styles":
-        latents = sampler.latents(_MEASURED, 1)
-        classes = None if sampler.num_classes is None else np.arange(_MEASURED) % sampler.num_classes
-        unit = unit * (sampler.styles(latents, classes)[:, 0] @ unit.T).std(axis=0)[:, np.newaxis]
+        styles = sampler.styles(sampler.latents(_MEASURED, 1))[:, 0]
+        unit = unit * (styles @ unit.T).std(axis=0)[:, np.newaxis]
     names = tuple(str(number) for number in range(1, num + 1))
     return Directions(
         unit.astype(np.float32), values[:num].astype(np.float32), names, method, space, fingerprint(sampler)
     )
 
 
-def _centred(values, classes):
-    """Returns values `(num, dim)` less their mean, or that of their class."""
-    if classes is None:
+def _centred(values, told=None):
+    """Returns values `(num, dim)` less their mean, or that of those that are told the same, `(num, ...)`."""
+    if told is None:
         return values - values.mean(axis=0)
-    centred = np.empty_like(values)
-    for label in np.unique(classes):
-        centred[classes == label] = values[classes == label] - values[classes == label].mean(axis=0)
+    _, groups = np.unique(told, axis=0, return_inverse=True)
+    groups, centred = groups.reshape(-1), np.empty_like(values)
+    for group in range(groups.max() + 1):
+        centred[groups == group] = values[groups == group] - values[groups == group].mean(axis=0)
     return centred
 
 

@@ -17,7 +17,7 @@ __all__ = ["ArrayFakes", "Fakes", "RelabelledFakes", "SampledFakes", "relabelled
 class SampledFakes:
     """The samples of `sampler.sample(num, seed)` in the network's range, whatever the batches.
 
-    A conditional sampler draws them with the labels of the real samples.
+    A conditional sampler draws them with the labels, or the attributes, of the real samples.
 
     Args:
         sampler: A `tfgan_app.sampler.Sampler`: a GAN, or a loaded one.
@@ -29,6 +29,7 @@ class SampledFakes:
     def __init__(self, sampler: Sampler, num: int, seed: int = 0, truncation: float | None = None):
         self.sampler, self.truncation = sampler, truncation
         self.labelled = bool(sampler.num_classes and sampler.supervised)
+        self._told_as_real = sampler.condition is not None and sampler.supervised
         self.latent_dim = sampler.latent_dim
         self.num, self.seed = num, seed
 
@@ -43,11 +44,13 @@ class SampledFakes:
         return [self._outputs(z, labels, start) for z in (latents, slerp(latents, others, epsilon))]
 
     def _outputs(self, latents, labels, start):
-        if not self.labelled or labels is None:
-            # The classes in turn, over all batches.
-            classes = self.sampler.num_classes
-            labels = None if classes is None else np.arange(start, start + len(latents)) % classes
-        return self.sampler.outputs(latents, labels, self.truncation)
+        condition = self.sampler.condition
+        if condition is None:
+            return self.sampler.outputs(latents, truncation=self.truncation)
+        if not self._told_as_real or labels is None:
+            # In turn, over all batches.
+            labels = condition.in_turn(len(latents), start)
+        return self.sampler.outputs(latents, truncation=self.truncation, **{self.sampler.told_by: labels})
 
 
 class ArrayFakes:

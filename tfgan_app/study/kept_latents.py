@@ -26,29 +26,28 @@ class KeptLatents:
 
     Attributes:
         latents: `(num, latent_dim)`, or styles `(num, num_styles, style_dim)`.
-        labels: Their classes `(num,)`, None where there are none. Styles know them already.
+        told: What a conditional sampler is told beside them, by the argument of its methods: classes as `labels`
+            `(num,)`, or rows of `attributes` `(num, K)`. Styles know it already.
         weights: Those that the moving average was tuned to, for `GAN.adopt`; None where it was not.
     """
 
     latents: np.ndarray
-    labels: np.ndarray | None = None
+    told: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     weights: list[np.ndarray] | None = None
 
     @property
-    def given(self) -> np.ndarray | None:
-        """The labels that `generate` and `edit` want beside them."""
-        return None if self.latents.ndim == 3 else self.labels
+    def given(self) -> Mapping[str, np.ndarray]:
+        """What `generate` and `edit` want beside them."""
+        return {} if self.latents.ndim == 3 else self.told
 
 
 def save_latents(path: PathLike, sampler: Sampler, kept: KeptLatents) -> None:
     """Writes latents, and whose they are, to an `.npz` file.
 
-    It holds `latents` or `styles`, `labels` where there are any, `fingerprint`, and the weights of a tuned generator as
-    `weights_0`, `weights_1`, ...
+    It holds `latents` or `styles`, `labels` or `attributes` where there are any, `fingerprint`, and the weights of a
+    tuned generator as `weights_0`, `weights_1`, ...
     """
-    arrays: dict[str, Any] = {"styles" if kept.latents.ndim == 3 else "latents": kept.latents}
-    if kept.labels is not None:
-        arrays["labels"] = kept.labels
+    arrays: dict[str, Any] = {"styles" if kept.latents.ndim == 3 else "latents": kept.latents, **kept.told}
     tuned = {f"weights_{index}": weight for index, weight in enumerate(kept.weights or [])}
     write_arrays(path, **arrays, fingerprint=fingerprint(sampler), **tuned)
 
@@ -66,7 +65,8 @@ def load_latents(path: PathLike, sampler: Sampler) -> KeptLatents:
     if space not in found or found[space].shape[1:] != expected:
         raise UsageError(f"{path} has no latents of the shape that the model takes.")
     weights = [found[f"weights_{index}"] for index in range(sum(name.startswith("weights_") for name in found))]
-    return KeptLatents(found[space], found.get("labels"), weights or None)
+    told: dict[str, np.ndarray] = {name: found[name] for name in ("labels", "attributes") if name in found}
+    return KeptLatents(found[space], told, weights or None)
 
 
 def fingerprint(sampler: Sampler) -> np.ndarray:

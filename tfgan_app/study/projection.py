@@ -21,7 +21,7 @@ from tfgan_app.metrics.fidelity import PSNR, PerceptualDistance
 from tfgan_app.modalities import Images
 from tfgan_app.modalities.modality import Array
 from tfgan_app.optimizers import Adam
-from tfgan_app.sampler import Sampler, check_labels
+from tfgan_app.sampler import Sampler, Wanted
 
 __all__ = ["Projection", "project"]
 
@@ -37,10 +37,12 @@ _TUNING_RATE = 3e-4
 _PERCEPTUAL = 0.1
 # The smallest side at which pixels are compared.
 _SMALLEST = 7
-# Latents that are moved at a time where classes are tried.
+# Latents that are moved at a time where conditions are tried.
 _TRIED = 64
-# The part of the steps for which each class is tried, and the fewest.
+# The part of the steps for which each is tried, and the fewest.
 _TRIAL, _LEAST_TRIAL = 0.1, 50
+# How many conditions are tried of a sampler that is told attributes.
+_EXAMPLES = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Projection:
 
     Attributes:
         latents: Latents `(1, latent_dim)`, or of a sampler that has styles those, `(1, num_styles, style_dim)`.
-        labels: The class `(1,)`, None where there are none. Styles know it already.
+        told: The class as `labels` `(1,)`, or `attributes` `(1, K)`, of a conditional sampler. Styles know it already.
         target: The picture in the network's range, `(height, width, channels)`.
         image: What is drawn there, likewise.
         scores: `psnr` in dB, and `perceptual_distance` where there is an extractor.
@@ -58,7 +60,7 @@ class Projection:
     """
 
     latents: np.ndarray
-    labels: np.ndarray | None
+    told: dict[str, np.ndarray]
     target: np.ndarray
     image: np.ndarray
     scores: dict[str, float]
@@ -71,6 +73,7 @@ def project(
     image: Array,
     *,
     label: int | str | None = None,
+    attributes: Wanted | None = None,
     steps: int = 1000,
     starts: int = 8,
     seed: int = 0,
@@ -91,6 +94,8 @@ def project(
         sampler: A GAN, or a loaded one.
         image: The picture, `(height, width, channels)` of the sampler's shape: uint8, or floating point in [0, 1].
         label: The class to look in, by number or name. None: each is tried first, for a tenth of the steps.
+        attributes: What to look in of a sampler that is told attributes, as in `Sampler.sample`. None: those of 16
+            training samples are tried first likewise.
         steps: Of the search.
         starts: From how many draws latents go; styles go from their mean alone.
         seed: Of draws and noise. Equal seeds find the same.
@@ -113,15 +118,16 @@ def project(
         extractor.require(target.shape)
     space = (_Latents if sampler.style_shape is None else _Styles)(sampler, starts, seed)
     loss, watch = _Loss(target, extractor), _Watch(steps + tune, frames, progress)
-    labels = _labels(sampler, label, space, loss, steps, seed)
-    latents = space.search(labels, loss, steps, watch)
-    # Styles know their label.
-    given = None if labels is None or latents.ndim == 3 else labels
-    drawn, weights = sampler.outputs(latents, given), None
+    condition = _condition(sampler, label, attributes, space, loss, steps)
+    latents = space.search(condition, loss, steps, watch)
+    told = _told(sampler, condition)
+    # Styles know their condition.
+    given = {} if latents.ndim == 3 else told
+    drawn, weights = sampler.outputs(latents, **given), None
     if tune:
         assert isinstance(sampler, GAN)
-        drawn, weights = _tuned(sampler, latents, given, loss, tune, watch)
-    return Projection(latents, labels, target, drawn[0], _scores(target, drawn, extractor), watch.frames(), weights)
+        drawn, weights = _tuned(sampler, [latents, *given.values()], loss, tune, watch)
+    return Projection(latents, told, target, drawn[0], _scores(target, drawn, extractor), watch.frames(), weights)
 
 
 def _checked(sampler, image):
@@ -136,20 +142,30 @@ def _checked(sampler, image):
     return np.asarray(sampler.modality.encode(image))
 
 
-def _labels(sampler, label, space, loss, steps, seed):
-    """Returns the class to look in, `(1,)`: the one that is asked for, or where samples come nearest in a few steps."""
-    if sampler.num_classes is None:
-        if label is not None:
-            raise UsageError(f"`label={label}`: this GAN is unconditional.")
+def _condition(sampler, label, attributes, space, loss, steps):
+    """Returns what to look in, `(1, ...)`, None of an unconditional sampler.
+
+    It is what is asked for, or where samples come nearest in a few steps.
+    """
+    if sampler.condition is None and label is not None:
+        raise UsageError(f"`label={label}`: this GAN is unconditional.")
+    if label is not None or attributes is not None:
+        (condition,) = sampler.told(1, None if label is None else [label], attributes)
+        return condition
+    if sampler.condition is None:
         return None
-    if label is not None:
-        return check_labels([label], 1, sampler.num_classes, sampler.class_names)
-    found = []
+    tried = np.unique(sampler.condition.in_turn(sampler.num_classes or _EXAMPLES), axis=0)
     at_once = max(1, _TRIED // space.starts)
-    for first in range(0, sampler.num_classes, at_once):
-        classes = np.arange(first, min(first + at_once, sampler.num_classes), dtype=np.int32)
-        found.append(space.nearest(classes, loss, max(_LEAST_TRIAL, round(_TRIAL * steps))))
-    return np.array([np.argmin(np.concatenate(found))], np.int32)
+    found = [
+        space.nearest(tried[first : first + at_once], loss, max(_LEAST_TRIAL, round(_TRIAL * steps)))
+        for first in range(0, len(tried), at_once)
+    ]
+    return tried[np.argmin(np.concatenate(found))][np.newaxis]
+
+
+def _told(sampler, condition):
+    """Returns conditions `(num, ...)` by the argument of the sampler that takes them."""
+    return {} if condition is None else {sampler.told_by: condition}
 
 
 class _Loss:
@@ -210,12 +226,12 @@ class _Space:
 
     starts: int
 
-    def search(self, labels: np.ndarray | None, loss: _Loss, steps: int, watch: Callable[..., None]) -> np.ndarray:
-        """Returns what is nearest in a class `(1,)`, with a batch of 1."""
+    def search(self, condition: np.ndarray | None, loss: _Loss, steps: int, watch: Callable[..., None]) -> np.ndarray:
+        """Returns what is nearest under a condition `(1, ...)`, with a batch of 1."""
         raise NotImplementedError
 
-    def nearest(self, classes: np.ndarray, loss: _Loss, steps: int) -> np.ndarray:
-        """Returns the least loss in each of some classes after a few steps."""
+    def nearest(self, conditions: np.ndarray, loss: _Loss, steps: int) -> np.ndarray:
+        """Returns the least loss under each of some conditions `(num, ...)` after a few steps."""
         raise NotImplementedError
 
 
@@ -228,17 +244,17 @@ class _Latents(_Space):
         middle, reach = math.sqrt(sampler.latent_dim), 3 * math.sqrt(0.5)
         self._shell = max(middle - reach, 0.0), middle + reach
 
-    def search(self, labels: np.ndarray | None, loss: _Loss, steps: int, watch: Callable[..., None]) -> np.ndarray:
-        latents, losses = self._descend(labels, loss, steps, watch)
+    def search(self, condition: np.ndarray | None, loss: _Loss, steps: int, watch: Callable[..., None]) -> np.ndarray:
+        latents, losses = self._descend(condition, loss, steps, watch)
         return latents[np.argmin(losses)][np.newaxis]
 
-    def nearest(self, classes: np.ndarray, loss: _Loss, steps: int) -> np.ndarray:
-        _, losses = self._descend(classes, loss, steps, _ignore)
-        return losses.reshape(len(classes), self.starts).min(axis=1)
+    def nearest(self, conditions: np.ndarray, loss: _Loss, steps: int) -> np.ndarray:
+        _, losses = self._descend(conditions, loss, steps, _ignore)
+        return losses.reshape(len(conditions), self.starts).min(axis=1)
 
-    def _descend(self, classes, loss, steps, watch):
-        num = 1 if classes is None else len(classes)
-        given = [] if classes is None else [tf.constant(np.repeat(classes, self.starts))]
+    def _descend(self, conditions, loss, steps, watch):
+        num = 1 if conditions is None else len(conditions)
+        given = [] if conditions is None else [tf.constant(np.repeat(conditions, self.starts, axis=0))]
         start = np.tile(self._sampler.latents(self.starts, self._seed), (num, 1))
         return _descend(lambda z: self._sampler.forward([z, *given]), loss, start, steps, watch, keep=self._kept)
 
@@ -253,26 +269,27 @@ class _Styles(_Space):
     def __init__(self, sampler: Sampler, starts: int, seed: int):
         self.starts, self._sampler, self._seed = 1, sampler, seed
 
-    def search(self, labels: np.ndarray | None, loss: _Loss, steps: int, watch: Callable[..., None]) -> np.ndarray:
-        mean, deviation = self._statistics(labels)
+    def search(self, condition: np.ndarray | None, loss: _Loss, steps: int, watch: Callable[..., None]) -> np.ndarray:
+        mean, deviation = self._statistics(condition)
         noise = _NOISE * deviation, self._seed
         common, _ = self._descend(mean, loss, steps - steps // 2, watch, noise=noise)
         layers = np.repeat(common, self._sampler.style_shape[0], axis=1)  # type: ignore[index]
         return self._descend(layers, loss, steps // 2, watch)[0] if steps > 1 else layers
 
-    def nearest(self, classes: np.ndarray, loss: _Loss, steps: int) -> np.ndarray:
-        means = [self._statistics(label)[0] for label in classes[:, np.newaxis]]
+    def nearest(self, conditions: np.ndarray, loss: _Loss, steps: int) -> np.ndarray:
+        means = [self._statistics(condition)[0] for condition in conditions[:, np.newaxis]]
         return self._descend(np.concatenate(means), loss, steps, _ignore)[1]
 
     def _descend(self, start, loss, steps, watch, **options):
         shape = self._sampler.style_shape
         return _descend(lambda w: self._sampler.synthesize(w + tf.zeros(shape)), loss, start, steps, watch, **options)
 
-    def _statistics(self, labels):
-        """Returns the mean of w in a class, `(1, 1, style_dim)`, and the deviation from it, a number."""
+    def _statistics(self, condition):
+        """Returns the mean of w under a condition, `(1, 1, style_dim)`, and the deviation from it, a number."""
         latents = self._sampler.latents(_DRAWS, self._seed)
+        told = _told(self._sampler, None if condition is None else np.repeat(condition, _DRAWS, axis=0))
         # In StyleGAN all layers are given the same w.
-        styles = self._sampler.styles(latents, None if labels is None else np.repeat(labels, _DRAWS))[:, :1]
+        styles = self._sampler.styles(latents, **told)[:, :1]
         mean = styles.mean(axis=0, keepdims=True)
         return mean, float(np.sqrt(np.sum((styles - mean) ** 2) / _DRAWS))
 
@@ -321,8 +338,8 @@ def _descend(draw, loss, start, steps, watch, *, keep=None, noise=(0.0, 0)):
     return place.numpy(), np.asarray(loss(draw(place)))
 
 
-def _tuned(gan, latents, labels, loss, steps, watch):
-    """Returns what the generator draws of latents after steps towards the target, and its weights then."""
+def _tuned(gan, inputs, loss, steps, watch):
+    """Returns what the generator draws of its inputs after steps towards the target, and its weights then."""
     network = gan.ema_generator
     before = network.get_weights()
     # The average counts as not trainable; its weights are those that train in the generator.
@@ -331,7 +348,7 @@ def _tuned(gan, latents, labels, loss, steps, watch):
     variables = [average for own, average in pairs if id(own) in trained]
     optimizer = Adam(_TUNING_RATE)
     optimizer.build(variables)
-    inputs = [tf.constant(latents), *([] if labels is None else [tf.constant(labels)])]
+    inputs = [*map(tf.constant, inputs)]
 
     def draw():
         return gan.forward(inputs) if inputs[0].shape.rank == 2 else gan.synthesize(*inputs)
