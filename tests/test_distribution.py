@@ -113,7 +113,7 @@ def test_replicas_keep_one_pool_and_drop_their_parts(two):
 # Training.
 
 
-def trained(name, strategy, steps, **arguments):
+def trained(name, strategy, steps, batch_norm=True, **arguments):
     """Returns the weights and the last losses of a tiny model after some steps on 8 samples each."""
     keras.utils.set_random_seed(1)
     with strategy.scope():
@@ -121,7 +121,7 @@ def trained(name, strategy, steps, **arguments):
         # clipped weights leave batch normalisation hardly more than rounding to work on. With a rate of 1e-3, weights
         # that differ by 1e-6 at first differ by 1e-4 after six of PGGAN's steps.
         optimizers = {key: tg.optimizers.Adam(5e-5, 0.5, epsilon=1e-2) for key in ("g_optimizer", "d_optimizer")}
-        gan = tiny_model(name)
+        gan = tiny_model(name, **({} if batch_norm else {"batch_norm": False}))
         gan.compile(**optimizers, jit_compile=False, **arguments)
     synchronize(gan.generator)
     synchronize(gan.discriminator)
@@ -160,6 +160,16 @@ def test_two_devices_keep_the_averages_of_all_logits(two):
     assert found[1][1] == pytest.approx(found[0][1], rel=1e-3, abs=1e-5)
     assert found[1][2] == pytest.approx(found[0][2], rel=1e-4)
     assert found[0][2][2] == 4
+
+
+def test_two_devices_learn_in_parts_what_one_learns_of_the_batch(two):
+    # Networks without a layer that looks at the batch.
+    arguments, found = {"steps": 4, "batch_norm": False}, []
+    for strategy, accumulate in ((tf.distribute.get_strategy(), 1), (two, 2)):
+        terms = [tg.terms.R1(1.0, interval=2)]
+        found.append(trained("MLPGAN", strategy, **arguments, terms=terms, accumulate=accumulate))
+    assert_all_close(found[1][0], found[0][0], 1e-5)
+    assert found[1][1] == pytest.approx(found[0][1], rel=1e-3, abs=1e-5)
 
 
 def test_two_devices_see_by_a_network_of_a_file_as_one(two, tmp_path):

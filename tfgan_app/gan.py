@@ -85,7 +85,7 @@ class GAN(Exportable, Sampler):
         self.num_classes = num_classes
         self.class_names = class_names
         self.attributes = attributes
-        self.modality = modality or modalities.infer(images_of(generator.output).shape[1:])
+        self.modality = modality or modalities.infer(_images_output(generator).shape[1:])
         positive = final_activations(generator) & _POSITIVE
         if positive and isinstance(self.modality, modalities.Images):
             logging.warning(
@@ -306,6 +306,12 @@ class GAN(Exportable, Sampler):
 _POSITIVE = frozenset({"sigmoid", "hard_sigmoid", "hardsigmoid", "softmax", "relu", "relu6", "softplus"})
 
 
+def _images_output(generator):
+    # A Sequential model has no structure of outputs.
+    output = getattr(generator, "output", None)
+    return images_of(output) if isinstance(output, dict) else generator.outputs[0]
+
+
 def _check_networks(generator, discriminator, condition):
     for role, network in (("generator", generator), ("discriminator", discriminator)):
         if not getattr(network, "inputs", None):
@@ -323,7 +329,7 @@ def _check_networks(generator, discriminator, condition):
                 f"`{role}` must take {expected} input(s) for {told} "
                 f"(a conditional GAN's networks take {name} as the second). Received: {len(network.inputs)} input(s)."
             )
-    image_shape, expected = images_of(generator.output).shape[1:], discriminator.inputs[0].shape[1:]
+    image_shape, expected = _images_output(generator).shape[1:], discriminator.inputs[0].shape[1:]
     if tuple(image_shape) != tuple(expected):
         raise UsageError(
             f"The generator draws samples of shape {tuple(image_shape)}, but the discriminator takes {tuple(expected)}."

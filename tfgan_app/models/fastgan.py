@@ -315,7 +315,9 @@ def _build_decoder(channels_in, last, side, channels, width):
 def _excited(x, source, start):
     """Scales the channels of a map by what a smaller one says: equation 1, with Swish as in the authors' program."""
     pooled = layers.AveragePooling2D(source.shape[1] // start)(source) if source.shape[1] > start else source
-    hidden = layers.Activation("silu")(_conv(x.shape[-1], start, padding="valid")(pooled))
+    hidden = _conv(x.shape[-1], start, padding="valid")(pooled)
+    # Keras's own Swish has a gradient that LiteRT cannot convert.
+    hidden = layers.Multiply()([hidden, layers.Activation("sigmoid")(hidden)])
     return Excite()([x, _conv(x.shape[-1], 1)(hidden)])
 
 
