@@ -37,7 +37,7 @@ VERSIONS = {"tensorflow": "TensorFlow", "keras": "Keras", "torch": "PyTorch"}
 TORCH_ROWS = ("mlp_small", "mlp", "mlp_batchnorm", "dcgan", "dcgan28")
 UNLABELLED = (
     *("dcgan", "lsgan", "hinge_gan", "dragan", "relativistic_gan", "pacgan", "infogan", "mlp_gan", "wgan"),
-    *("wgan_gp", "sngan", "pggan", "stylegan2"),
+    *("wgan_gp", "sngan", "pggan", "stylegan2", "fastgan"),
 )
 LABELLED = ("cgan", "fashion_mnist", "acgan", "projection_gan", "sagan", "biggan", "r3gan")
 SYSTEMS = (

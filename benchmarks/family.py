@@ -43,6 +43,7 @@ RECIPES = {
     "pggan": "Progressive GAN",
     "stylegan2": "StyleGAN2",
     "r3gan": "R3GAN",
+    "fastgan": "FastGAN",
     "infogan": "InfoGAN",
     "cgan": "CGAN",
     "acgan": "ACGAN",

@@ -214,7 +214,8 @@ def convolutional_gan(**compile_arguments):
     gan.compile(**{"d_optimizer": keras.optimizers.SGD(0.01), "augment": False, **compile_arguments})
     # Branches that start at zero would hide much of it.
     rng = np.random.default_rng(0)
-    gan.discriminator.set_weights([rng.normal(0, 0.3, weight.shape) for weight in gan.discriminator.get_weights()])
+    for network in (gan.generator, gan.discriminator):
+        network.set_weights([rng.normal(0, 0.3, weight.shape) for weight in network.get_weights()])
     return gan
 
 
