@@ -29,7 +29,7 @@ import sys
 import tempfile
 import time
 
-from processes import RunError, busy_fraction, call, machine, parse_result, write_between
+from processes import RunError, busy_fraction, call, machine, open_recipe, parse_result, write_between
 
 HERE = pathlib.Path(__file__).resolve().parent
 PAGE = HERE.parent / "docs" / "equal_time.md"
@@ -37,7 +37,7 @@ VERSIONS = {"tensorflow": "TensorFlow", "keras": "Keras", "torch": "PyTorch"}
 TORCH_ROWS = ("mlp_small", "mlp", "mlp_batchnorm", "dcgan", "dcgan28")
 UNLABELLED = (
     *("dcgan", "lsgan", "hinge_gan", "dragan", "relativistic_gan", "pacgan", "infogan", "mlp_gan", "wgan"),
-    *("wgan_gp", "sngan", "pggan", "stylegan2"),
+    *("wgan_gp", "sngan", "pggan", "stylegan2", "fastgan"),
 )
 LABELLED = ("cgan", "fashion_mnist", "acgan", "projection_gan", "sagan", "biggan", "r3gan")
 SYSTEMS = (
@@ -248,14 +248,7 @@ def train_ours(args):
 
 def _build_recipe(args, name, _):
     """Returns a recipe's compiled GAN, its batches, images a step, and how many steps it has if its rates fall to 0."""
-    from tfgan_app import cli
-    from tfgan_app.runs import Session, Settings
-
-    given = [f"--flagfile={cli.RECIPES / name}.flags", f"--seed={args.seeds[0]}", "--extractor=none"]
-    # In a folder without checkpoints to go on from.
-    with tempfile.TemporaryDirectory() as folder:
-        session = Session(cli.parsed(Settings, [*given, *_data_dir(args), f"--run_dir={folder}/run"]))
-        session.open()
+    session = open_recipe(name, args.seeds[0], args.data_dir)
     settings, gan = session.settings, session.gan
     batches = session.images.batches(settings.batch_size, seed=settings.seed, mirror=settings.mirror)
     return gan, batches, settings.batch_size, settings.train_steps if settings.decay_learning_rates else None

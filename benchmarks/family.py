@@ -19,11 +19,10 @@ import json
 import pathlib
 import statistics
 import sys
-import tempfile
 import textwrap
 import time
 
-from processes import RunError, busy_fraction, call, machine, parse_result
+from processes import RunError, busy_fraction, call, machine, open_recipe, parse_result
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs" / "results"
@@ -43,6 +42,7 @@ RECIPES = {
     "pggan": "Progressive GAN",
     "stylegan2": "StyleGAN2",
     "r3gan": "R3GAN",
+    "fastgan": "FastGAN",
     "infogan": "InfoGAN",
     "cgan": "CGAN",
     "acgan": "ACGAN",
@@ -93,19 +93,13 @@ def train(args):
     """Trains one recipe with one seed, writes its grid if the seed is the first, and prints the result."""
     import keras
 
-    from tfgan_app import cli, pictures
+    from tfgan_app import pictures
     from tfgan_app.base.versions import versions
     from tfgan_app.metrics import FrechetDistance, load_extractor
-    from tfgan_app.runs import Session, Settings
     from tfgan_app.study import SampledFakes, score
 
     (recipe,), (seed,) = args.recipes, args.seeds
-    given = [f"--flagfile={cli.RECIPES / recipe}.flags", f"--seed={seed}", "--extractor=none"]
-    given += [f"--data_dir={args.data_dir}"] if args.data_dir else []
-    # In a folder without checkpoints to go on from.
-    with tempfile.TemporaryDirectory() as folder:
-        session = Session(cli.parsed(Settings, [*given, f"--run_dir={folder}/run"]))
-        session.open()
+    session = open_recipe(recipe, seed, args.data_dir)
     settings, gan, test = session.settings, session.gan, session.test
     per_step = settings.batch_size * gan.n_critic
     steps = args.images // per_step

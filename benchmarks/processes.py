@@ -5,6 +5,7 @@ import os
 import pathlib
 import platform
 import subprocess
+import tempfile
 import time
 
 
@@ -33,6 +34,20 @@ def parse_result(output):
     if not isinstance(result, dict):
         raise RunError(f"the run printed no result. Its last line: {last or '(nothing)'}")
     return result
+
+
+def open_recipe(recipe, seed, data_dir):
+    """Returns the opened session of a recipe, unscored, in this process, which loads TensorFlow by it."""
+    from tfgan_app import cli
+    from tfgan_app.runs import Session, Settings
+
+    given = [f"--flagfile={cli.RECIPES / recipe}.flags", f"--seed={seed}", "--extractor=none"]
+    given += [f"--data_dir={data_dir}"] if data_dir else []
+    # In a folder without checkpoints to go on from.
+    with tempfile.TemporaryDirectory() as folder:
+        session = Session(cli.parsed(Settings, [*given, f"--run_dir={folder}/run"]))
+        session.open()
+    return session
 
 
 def busy_fraction(seconds=1.0):

@@ -177,7 +177,8 @@ def test_a_run_on_rgba_draws_exports_and_scores(tmp_path):
         assert grid.mode == "RGB" and grid.size == (2 * 14 + 2, 2 * 10 + 2)
     runs.generate(run=run_dir, num_images=3, out=tmp_path / "some.npy")
     assert np.load(tmp_path / "some.npy").shape == (3, 8, 12, 4)
-    assert runs.evaluate(images=tmp_path / "some.npy", dataset=path, split="train", channels=4, image_size="12x8")
+    asked = {"images": tmp_path / "some.npy", "out": tmp_path / "score.json", "dataset": path, "split": "train"}
+    assert runs.evaluate(**asked, channels=4, image_size="12x8")
     assert runs.evaluate(run=run_dir, report=tmp_path / "report").receipt["scores"]
     card = (run_dir / "saved_model" / "README.md").read_text()
     assert "Draws images of shape (8, 12, 4) (RGBA) from" in card

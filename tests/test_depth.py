@@ -163,9 +163,8 @@ def test_a_run_of_16_bits_agrees_throughout(tmp_path, monkeypatch):
     assert "(16 bits a value)" in (run_dir / "saved_model" / "README.md").read_text()
     # Scores read at the same depth.
     runs.generate(run=run_dir, num_images=20, out=tmp_path / "fakes.npy")
-    by_array = runs.evaluate(
-        images=tmp_path / "fakes.npy", dataset=path, split="train", image_size=16, depth=16, metrics=["patch_swd"]
-    )
+    asked = {"images": tmp_path / "fakes.npy", "out": tmp_path / "score.json", "dataset": path, "split": "train"}
+    by_array = runs.evaluate(**asked, image_size=16, depth=16, metrics=["patch_swd"])
     by_run = runs.evaluate(run=run_dir, split="train", metrics=["patch_swd"], num_images=20, seed=0)
     scores = [scored.receipt["scores"]["patch_swd"] for scored in (by_array, by_run)]
     assert scores[0] == pytest.approx(scores[1], rel=0.02)

@@ -402,9 +402,9 @@ import shutil, time
 from tfgan_app.data import files, records
 records.MEMORY_LIMIT = 0
 read = files.read_image
-def slowly(file, **options):
+def slowly(file, *form):
     time.sleep(0.0 if file.exists() else 0.005)
-    return read(file, **options)
+    return read(file, *form)
 files.read_image = slowly
 from tfgan_app.checkpoints import Checkpoints
 save = Checkpoints.save

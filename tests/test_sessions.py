@@ -258,12 +258,20 @@ def test_test_images_are_made_like_those_of_training(tmp_path):
     session, said = opened(tmp_path, images, model="DCGAN", model_arg=["base_channels=2"])
     assert session.test.image_shape == session.images.image_shape == (28, 28, 1)
     assert any("All images are cropped and resized to 28x28, from 40x60. 1 of 1 images lose" in line for line in said)
-    images = {"train/1.png": [28, 30], "train/2.png": [28, 30], "test/3.png": [40, 60]}
+    images = {"train/1.png": [32, 48], "train/2.png": [32, 48], "test/3.png": [40, 64]}
+    session, said = opened(tmp_path / "oblong", images, model="DCGAN", model_arg=["base_channels=2"])
+    assert session.test.image_shape == session.images.image_shape == (48, 32, 3)
+    assert any("All images are cropped and resized to 32x48, from 40x64" in line for line in said)
+
+
+def test_test_pairs_of_another_size_are_refused(tmp_path):
+    images = {"train/1.png": [32], "train/2.png": [32], "test/3.png": [40]}
     with pytest.raises(
-        DataError, match=r"\(test\) have shape \(60, 40, 3\), and those of training \(30, 28, 3\)\. Give"
+        DataError,
+        match=r"\(test\) have shape \(40, 40, 2\) to \(40, 40, 1\), and those of training \(32, 32, 2\) to .*Give",
     ):
-        opened(tmp_path / "other", images, model="DCGAN")
-    assert not (tmp_path / "other" / "run").exists()
+        opened(tmp_path, images, model="DeepFillV2", degrade="mask(centre)")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(

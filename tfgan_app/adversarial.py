@@ -646,9 +646,7 @@ class AdversarialModel(keras.Model):
         return stream([tf.constant(self.seed, tf.int64), tf.cast(count, tf.int64)], name)
 
     def _loss_of(self, play):
-        """Returns the adversarial loss as it is in a step; what is no `AdversarialLoss` is the same in all."""
-        at = getattr(self.loss, "at", None)
-        return self.loss if at is None else at(self.iterations, play.seed)
+        return losses.in_step(self.loss, self.iterations, play.seed)
 
     def _track(self, **values):
         for tracker in self._loss_trackers:

@@ -217,8 +217,7 @@ class TopK(AdversarialLoss):
         self._share: float | tf.Tensor = 1.0
 
     def at(self, step: tf.Tensor, seed: tf.Tensor | None = None) -> "TopK":
-        inner = self.loss.at(step, seed) if hasattr(self.loss, "at") else self.loss
-        now = TopK(inner, self.least, self.decay, self.every)
+        now = TopK(in_step(self.loss, step, seed), self.least, self.decay, self.every)
         # An evaluation is of all fakes.
         if seed is not None:
             times = tf.cast(step // self.every, tf.float32)
@@ -304,6 +303,12 @@ class RelativisticAverage(AdversarialLoss):
         upper_mean, lower_mean = (mean_over_replicas(tf.reduce_mean(logits)) for logits in (upper, lower))
         above, below = tf.nn.softplus(lower_mean - upper), tf.nn.softplus(lower - upper_mean)
         return 0.5 * (tf.reduce_mean(above) + tf.reduce_mean(below))
+
+
+def in_step(loss: AdversarialLoss, step: tf.Tensor, seed: tf.Tensor | None) -> AdversarialLoss:
+    """Returns `loss.at(step, seed)`; an object that merely has a loss's two methods is the same in all steps."""
+    at = getattr(loss, "at", None)
+    return loss if at is None else at(step, seed)
 
 
 def get(identifier: AdversarialLoss | str) -> AdversarialLoss:

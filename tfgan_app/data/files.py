@@ -6,7 +6,6 @@ import functools
 import hashlib
 import itertools
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,13 +35,13 @@ from tfgan_app.data.splits import split_indices, split_name
 from tfgan_app.data.tables import Asked, Told, mentioned, told_by_columns, told_by_tables
 from tfgan_app.data.trees import Folder, Tree, listed, paths, scan_folder, scan_zip, sentence
 from tfgan_app.modalities.image_files import (
-    DICOM_ENDINGS,
     File,
     Form,
     Header,
     Page,
     count_pages,
     fit_image,
+    may_be_dicom,
     read_header,
     read_image,
 )
@@ -196,7 +195,7 @@ def open_stack(path: Path, split: str, form: Form) -> ImageSet:
 
 def _frames(items: list[Item]) -> list[Item]:
     """Returns an item for each frame of DICOM files; of TIFFs, the first page alone is one."""
-    kinds = [os.path.splitext(item.name)[1].lower() in ("", *DICOM_ENDINGS) for item in items]
+    kinds = [may_be_dicom(item.name) for item in items]
     counts = read_all(count_pages, (item for item, dicom in zip(items, kinds, strict=True) if dicom))
     found: list[Item] = []
     for item, dicom in zip(items, kinds, strict=True):

@@ -91,7 +91,8 @@ class Conv2D(keras.layers.Conv2D):
         return (batch, *sides, channels)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "resample": self.resample}
+        config = super().get_config()
+        return config if self.resample is None else {**config, "resample": self.resample}
 
 
 @keras.saving.register_keras_serializable("tfgan_app")

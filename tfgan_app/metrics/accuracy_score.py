@@ -23,8 +23,7 @@ class ClassificationAccuracyScore(ImageMetric):
 
     For conditional GANs: low where samples are not of the class they were asked for, and where they lack the variety of
     the real class. `result` trains the classifier, strided convolutions down to 4x4 and a dense layer where the paper
-    has a ResNet-50 for ImageNet; images are kept in levels of
-    `depth` bits.
+    has a ResNet-50 for ImageNet; images are kept in levels of `depth` bits.
 
     Args:
         image_shape: `(height, width, channels)`.

@@ -32,6 +32,7 @@ __all__ = [
     "count_pages",
     "fit_image",
     "looks_like_image",
+    "may_be_dicom",
     "read_header",
     "read_image",
     "read_picture",
@@ -177,6 +178,11 @@ def looks_like_image(head: bytes) -> bool:
     tells.
     """
     return _SIGNATURES.match(head) is not None or is_dicom(head)
+
+
+def may_be_dicom(name: str | os.PathLike[str]) -> bool:
+    """Tells whether a file may be DICOM by its ending, so that its first bytes are worth reading."""
+    return os.path.splitext(name)[1].lower() in ("", *DICOM_ENDINGS)
 
 
 def count_pages(file: File) -> int:
@@ -619,11 +625,11 @@ def _opened(file: File, use: Callable[[File, Image.Image], T], use_stored: Calla
 
 def _open(file: File) -> Image.Image:
     # Some begin as TIFFs do.
-    if _may_be_dicom(file) and is_dicom(_head(file)):
+    within, number = file if isinstance(file, Page) else (file, 0)
+    if (isinstance(within, bytes) or may_be_dicom(within)) and is_dicom(_head(file)):
         raise _OtherFormatError("a DICOM file")
     try:
         # Named formats only: PIL's others include some that run external programs.
-        within, number = file if isinstance(file, Page) else (file, 0)
         image = Image.open(io.BytesIO(within) if isinstance(within, bytes) else within, formats=_FORMATS)
         if number:
             image.seek(number)
@@ -641,11 +647,6 @@ def _open(file: File) -> Image.Image:
         image.close()
         raise
     return image
-
-
-def _may_be_dicom(file: File) -> bool:
-    within = file.file if isinstance(file, Page) else file
-    return isinstance(within, bytes) or os.path.splitext(within)[1].lower() in ("", *DICOM_ENDINGS)
 
 
 def _head(file: File) -> bytes:
