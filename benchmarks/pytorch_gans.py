@@ -1,6 +1,6 @@
 """The classic PyTorch GANs on 28x28 greyscale images, trained for a given time: what ours stand beside.
 
-BigGAN and StyleGAN2 (pytorch_large.py), on those images enlarged, can only be timed, by `--serve`.
+BigGAN, SNGAN, StyleGAN2 and R3GAN (pytorch_networks.py) can only be timed, by `--serve`.
 
     python benchmarks/pytorch_gans.py --model=dcgan --data=train.npz --seconds 60 240 --out=samples.npz
 
@@ -37,7 +37,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from pytorch_large import biggan, stylegan2
+from pytorch_networks import biggan, r3gan, sngan, stylegan2
 from torch import nn
 
 LATENT_DIM = 100
@@ -129,6 +129,16 @@ def negative_logits(fake):
     return -fake.float().mean()
 
 
+def pairing(real, fake, real_label):
+    """Returns D's relativistic loss of logits, which knows no labels."""
+    return F.softplus(fake.float() - real.float()).mean()
+
+
+def pairing_generator(fake, real):
+    """Returns G's beside `pairing`."""
+    return F.softplus(real.float() - fake.float()).mean()
+
+
 class Recipe(NamedTuple):
     """A published GAN: its networks and how they are trained.
 
@@ -145,10 +155,12 @@ class Recipe(NamedTuple):
         classes: Their number, where both networks take labels; else 0.
         n_critic: Updates of D before each of G.
         d_loss: Of the logits for real and generated images, and `real_label`.
-        g_loss: Of the logits for generated images.
+        g_loss: Of the logits for generated images, and for real ones where `relativistic`.
         beta_2: Adam's.
         g_learning_rate: Adam's for G; None for D's.
         joint: Whether D sees real and generated images in one batch, as it may without batch normalisation.
+        relativistic: Whether G is told the logits for real images too.
+        gamma: D's loss has half of it times R1 and R2; 0 for none.
     """
 
     build: Callable
@@ -167,6 +179,8 @@ class Recipe(NamedTuple):
     beta_2: float = 0.999
     g_learning_rate: float | None = None
     joint: bool = False
+    relativistic: bool = False
+    gamma: float = 0.0
 
 
 RECIPES = {
@@ -176,19 +190,27 @@ RECIPES = {
     "dcgan": Recipe(dcgan_64, side=64, convolutional=True),
     "dcgan28": Recipe(dcgan_28, convolutional=True),
 }
-_large = functools.partial(Recipe, beta_1=0.0, convolutional=True, channels=3, joint=True)
-LARGE = {
-    "biggan128": _large(
-        biggan,
-        side=128,
-        latent_dim=120,
-        classes=1000,
-        n_critic=2,
-        d_loss=hinge,
-        g_loss=negative_logits,
-        g_learning_rate=5e-5,
+_recent = functools.partial(Recipe, beta_1=0.0, convolutional=True, joint=True)
+_hinge = functools.partial(_recent, d_loss=hinge, g_loss=negative_logits)
+_biggan = functools.partial(_hinge, n_critic=2, g_learning_rate=5e-5)
+# Those that can only be timed. At 28x28 they are those of this package's recipes.
+TIMED = {
+    "biggan128": _biggan(biggan, side=128, channels=3, latent_dim=120, classes=1000),
+    "stylegan2_256": _recent(stylegan2, 2e-3, side=256, channels=3, latent_dim=512, beta_2=0.99),
+    "biggan28": _biggan(functools.partial(biggan, 28, 1, 10, 120, 8, 32, 14), latent_dim=120, classes=10),
+    "sngan28": _hinge(functools.partial(sngan, 28, 1, 128, 32, 32), latent_dim=128, beta_2=0.9),
+    "stylegan2_28": _recent(functools.partial(stylegan2, 28, 1, 64, 64, 4, 336, 64), 2e-3, latent_dim=64, beta_2=0.99),
+    "r3gan28": _recent(
+        r3gan,
+        1e-3,
+        latent_dim=64,
+        classes=10,
+        d_loss=pairing,
+        g_loss=pairing_generator,
+        beta_2=0.99,
+        relativistic=True,
+        gamma=0.5,
     ),
-    "stylegan2_256": _large(stylegan2, 2e-3, side=256, latent_dim=512, beta_2=0.99),
 }
 
 
@@ -266,12 +288,17 @@ class Trainer:
             labels = self._draw_labels()
             with self._precision():
                 fake = self._generate(labels)
-                d_loss = recipe.d_loss(*self._judge([part, fake.detach()], labels), recipe.real_label)
+                judged = [images.detach().requires_grad_(recipe.gamma > 0) for images in (part, fake)]
+                logits = self._judge(judged, labels)
+                d_loss = recipe.d_loss(*logits, recipe.real_label)
+                if recipe.gamma:
+                    d_loss = d_loss + recipe.gamma / 2 * _squared_gradients(logits, judged)
             self._minimize(self.d_optimizer, d_loss)
         self.networks[1].requires_grad_(not self.best)
         with self._precision():
             fake = self._generate(labels) if recipe.fresh_noise else fake
-            g_loss = recipe.g_loss(self.discriminator(fake, *labels))
+            logits = self._judge([fake, part] if recipe.relativistic else [fake], labels)
+            g_loss = recipe.g_loss(*logits)
         self._minimize(self.g_optimizer, g_loss)
         self.networks[1].requires_grad_(True)
 
@@ -312,6 +339,12 @@ class Trainer:
 
     def _precision(self):
         return contextlib.nullcontext() if self.dtype == torch.float32 else torch.autocast(DEVICE.type, self.dtype)
+
+
+def _squared_gradients(logits, batches):
+    """Returns the sum of R1 and R2: the mean squared length of the gradients of logits by their images."""
+    gradients = torch.autograd.grad(sum(part.float().sum() for part in logits), batches, create_graph=True)
+    return sum(gradient.float().square().sum((1, 2, 3)).mean() for gradient in gradients)
 
 
 def _cross_entropy(logits, label):
@@ -426,7 +459,7 @@ def serve(trainer, feed, way=None):
 def main():
     """Carries out the command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", choices=[*RECIPES, *LARGE], required=True)
+    parser.add_argument("--model", choices=[*RECIPES, *TIMED], required=True)
     parser.add_argument("--data", required=True, help=".npz or .npy of uint8 images (N, 28, 28, 1)")
     parser.add_argument("--seconds", type=float, nargs="+", help="training times after which to draw")
     parser.add_argument("--out", type=pathlib.Path, help="the .npz of samples: NAME_SECONDS.npz is written of NAME.npz")
@@ -441,7 +474,7 @@ def main():
     args = parser.parse_args()
 
     torch.manual_seed(args.seed)
-    recipe = (RECIPES | LARGE)[args.model]
+    recipe = (RECIPES | TIMED)[args.model]
     if args.real_label is not None:
         recipe = recipe._replace(real_label=args.real_label)
     try:
@@ -453,7 +486,7 @@ def main():
     trainer = Trainer(recipe, args.batch_size, args.best)
     if args.serve:
         return serve(trainer, batches(images, args.batch_size * recipe.n_critic), args.way)
-    if args.seconds is None or args.out is None or args.model in LARGE:
+    if args.seconds is None or args.out is None or args.model in TIMED:
         parser.error(f"--seconds and --out are needed without --serve, and one of {', '.join(RECIPES)}.")
     done = []
 

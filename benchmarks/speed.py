@@ -27,7 +27,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from typing import NamedTuple
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from processes import RunError, busy_fraction, call, machine, parse_result, write_between
 
@@ -49,6 +51,7 @@ class Row(NamedTuple):
         batch_size: Of each update.
         source_side: Of the pictures that it translates; 0 for a GAN that takes none.
         pretrain: Whether the generator trains alone.
+        options: Of `compile`, as PyTorch's GAN has them.
     """
 
     model: str
@@ -61,14 +64,47 @@ class Row(NamedTuple):
     batch_size: int = 64
     source_side: int = 0
     pretrain: bool = False
+    options: Mapping[str, Any] = MappingProxyType({})
 
 
 ROWS = {
     "mlp": Row("MLPGAN", {"g_units": (256, 512, 1024), "d_units": (512, 256)}, "mlp", 28, 300, 10),
     "dcgan28": Row("DCGAN", {"base_channels": 64}, "dcgan28", 28, 60),
     "dcgan64": Row("DCGAN", {"base_channels": 64}, "dcgan", 64, 10),
+    # Those of the recipes; R3GAN with the terms that it is made of.
+    "biggan28": Row(
+        "BigGAN",
+        {"num_classes": 10, "base_channels": 8, "embedding_dim": 32, "attention_at": 14, "orthogonal": 0.0},
+        "biggan28",
+        28,
+        10,
+    ),
+    "sngan28": Row("SNGAN", {"g_channels": 32, "d_channels": 32}, "sngan28", 28, 20, options={"n_critic": 1}),
+    "stylegan2_28": Row(
+        "StyleGAN2",
+        {"latent_dim": 64, "style_dim": 64, "mapping_layers": 4, "channel_base": 336, "channel_max": 64},
+        "stylegan2_28",
+        28,
+        20,
+        options={"terms": []},
+    ),
+    "r3gan28": Row(
+        "R3GAN",
+        {
+            "num_classes": 10,
+            "widths": (64, 32, 8),
+            "cardinalities": (8, 4, 1),
+            "blocks_per_stage": 1,
+            "augment_p": 0.0,
+        },
+        "r3gan28",
+        28,
+        20,
+    ),
     # For a GPU.
-    "stylegan2_256": Row("StyleGAN2", {"channel_base": 16384}, "stylegan2_256", 256, 10, 1, 3, 32),
+    "stylegan2_256": Row(
+        "StyleGAN2", {"channel_base": 16384}, "stylegan2_256", 256, 10, 1, 3, 32, options={"terms": []}
+    ),
     "biggan128": Row("BigGAN", {"num_classes": 1000, "orthogonal": 0.0}, "biggan128", 128, 10, 1, 3, 32),
     # Translators, in the batches of their papers or fewer. PyTorch's SRGAN compares no features either.
     "pix2pix256": Row("Pix2Pix", {}, "pix2pix256", 256, 4, 1, 3, 1, 256),
@@ -78,6 +114,7 @@ ROWS = {
     "srgan96_pixels": Row("SRGAN", {"perceptual_weight": 0.0}, "srgan96_pixels", 96, 8, 1, 3, 4, 24, True),
 }
 SMALL_ROWS = ("mlp", "dcgan28", "dcgan64")
+RECENT_ROWS = ("biggan28", "sngan28", "stylegan2_28", "r3gan28")
 TRANSLATION_ROWS = ("pix2pix256", "pix2pix256_4", "cycle128", "srgan96", "srgan96_pixels")
 TORCH = {"torch": [], "torch_best": ["--best"]}
 PEAKS = ("float32", "bfloat16", "float16")
@@ -281,8 +318,7 @@ def serve_ours(row, path, precision, xla):
     shapes = [(side, side, settings.channels) for side in (settings.source_side, settings.side) if side]
     gan = getattr(tg.models, settings.model)(*shapes, seed=0, **settings.arguments)
     gan.compile(
-        **(gan.pretrain_arguments() if settings.pretrain else {} if settings.source_side else {"terms": []}),
-        # PyTorch's GANs have no terms either, and its translators have these.
+        **(gan.pretrain_arguments() if settings.pretrain else settings.options),
         steps_per_execution=settings.steps_per_execution,
         jit_compile={"true": True, "false": False}.get(xla),
     )

@@ -8,7 +8,7 @@ import sys
 
 import keras
 import pytest
-from conftest import ROOT, load_benchmark, tiny_networks
+from conftest import FAMILY, ROOT, load_benchmark, tiny_networks
 
 import tfgan_app as tg
 
@@ -49,27 +49,31 @@ def test_rows_name_what_both_sides_have(speed):
         script = "pytorch_translation.py" if row.source_side else "pytorch_gans.py"
         assert f'"{row.torch_model}": ' in (ROOT / "benchmarks" / script).read_text()
         assert row.steps % row.steps_per_execution == 0
-    for row in map(speed.ROWS.get, speed.SMALL_ROWS):
+    for row in map(speed.ROWS.get, speed.SMALL_ROWS + speed.RECENT_ROWS):
         gan = getattr(tg.models, row.model)((row.side, row.side, row.channels), **row.arguments)
         assert gan.generator.output_shape[1:] == (row.side, row.side, row.channels)
 
 
-LARGE = """
+RECENT = """
 import functools, json, sys, torch
-import pytorch_gans, pytorch_large
-biggan = functools.partial(pytorch_large.biggan, 32, 10, 40, 8, 16, 16)
-stylegan2 = functools.partial(pytorch_large.stylegan2, 32, 64, 32, 2, 256, 64)
-large = {"biggan128": (biggan, 40, 10), "stylegan2_256": (stylegan2, 64, 0)}
+import pytorch_gans, pytorch_networks
+small = {
+    "biggan128": (functools.partial(pytorch_networks.biggan, 32, 3, 10, 40, 8, 16, 16), 3, 40, 10),
+    "stylegan2_256": (functools.partial(pytorch_networks.stylegan2, 32, 3, 64, 32, 2, 256, 64), 3, 64, 0),
+}
 found = {}
-for name, (build, latent_dim, classes) in large.items():
-    recipe = pytorch_gans.LARGE[name]._replace(build=build, side=32, latent_dim=latent_dim, classes=classes)
+for name, recipe in pytorch_gans.TIMED.items():
+    if name in small:
+        build, channels, latent_dim, classes = small[name]
+        recipe = recipe._replace(build=build, side=32, channels=channels, latent_dim=latent_dim, classes=classes)
     trainer = pytorch_gans.Trainer(recipe, 8, best=False)
     if sys.argv[1:]:
         trainer.go(*sys.argv[1].split(":"))
     weights = [p for network in trainer.networks for p in network.parameters()]
     before = [p.detach().clone() for p in weights]
     for _ in range(3):
-        trainer.step(torch.randint(0, 256, (8 * recipe.n_critic, 3, 32, 32), dtype=torch.uint8))
+        shape = (8 * recipe.n_critic, recipe.channels, recipe.side, recipe.side)
+        trainer.step(torch.randint(0, 256, shape, dtype=torch.uint8))
     assert all(torch.isfinite(p).all() for p in weights)
     # BigGAN's attention starts at nothing, so that what it attends to learns from the second step on.
     assert all((p != old).any() for p, old in zip(weights, before)), name
@@ -78,22 +82,37 @@ print(json.dumps(found))
 """
 
 
-def test_large_networks_have_the_weights_of_ours():
+def counts(gan):
+    """Returns how many numbers G and D learn."""
+    networks = gan.generator, gan.discriminator
+    return [sum(keras.ops.size(v) for v in network.trainable_variables) for network in networks]
+
+
+def test_recent_networks_have_the_weights_of_ours(speed):
     if importlib.util.find_spec("torch") is None:
         pytest.skip("needs PyTorch")
     # A process of its own, as PyTorch does not load beside TensorFlow.
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "benchmarks")}
-    done = subprocess.run([sys.executable, "-c", LARGE], capture_output=True, text=True, env=environment)
+    done = subprocess.run([sys.executable, "-c", RECENT], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
+    biggan = {"latent_dim": 40, "base_channels": 8, "embedding_dim": 16, "attention_at": 16, "orthogonal": 0.0}
+    stylegan2 = {"latent_dim": 64, "style_dim": 32, "mapping_layers": 2, "channel_base": 256, "channel_max": 64}
     ours = {
-        "biggan128": tg.models.BigGAN((32, 32, 3), 10, 40, 8, 16, 16, 0.0),
-        "stylegan2_256": tg.models.StyleGAN2((32, 32, 3), 64, None, 32, 2, 256, 64),
+        "biggan128": tg.models.BigGAN((32, 32, 3), num_classes=10, **biggan),
+        "stylegan2_256": tg.models.StyleGAN2((32, 32, 3), **stylegan2),
     }
-    counts = {
-        name: [sum(keras.ops.size(v) for v in net.trainable_variables) for net in (gan.generator, gan.discriminator)]
-        for name, gan in ours.items()
-    }
-    assert json.loads(done.stdout) == counts
+    for name in speed.RECENT_ROWS:
+        row = speed.ROWS[name]
+        ours[name] = getattr(tg.models, row.model)((row.side, row.side, row.channels), **row.arguments)
+    assert json.loads(done.stdout) == {name: counts(gan) for name, gan in ours.items()}
+
+
+def test_rows_at_recipes_sizes_are_the_recipes(speed):
+    for name in speed.RECENT_ROWS:
+        row = speed.ROWS[name]
+        gan = getattr(tg.models, row.model)((row.side, row.side, row.channels), **row.arguments)
+        recipe = name.removesuffix("28").removesuffix("_")
+        assert counts(gan) == [*FAMILY[row.model][1][recipe]], name
 
 
 TRANSLATORS = """

@@ -1,9 +1,10 @@
-"""BigGAN and StyleGAN2 in PyTorch, of the layers and widths that `tfgan_app.models` gives them.
+"""BigGAN, SNGAN, StyleGAN2 and R3GAN in PyTorch, of the layers and widths that `tfgan_app.models` gives them.
 
 Written from the papers, as a PyTorch user would: its own spectral normalisation, and StyleGAN2's weights modulated
 for each image by grouped convolutions (Karras et al. 2019, https://arxiv.org/abs/1912.04958, appendix B).
 """
 
+import functools
 import itertools
 import math
 
@@ -12,15 +13,23 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-# BigGAN: Brock et al. 2018, https://arxiv.org/abs/1809.11096, figure 15 and table 4.
 
-_BIGGAN_WIDTHS = {32: (4, 4, 4, 4), 64: (1, 2, 4, 8, 16), 128: (1, 2, 4, 8, 16, 16)}
+def _start_and_doublings(side):
+    """Returns the smallest side, of 4 at least, and how often it doubles to a square image's."""
+    doublings = 0
+    while side % 2 == 0 and side >= 8:
+        side, doublings = side // 2, doublings + 1
+    return side, doublings
 
 
-def _conv(width_in, width, side=3, bias=True):
+# BigGAN: Brock et al. 2018, https://arxiv.org/abs/1809.11096, figure 15 and table 4. SNGAN: Miyato et al. 2018,
+# https://arxiv.org/abs/1802.05957, table 3.
+
+
+def _conv(width_in, width, side=3, bias=True, init=nn.init.orthogonal_, spectral=True):
     layer = nn.Conv2d(width_in, width, side, padding=side // 2, bias=bias)
-    nn.init.orthogonal_(layer.weight)
-    return spectral_norm(layer)
+    init(layer.weight)
+    return spectral_norm(layer) if spectral else layer
 
 
 def _dense(width_in, width, bias=True):
@@ -61,39 +70,41 @@ class Attention(nn.Module):
 class GeneratorBlock(nn.Module):
     """Doubles the sides."""
 
-    def __init__(self, width_in, width, condition):
+    def __init__(self, width_in, width, norm, conv=_conv):
         super().__init__()
-        self.norms = nn.ModuleList([ConditionalNorm(width_in, condition), ConditionalNorm(width, condition)])
-        self.convs = nn.ModuleList([_conv(width_in, width), _conv(width, width)])
-        self.shortcut = _conv(width_in, width, 1)
+        self.norms = nn.ModuleList([norm(width_in), norm(width)])
+        self.convs = nn.ModuleList([conv(width_in, width), conv(width, width)])
+        self.shortcut = conv(width_in, width, 1)
 
-    def forward(self, x, condition):
+    def forward(self, x, *condition):
         shortcut = F.interpolate(self.shortcut(x), scale_factor=2)
-        x = self.convs[0](F.interpolate(F.relu(self.norms[0](x, condition)), scale_factor=2))
-        return shortcut + self.convs[1](F.relu(self.norms[1](x, condition)))
+        x = self.convs[0](F.interpolate(F.relu(self.norms[0](x, *condition)), scale_factor=2))
+        return shortcut + self.convs[1](F.relu(self.norms[1](x, *condition)))
 
 
 class BigGANGenerator(nn.Module):
     """Latents and labels -> images."""
 
-    def __init__(self, side, classes, latent_dim, base, embedding_dim, attention_at):
+    def __init__(self, side, channels, classes, latent_dim, base, embedding_dim, attention_at):
         super().__init__()
-        widths = [base * width for width in _BIGGAN_WIDTHS[side]][::-1]
+        self.start, doublings = _start_and_doublings(side)
+        factors = (4,) * (doublings + 1) if side <= 32 else (1, 2, 4, 8, 16, 16)[: doublings + 1]
+        widths = [base * factor for factor in factors][::-1]
         self.parts = len(widths)
         part = latent_dim // self.parts
         self.embedding = nn.Embedding(classes, embedding_dim)
-        self.first = _dense(part, 16 * widths[0])
-        pairs = itertools.pairwise(widths)
-        self.blocks = nn.ModuleList([GeneratorBlock(*pair, embedding_dim + part) for pair in pairs])
-        sides = [4 << index for index in range(1, self.parts)]
+        self.first = _dense(part, self.start**2 * widths[0])
+        norm = functools.partial(ConditionalNorm, condition=embedding_dim + part)
+        self.blocks = nn.ModuleList([GeneratorBlock(*pair, norm) for pair in itertools.pairwise(widths)])
+        sides = [self.start << index for index in range(1, self.parts)]
         self.attend_after = sides.index(attention_at) if attention_at in sides else None
         self.attention = Attention(widths[self.attend_after + 1]) if self.attend_after is not None else nn.Identity()
-        self.norm, self.last = nn.BatchNorm2d(widths[-1]), _conv(widths[-1], 3)
+        self.norm, self.last = nn.BatchNorm2d(widths[-1]), _conv(widths[-1], channels)
 
     def forward(self, latents, labels):
         first, *parts = latents.chunk(self.parts, dim=1)
         embedding = self.embedding(labels)
-        x = self.first(first).unflatten(1, (-1, 4, 4))
+        x = self.first(first).unflatten(1, (-1, self.start, self.start))
         for index, (block, part) in enumerate(zip(self.blocks, parts, strict=True)):
             x = block(x, torch.cat([embedding, part], dim=1))
             x = self.attention(x) if index == self.attend_after else x
@@ -103,11 +114,11 @@ class BigGANGenerator(nn.Module):
 class DiscriminatorBlock(nn.Module):
     """Halves the sides or keeps them."""
 
-    def __init__(self, width_in, width, first, down):
+    def __init__(self, width_in, width, first, down, conv=_conv):
         super().__init__()
         self.first, self.down = first, down
-        self.convs = nn.ModuleList([_conv(width_in, width), _conv(width, width)])
-        self.shortcut = _conv(width_in, width, 1) if down or width != width_in else nn.Identity()
+        self.convs = nn.ModuleList([conv(width_in, width), conv(width, width)])
+        self.shortcut = conv(width_in, width, 1) if down or width != width_in else nn.Identity()
 
     def forward(self, x):
         shortcut = F.avg_pool2d(x, 2) if self.down else x
@@ -118,11 +129,13 @@ class DiscriminatorBlock(nn.Module):
 class BigGANDiscriminator(nn.Module):
     """Images and labels -> logits, by projection."""
 
-    def __init__(self, side, classes, base, attention_at):
+    def __init__(self, side, channels, classes, base, attention_at):
         super().__init__()
-        widths = [base * width for width in _BIGGAN_WIDTHS[side]]
-        halvings = 2 if side == 32 else len(widths) - 1
-        ins = [3, *widths]
+        _, doublings = _start_and_doublings(side)
+        factors = (4, 4, 4, 4) if side <= 32 else (1, 2, 4, 8, 16, 16)[: doublings + 1]
+        widths = [base * factor for factor in factors]
+        halvings = 2 if side <= 32 else doublings
+        ins = [channels, *widths]
         self.blocks = nn.ModuleList()
         for index, (width_in, width) in enumerate(zip(ins, widths, strict=False)):
             self.blocks.append(DiscriminatorBlock(width_in, width, index == 0, index < halvings))
@@ -140,10 +153,35 @@ class BigGANDiscriminator(nn.Module):
         return self.logits(features) + (self.embedding(labels) * features).sum(1, keepdim=True)
 
 
-def biggan(side=128, classes=1000, latent_dim=120, base=96, embedding_dim=128, attention_at=64):
-    """Returns BigGAN's networks, without orthogonal regularisation."""
-    generator = BigGANGenerator(side, classes, latent_dim, base, embedding_dim, attention_at)
-    return generator, BigGANDiscriminator(side, classes, base, attention_at)
+def biggan(side=128, channels=3, classes=1000, latent_dim=120, base=96, embedding_dim=128, attention_at=64):
+    """Returns BigGAN's networks, without orthogonal regularisation, for sides to 32 or from 128 on."""
+    generator = BigGANGenerator(side, channels, classes, latent_dim, base, embedding_dim, attention_at)
+    return generator, BigGANDiscriminator(side, channels, classes, base, attention_at)
+
+
+class SumOverPositions(nn.Module):
+    """Features of maps, in float32."""
+
+    def forward(self, x):
+        return F.relu(x).float().sum((2, 3))
+
+
+def sngan(side=32, channels=3, latent_dim=128, g_width=256, d_width=128):
+    """Returns SNGAN's networks, for sides to 32."""
+    plain = functools.partial(_conv, init=nn.init.xavier_uniform_, spectral=False)
+    spectral = functools.partial(_conv, init=nn.init.xavier_uniform_)
+    start, doublings = _start_and_doublings(side)
+    generator = nn.Sequential(
+        nn.Linear(latent_dim, start**2 * g_width),
+        nn.Unflatten(1, (g_width, start, start)),
+        *[GeneratorBlock(g_width, g_width, nn.BatchNorm2d, plain) for _ in range(doublings)],
+        nn.BatchNorm2d(g_width),
+        nn.ReLU(),
+        plain(g_width, channels),
+        nn.Tanh(),
+    )
+    blocks = [DiscriminatorBlock(d_width if i else channels, d_width, i == 0, i < 2, spectral) for i in range(4)]
+    return generator, nn.Sequential(*blocks, SumOverPositions(), spectral_norm(nn.Linear(d_width, 1)))
 
 
 # StyleGAN2.
@@ -243,15 +281,17 @@ class StyleLayer(nn.Module):
 class StyleGAN2Generator(nn.Module):
     """Latents -> images, with style mixing."""
 
-    def __init__(self, widths, latent_dim, style_dim, mapping_layers, mixing=0.9):
+    def __init__(self, start, channels, widths, latent_dim, style_dim, mapping_layers, mixing=0.9):
         super().__init__()
         ins = [latent_dim] + [style_dim] * (mapping_layers - 1)
         self.mapping = nn.ModuleList([EqualizedDense(width, style_dim, 0.01) for width in ins])
-        self.constant = nn.Parameter(torch.randn(1, widths[0], 4, 4))
+        self.constant = nn.Parameter(torch.randn(1, widths[0], start, start))
         self.layers = nn.ModuleList([StyleLayer(widths[0], widths[0], style_dim)])
         for width_in, width in itertools.pairwise(widths):
             self.layers += [StyleLayer(width_in, width, style_dim, upsample=True), StyleLayer(width, width, style_dim)]
-        self.images = nn.ModuleList([ModulatedConv(width, 3, 1, style_dim, demodulate=False) for width in widths])
+        self.images = nn.ModuleList(
+            [ModulatedConv(width, channels, 1, style_dim, demodulate=False) for width in widths]
+        )
         self.mixing = mixing
         self.upsample = Binomial(double=True)
         self.register_buffer("mean", torch.zeros(style_dim))
@@ -299,13 +339,13 @@ class StyleGAN2Block(nn.Module):
 class StyleGAN2Discriminator(nn.Module):
     """Images -> logits."""
 
-    def __init__(self, widths, group_size=4):
+    def __init__(self, start, channels, widths, group_size=4):
         super().__init__()
         widths = widths[::-1]
-        self.first = EqualizedConv(3, widths[0], 1)
+        self.first = EqualizedConv(channels, widths[0], 1)
         self.blocks = nn.Sequential(*[StyleGAN2Block(*pair) for pair in itertools.pairwise(widths)])
         self.last = EqualizedConv(widths[-1] + 1, widths[-1], 3)
-        self.dense, self.logits = EqualizedDense(16 * widths[-1], widths[-1]), EqualizedDense(widths[-1], 1)
+        self.dense, self.logits = EqualizedDense(start**2 * widths[-1], widths[-1]), EqualizedDense(widths[-1], 1)
         self.group_size = group_size
 
     def forward(self, images):
@@ -317,7 +357,92 @@ class StyleGAN2Discriminator(nn.Module):
         return self.logits(_activate(self.dense(x.flatten(1))))
 
 
-def stylegan2(side=256, latent_dim=512, style_dim=512, mapping_layers=8, channel_base=16384, channel_max=512):
+def stylegan2(
+    side=256, channels=3, latent_dim=512, style_dim=512, mapping_layers=8, channel_base=16384, channel_max=512
+):
     """Returns StyleGAN2's networks."""
-    widths = [min(channel_base // (4 << index), channel_max) for index in range(int(math.log2(side)) - 1)]
-    return StyleGAN2Generator(widths, latent_dim, style_dim, mapping_layers), StyleGAN2Discriminator(widths)
+    start, doublings = _start_and_doublings(side)
+    widths = [min(channel_base // (start << index), channel_max) for index in range(doublings + 1)]
+    generator = StyleGAN2Generator(start, channels, widths, latent_dim, style_dim, mapping_layers)
+    return generator, StyleGAN2Discriminator(start, channels, widths)
+
+
+# R3GAN: Huang et al. 2024, https://arxiv.org/abs/2501.05441, section 4.
+
+
+def _started(layer, fan_in, gain=1.0):
+    """Returns a layer whose weights start from N(0, (gain / sqrt(fan_in))^2), and biases from 0."""
+    nn.init.normal_(layer.weight, std=gain / math.sqrt(fan_in))
+    if getattr(layer, "bias", None) is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+def _pointwise(width_in, width):
+    return _started(nn.Conv2d(width_in, width, 1, bias=False), width_in)
+
+
+class R3GANBlock(nn.Module):
+    """Widens, convolves in groups and narrows; starts as the identity."""
+
+    def __init__(self, width, groups, depth, expansion=2):
+        super().__init__()
+        inner = expansion * width
+        gain = math.sqrt(2 / 1.04) * depth**-0.25
+        self.layers = nn.Sequential(
+            _started(nn.Conv2d(width, inner, 1), width, gain),
+            nn.LeakyReLU(0.2),
+            _started(nn.Conv2d(inner, inner, 3, padding=1, groups=groups), 9 * inner // groups, gain),
+            nn.LeakyReLU(0.2),
+            _started(nn.Conv2d(inner, width, 1, bias=False), inner, 0.0),
+        )
+
+    def forward(self, x):
+        return x + self.layers(x)
+
+
+class R3GANGenerator(nn.Module):
+    """Latents and labels -> images. A block at each resolution."""
+
+    def __init__(self, side, channels, classes, latent_dim, widths, groups):
+        super().__init__()
+        start, _ = _start_and_doublings(side)
+        self.embedding = _started(nn.Embedding(classes, latent_dim), classes)
+        self.first = _started(nn.Linear(2 * latent_dim, widths[0], bias=False), 2 * latent_dim)
+        self.patterns = nn.Parameter(torch.randn(widths[0], start, start))
+        layers = [R3GANBlock(widths[0], groups[0], len(widths))]
+        for (width_in, width), cardinality in zip(itertools.pairwise(widths), groups[1:], strict=True):
+            layers += [_pointwise(width_in, width), Binomial(double=True), R3GANBlock(width, cardinality, len(widths))]
+        self.layers = nn.Sequential(*layers, _pointwise(widths[-1], channels))
+
+    def forward(self, latents, labels):
+        x = self.first(torch.cat([latents, self.embedding(labels)], dim=1))
+        return self.layers(x[:, :, None, None] * self.patterns).float()
+
+
+class R3GANDiscriminator(nn.Module):
+    """Images and labels -> logits, products of features with an embedding."""
+
+    def __init__(self, side, channels, classes, widths, groups):
+        super().__init__()
+        start, _ = _start_and_doublings(side)
+        layers = [_pointwise(channels, widths[-1])]
+        for (width, width_in), cardinality in zip([*itertools.pairwise(widths)][::-1], groups[:0:-1], strict=True):
+            layers += [
+                R3GANBlock(width_in, cardinality, len(widths)),
+                Binomial(stride=2),
+                _pointwise(width_in, width),
+            ]
+        last = _started(nn.Conv2d(widths[0], widths[0], start, groups=widths[0], bias=False), start**2)
+        dense = _started(nn.Linear(widths[0], widths[0], bias=False), widths[0])
+        self.layers = nn.Sequential(*layers, R3GANBlock(widths[0], groups[0], len(widths)), last, nn.Flatten(), dense)
+        self.embedding = _started(nn.Embedding(classes, widths[0]), widths[0] * classes)
+
+    def forward(self, images, labels):
+        return (self.layers(images).float() * self.embedding(labels)).sum(1, keepdim=True)
+
+
+def r3gan(side=28, channels=1, classes=10, latent_dim=64, widths=(64, 32, 8), groups=(8, 4, 1)):
+    """Returns R3GAN's networks, told the class, of a block a stage."""
+    generator = R3GANGenerator(side, channels, classes, latent_dim, widths, groups)
+    return generator, R3GANDiscriminator(side, channels, classes, widths, groups)
