@@ -15,13 +15,16 @@ rows: the third), after start-up, loading, tracing and compilation, and stands s
 of samples is scored by `tfgan_app.evaluate` with the same real images and features. A recipe whose learning rates fall
 to 0 ends with its last step, and later scores are those of its end; the others train on. The package must be installed.
 
+The samples' patches are compared too, and a second table says how often that orders two generators as the features do.
+
 Runs that the report holds already are not repeated, so an interrupted command goes on. A report in docs/equal_time/ is
-shown by docs/equal_time.md, between marks of its name.
+shown by docs/equal_time.md, its tables between marks of its name.
 """
 
 import argparse
 import ast
 import datetime
+import itertools
 import json
 import pathlib
 import statistics
@@ -40,6 +43,7 @@ UNLABELLED = (
     *("wgan_gp", "sngan", "pggan", "stylegan2", "fastgan"),
 )
 LABELLED = ("cgan", "fashion_mnist", "acgan", "projection_gan", "sagan", "biggan", "r3gan")
+_RATIOS = (1.0, 1.1, 1.25, 1.5, 2.0, 4.0, float("inf"))
 SYSTEMS = (
     *(f"recipe:{name}" for name in (*UNLABELLED, *LABELLED)),
     *(f"torch:{row}" for row in TORCH_ROWS),
@@ -89,6 +93,21 @@ def markdown_table(systems, seconds, runs):
     return "\n".join(lines)
 
 
+def orders_table(runs):
+    """Returns a Markdown table of how often the distance of patches orders two sets of samples as the Frechet distance.
+
+    Its rows are pairs of all runs' samples, by how many times larger the larger Frechet distance is.
+    """
+    scores = [(mark["value"], mark["patch_swd"]) for run in runs for mark in run.get("marks", ())]
+    lines = ["| larger / smaller Frechet distance | pairs | in the same order by patches |", "|---|---:|---:|"]
+    for low, high in itertools.pairwise(_RATIOS):
+        pairs = [sorted(pair) for pair in itertools.combinations(scores, 2)]
+        alike = [far[1] > near[1] for near, far in pairs if low <= far[0] / near[0] < high]
+        bounds = f"{low:g} to {high:g}" if high < float("inf") else f"{low:g} and more"
+        lines.append(f"| {bounds} | {len(alike):,} | {f'{statistics.mean(alike):.0%}' if alike else '-'} |")
+    return "\n".join(lines)
+
+
 def benchmark(args):
     """Runs every system with every seed; returns the process's exit code."""
     settings = {name: getattr(args, name) for name in ("dataset", "seconds", "num_samples")}
@@ -129,8 +148,8 @@ def show(args, report):
     """Prints the table, and writes it into the page where the report belongs to that."""
     order = {system: index for index, system in enumerate((*SYSTEMS, *args.systems))}
     systems = sorted({run["system"] for run in report["runs"]}, key=lambda system: order.get(system, len(order)))
-    text = markdown_table(systems, report["settings"]["seconds"], report["runs"])
-    print(text)
+    text, orders = markdown_table(systems, report["settings"]["seconds"], report["runs"]), orders_table(report["runs"])
+    print(text, orders, sep="\n\n")
     if args.out.resolve().parent != PAGE.with_suffix(""):
         return
     dates, seeds = ({run[name] for run in report["runs"]} for name in ("date", "seed"))
@@ -140,8 +159,10 @@ def show(args, report):
         f"{' to '.join(sorted({min(dates), max(dates)}))}, seeds {', '.join(map(str, sorted(seeds)))}; "
         f"{', '.join(versions)}."
     )
-    marks = f"<!-- {args.out.stem}: made by benchmarks/equal_time.py -->", f"<!-- end of {args.out.stem} -->"
-    write_between(PAGE, marks, f"{facts}\n\n{text}")
+    tables = {args.out.stem: f"{facts}\n\n{text}", f"{args.out.stem}_patches": orders}
+    for name, table in tables.items():
+        marks = f"<!-- {name}: made by benchmarks/equal_time.py -->", f"<!-- end of {name} -->"
+        write_between(PAGE, marks, table)
 
 
 def _run(args, system, seed, data):
@@ -166,13 +187,14 @@ def _scored(args, samples, versions):
     """Returns the score of samples with what it was measured by; takes note of the versions that measured."""
     receipt_path = samples.with_suffix(".json")
     command = [sys.executable, "-m", "tfgan_app.evaluate", f"--images={samples}", f"--dataset={args.dataset}"]
-    command += ["--split=test", "--metrics=fd", f"--out={receipt_path}", *_data_dir(args)]
+    command += ["--split=test", "--metrics=fd,patch_swd", f"--out={receipt_path}", *_data_dir(args)]
     call(command)
     receipt = json.loads(receipt_path.read_text())
     versions |= receipt["versions"]
     extractor = {key: receipt["extractor"][key] for key in ("name", "sha256")}
     used = {"real": receipt["real"]["used"], "fake": receipt["fake"]["used"]}
-    return {"value": receipt["scores"]["fd"], "extractor": extractor, "images": used}
+    scores = {"value": receipt["scores"]["fd"], "patch_swd": receipt["scores"]["patch_swd"]}
+    return {**scores, "extractor": extractor, "images": used}
 
 
 def _worker(args, kind, path):

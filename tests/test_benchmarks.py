@@ -16,7 +16,7 @@ def equal_time():
 
 
 def run(system, seed, *values, rate=6400.0):
-    marks = [{"images_per_second": rate, "value": value} for value in values]
+    marks = [{"images_per_second": rate, "value": value, "patch_swd": 2 * value} for value in values]
     return {"system": system, "seed": seed, "date": "2026-11-28", "marks": marks}
 
 
@@ -98,6 +98,20 @@ def test_table_shows_failures_and_what_has_not_run(equal_time):
     ]
 
 
+def test_orders_are_counted_by_how_far_apart_two_generators_are(equal_time):
+    scores = {"a": (1.0, 10.0), "b": (1.2, 9.0), "c": (6.0, 30.0)}
+    runs = [{"system": x, "marks": [{"value": value, "patch_swd": patch}]} for x, (value, patch) in scores.items()]
+    # a and b are 1.2 apart and patches have them the wrong way round; c is far from both, and worse by both.
+    assert equal_time.orders_table([*runs, {"system": "d", "error": "exit code 1"}]).splitlines()[2:] == [
+        "| 1 to 1.1 | 0 | - |",
+        "| 1.1 to 1.25 | 1 | 0% |",
+        "| 1.25 to 1.5 | 0 | - |",
+        "| 1.5 to 2 | 0 | - |",
+        "| 2 to 4 | 0 | - |",
+        "| 4 and more | 2 | 100% |",
+    ]
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
@@ -120,13 +134,15 @@ def test_systems_take_turns_a_failure_stops_none_and_a_report_goes_on(equal_time
         order.append((seed, system))
         if (system, seed) == ("tfgan:MLPGAN", 0) and len(order) < 5:
             raise equal_time.RunError("exit code 1: out of memory")
-        return {"marks": [{"images_per_second": 64.0, "value": 20.0}], "versions": {"keras": "3"}}
+        return {"marks": run(system, seed, 20.0, rate=64.0)["marks"], "versions": {"keras": "3"}}
 
     monkeypatch.setattr(equal_time, "_run", fake_run)
     monkeypatch.setattr(equal_time, "call", lambda command: "")
     monkeypatch.setattr(equal_time, "busy_fraction", lambda: 0.5)
     page = tmp_path / "equal_time.md"
-    page.write_text("before\n<!-- chip: made by benchmarks/equal_time.py -->\nold\n<!-- end of chip -->\nafter\n")
+    names = "chip", "chip_patches"
+    parts = [f"<!-- {name}: made by benchmarks/equal_time.py -->\nold\n<!-- end of {name} -->\n" for name in names]
+    page.write_text("before\n" + "".join(parts) + "after\n")
     monkeypatch.setattr(equal_time, "PAGE", page)
     out = tmp_path / "equal_time" / "chip.json"
     systems = ["tfgan:DCGAN", "tfgan:MLPGAN"]
@@ -142,6 +158,7 @@ def test_systems_take_turns_a_failure_stops_none_and_a_report_goes_on(equal_time
     assert order[4:] == [(0, systems[1])], "what is done is not done again"
     text = page.read_text()
     assert "| tfgan:MLPGAN | 64 | 20.00 ± 0.00 |" in text and "old" not in text and text.endswith("after\n")
+    assert "| 1 to 1.1 | 6 | 0% |" in text
     assert equal_time.benchmark(equal_time.parse_arguments(["--seconds", "2", f"--out={out}"])) == 2
 
 
@@ -158,7 +175,7 @@ def test_run_scores_what_a_process_drew(equal_time, tmp_path, monkeypatch):
         if "tfgan_app.evaluate" in command:
             out = next(part.removeprefix("--out=") for part in command if part.startswith("--out="))
             receipt = {
-                "scores": {"fd": 12.5},
+                "scores": {"fd": 12.5, "patch_swd": 30.0},
                 "extractor": {"name": "cnn", "sha256": "0"},
                 "real": {"used": 9},
                 "fake": {"used": 9},
