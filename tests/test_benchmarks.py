@@ -6,8 +6,12 @@ import re
 import sys
 import types
 
+import numpy as np
 import pytest
 from conftest import FAMILY, GANS, ROOT, load_benchmark
+
+from tfgan_app import cli
+from tfgan_app.runs import Settings
 
 
 @pytest.fixture(scope="module")
@@ -347,3 +351,66 @@ def test_methods_have_the_optimizer_that_the_committed_scores_choose(modes_tunin
     for name, candidate in modes_tuning.chosen(scores).items():
         assert methods[name].adam == modes.CANDIDATES[kind][candidate], name
     assert set(scores) == set(modes_tuning.METHODS)
+
+
+# what_helped.py.
+
+
+@pytest.fixture(scope="module")
+def what_helped():
+    return load_benchmark("what_helped")
+
+
+def test_a_checkerboard_finds_grain_and_grids(what_helped):
+    noise = np.random.default_rng(0).normal(size=(200, 28, 28, 1))
+    # Four independent values of variance 1 at every place.
+    np.testing.assert_allclose(what_helped.checkerboard(noise), np.full((2, 2), 4.0), rtol=0.05)
+    rows, columns = np.indices((28, 28))
+    gridded = noise + 2.0 * ((rows % 2 == 0) & (columns % 2 == 0))[None, :, :, None]
+    assert what_helped.checkerboard(gridded).mean() == pytest.approx(4 + 4, rel=0.05)
+    smooth = np.broadcast_to(rows + columns, (1, 28, 28))[..., None].astype(float)
+    assert not what_helped.checkerboard(smooth).any()
+    # Blocks of 2x2 pixels meet at odd rows and columns alone.
+    blocks = noise[:, :14, :14].repeat(2, axis=1).repeat(2, axis=2)
+    np.testing.assert_allclose(what_helped.checkerboard(blocks), [[0, 0], [0, 4]], rtol=0.05, atol=1e-9)
+
+
+def test_table_of_what_helped_has_means_by_row_in_order(what_helped):
+    def run(row, seed, value, grain=1.0):
+        return {"row": row, "flags": what_helped.ROWS[row], "seed": seed, "value": value, "grain": grain, "grid": 1.5}
+
+    runs = [run("hinge loss", 0, 3.0), run("as it is", 1, 2.0, 0.9), run("as it is", 0, 1.0, 1.0)]
+    assert what_helped.table([*runs, {"row": "hinge loss", "seed": 1, "error": "exit code 1"}]).splitlines()[2:] == [
+        "| as it is | 1.50 ± 0.71 | 1.00, 2.00 | 0.95 | 1.50 |",
+        "| hinge loss | 3.00 | 3.00 | 1.00 | 1.50 |",
+    ]
+
+
+def test_what_helped_goes_on_where_it_stopped_and_writes_its_page(what_helped, tmp_path, monkeypatch, capsys):
+    order = []
+
+    def fake_run(args, run):
+        order.append((run["row"], run["seed"]))
+        if order == [("as it is", 0)]:
+            raise what_helped.RunError("exit code 1: out of memory")
+        return {"value": 2.0, "grain": 1.0, "grid": 1.0, "versions": {"tensorflow": "2"}}
+
+    monkeypatch.setattr(what_helped, "_run", fake_run)
+    monkeypatch.setattr(what_helped, "PAGE", tmp_path / "samples.md")
+    what_helped.PAGE.write_text("<!-- one: made by benchmarks/what_helped.py -->\nold\n<!-- end of one -->\nafter\n")
+    out = tmp_path / "samples" / "one.json"
+    argv = ["--rows", "as it is", "hinge loss", "--seeds", "0", f"--out={out}"]
+    assert what_helped.benchmark(what_helped.parse_arguments(argv)) == 1
+    assert what_helped.benchmark(what_helped.parse_arguments(argv)) == 0
+    assert order == [("as it is", 0), ("hinge loss", 0), ("as it is", 0)]
+    text = what_helped.PAGE.read_text()
+    assert "| hinge loss | 2.00 | 2.00 | 1.00 | 1.00 |" in text and "old" not in text and text.endswith("after\n")
+    assert "`quick_labels.flags` with one change a row" in text and "seeds 0" in text
+    assert what_helped.benchmark(what_helped.parse_arguments([*argv, "--recipe=quick"])) == 2
+    assert "is of another recipe: quick_labels" in capsys.readouterr().err
+
+
+def test_rows_of_what_helped_are_flags_of_the_train_command(what_helped):
+    recipe = ROOT / "tfgan_app" / "flags" / "quick_labels.flags"
+    for flags in what_helped.ROWS.values():
+        cli.parsed(Settings, [f"--flagfile={recipe}", *flags])
