@@ -39,10 +39,10 @@ PAGE = HERE.parent / "docs" / "equal_time.md"
 VERSIONS = {"tensorflow": "TensorFlow", "keras": "Keras", "torch": "PyTorch"}
 TORCH_ROWS = ("mlp_small", "mlp", "mlp_batchnorm", "dcgan", "dcgan28")
 UNLABELLED = (
-    *("dcgan", "lsgan", "hinge_gan", "dragan", "relativistic_gan", "pacgan", "infogan", "mlp_gan", "wgan"),
+    *("quick", "dcgan", "lsgan", "hinge_gan", "dragan", "relativistic_gan", "pacgan", "infogan", "mlp_gan", "wgan"),
     *("wgan_gp", "sngan", "pggan", "stylegan2", "fastgan"),
 )
-LABELLED = ("cgan", "fashion_mnist", "acgan", "projection_gan", "sagan", "biggan", "r3gan")
+LABELLED = ("quick_labels", "cgan", "fashion_mnist", "acgan", "projection_gan", "sagan", "biggan", "r3gan")
 _RATIOS = (1.0, 1.1, 1.25, 1.5, 2.0, 4.0, float("inf"))
 SYSTEMS = (
     *(f"recipe:{name}" for name in (*UNLABELLED, *LABELLED)),

@@ -50,6 +50,7 @@ FAMILY = {
             "cgan_mnist": (1_387_880, 147_488),
             "fashion_mnist": (1_387_880, 147_488),
             "mnist": (1_387_880, 147_488),
+            "quick_labels": (661_672, 44_896),
         },
     ),
     "ContextEncoder": (
@@ -76,7 +77,7 @@ FAMILY = {
     "DCGAN": (
         {"image_shape": (28, 28, 1), "latent_dim": 4, "base_channels": 2},
         {
-            **dict.fromkeys(("dcgan", "dragan", "hinge_gan", "lsgan", "relativistic_gan"), (347_072, 36_544)),
+            **dict.fromkeys(("dcgan", "dragan", "hinge_gan", "lsgan", "relativistic_gan", "quick"), (347_072, 36_544)),
             **dict.fromkeys(("dragan_cifar10", "relativistic_gan_cifar10"), (1_068_928, 663_296)),
             "dcgan_lsun": (12_658_432, 11_036_160),
             "hinge_gan_celeba": (3_576_704, 2_765_568),

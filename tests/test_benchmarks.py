@@ -220,8 +220,9 @@ def family_run(recipe, seed, value, rate=1000.0, conditional=False, images=640):
 
 
 def test_family_covers_every_recipe_for_two_cores(family):
-    # The recipe behind the exported model is CGAN's, wider.
-    assert set(family.RECIPES) == recipes_for_two_cores() - {"fashion_mnist"}
+    # Those of CGAN and DCGAN once more are for other lengths: the exported model, and the shortest way to good samples.
+    again = {"fashion_mnist", "quick", "quick_labels"}
+    assert set(family.RECIPES) == recipes_for_two_cores() - again
 
 
 def test_family_table_sorts_by_the_mean_and_parts_by_labels(family):
