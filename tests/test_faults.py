@@ -166,7 +166,7 @@ def test_other_commands_end_in_a_line_and_leave_nothing_half(command, four_steps
     end = """
 import os, signal
 from tfgan_app import sampler, study
-def ended(self, *arguments):
+def ended(self, *arguments, **named):
     os.kill(os.getpid(), signal.SIGTERM)
     raise RuntimeError("what an interruption in the midst of a library may become")
 sampler.Sampler.outputs = ended
