@@ -302,6 +302,19 @@ def test_biggan_starts_orthogonal_and_regularises_all_but_the_shared_embedding()
     assert not any(v.regularizer for v in gan.discriminator.trainable_variables)
 
 
+@pytest.mark.parametrize("shape", [(5, 40), (3, 3, 4, 6), (6, 6)])
+def test_orthogonal_regularisation_is_equation_3(shape):
+    weights = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    variable = tf.Variable(weights)
+    with tf.GradientTape() as tape:
+        value = tg.models.biggan.OrthogonalRegularizer(0.5)(variable)
+    matrix = weights.reshape(-1, shape[-1]).astype(np.float64)
+    off_diagonal = (matrix.T @ matrix) * (1 - np.eye(shape[-1]))
+    np.testing.assert_allclose(value, 0.5 * (off_diagonal**2).sum(), rtol=1e-5)
+    gradient = np.reshape(tape.gradient(value, variable), matrix.shape)
+    np.testing.assert_allclose(gradient, 0.5 * 4 * matrix @ off_diagonal, rtol=1e-3, atol=1e-3)
+
+
 def test_dcgan_has_the_published_sizes():
     gan = tg.models.DCGAN((64, 64, 3), base_channels=64)
     assert (count(gan.generator), count(gan.discriminator)) == (3_576_704, 2_765_568)

@@ -178,8 +178,11 @@ class OrthogonalRegularizer(keras.regularizers.Regularizer):
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
         matrix = tf.reshape(x, (-1, x.shape[-1]))
-        gram = tf.matmul(matrix, matrix, transpose_a=True)
-        return self.beta * tf.reduce_sum(tf.square(gram - tf.linalg.diag(tf.linalg.diag_part(gram))))
+        # |W W^T| = |W^T W|, and one of them may be a thousand times as small.
+        wide = matrix.shape[0] < matrix.shape[1]
+        gram = tf.matmul(matrix, matrix, transpose_a=not wide, transpose_b=wide)
+        diagonal = tf.reduce_sum(tf.square(matrix), axis=0)
+        return self.beta * (tf.reduce_sum(tf.square(gram)) - tf.reduce_sum(tf.square(diagonal)))
 
     def get_config(self) -> dict[str, Any]:
         return {"beta": self.beta}
