@@ -114,7 +114,7 @@ def test_arrays_of_rgba_are_cleared_as_files_are(tmp_path):
     found = levels(tmp_path / "a.npy")
     np.testing.assert_array_equal(found, levels(folder_of(tmp_path / "a", images), channels=4))
     assert (
-        "Its images have 4 channels, red, green, blue and opacity."
+        "Its images have 4 channels, red, green, blue and opacity (to four bands of another kind append a fifth)."
         in tg.data.open_images(str(tmp_path / "a.npy")).notes
     )
     np.testing.assert_array_equal(levels(tmp_path / "a.npy", channels=3), levels(tmp_path / "a", channels=3))

@@ -155,7 +155,8 @@ def channels_last(images: np.ndarray, where: str) -> tuple[np.ndarray, tuple[str
 
 
 def _bands_note(channels: int) -> str:
-    what = "red, green, blue and opacity" if channels == 4 else "none of them colours"
+    colours = "red, green, blue and opacity (to four bands of another kind append a fifth)"
+    what = colours if channels == 4 else "none of them colours"
     return f"its images have {channels} channels, {what}"
 
 
