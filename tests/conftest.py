@@ -41,7 +41,10 @@ FAMILY = {
             "attention_at": 14,
         },
         # Published: Brock et al. 2018 with 1000 classes at 128x128, by the authors' PyTorch program.
-        {"biggan": (123_778, 67_810), "biggan_imagenet": (70_433_988, 87_982_370)},
+        {
+            **dict.fromkeys(("biggan", "quick_labels"), (123_778, 67_810)),
+            "biggan_imagenet": (70_433_988, 87_982_370),
+        },
     ),
     "CGAN": (
         {"image_shape": (28, 28, 1), "num_classes": 3, "latent_dim": 4, "base_channels": 2},
@@ -50,7 +53,6 @@ FAMILY = {
             "cgan_mnist": (1_387_880, 147_488),
             "fashion_mnist": (1_387_880, 147_488),
             "mnist": (1_387_880, 147_488),
-            "quick_labels": (661_672, 44_896),
         },
     ),
     "ContextEncoder": (

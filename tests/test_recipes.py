@@ -119,7 +119,7 @@ def test_labels_are_smoothed_for_two_cores_only():
         label = settings.real_label or getattr(loss, "real_label", 1.0)
         smoothed += [recipe] if label != 1.0 else []
     usual = ["acgan", "cgan", "dcgan", "dragan", "fashion_mnist", "infogan", "mlp_gan", "mnist", "pacgan"]
-    assert smoothed == [*usual, "quick", "quick_labels"]
+    assert smoothed == [*usual, "quick"]
 
 
 def test_every_row_is_used():
