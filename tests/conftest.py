@@ -79,7 +79,7 @@ FAMILY = {
     "DCGAN": (
         {"image_shape": (28, 28, 1), "latent_dim": 4, "base_channels": 2},
         {
-            **dict.fromkeys(("dcgan", "dragan", "hinge_gan", "lsgan", "relativistic_gan", "quick"), (347_072, 36_544)),
+            **dict.fromkeys(("dcgan", "dragan", "hinge_gan", "lsgan", "relativistic_gan"), (347_072, 36_544)),
             **dict.fromkeys(("dragan_cifar10", "relativistic_gan_cifar10"), (1_068_928, 663_296)),
             "dcgan_lsun": (12_658_432, 11_036_160),
             "hinge_gan_celeba": (3_576_704, 2_765_568),
@@ -182,7 +182,7 @@ FAMILY = {
     "SNGAN": (
         {"image_shape": (28, 28, 1), "latent_dim": 4, "g_channels": 4, "d_channels": 4},
         # Published for these networks: see test_models.py.
-        {"sngan": (241_985, 66_209), "sngan_cifar10": (4_276_739, 1_053_825)},
+        {**dict.fromkeys(("quick", "sngan"), (241_985, 66_209)), "sngan_cifar10": (4_276_739, 1_053_825)},
     ),
     "SRGAN": (
         {
