@@ -32,7 +32,17 @@ import sys
 import tempfile
 import time
 
-from processes import RunError, busy_fraction, call, machine, open_recipe, parse_result, write_between
+from processes import (
+    RunError,
+    busy_fraction,
+    call,
+    machine,
+    missing,
+    open_recipe,
+    parse_result,
+    run_each,
+    write_between,
+)
 
 HERE = pathlib.Path(__file__).resolve().parent
 PAGE = HERE.parent / "docs" / "equal_time.md"
@@ -99,9 +109,9 @@ def orders_table(runs):
     Its rows are pairs of all runs' samples, by how many times larger the larger Frechet distance is.
     """
     scores = [(mark["value"], mark["patch_swd"]) for run in runs for mark in run.get("marks", ())]
+    pairs = [sorted(pair) for pair in itertools.combinations(scores, 2)]
     lines = ["| larger / smaller Frechet distance | pairs | in the same order by patches |", "|---|---:|---:|"]
     for low, high in itertools.pairwise(_RATIOS):
-        pairs = [sorted(pair) for pair in itertools.combinations(scores, 2)]
         alike = [far[1] > near[1] for near, far in pairs if low <= far[0] / near[0] < high]
         bounds = f"{low:g} to {high:g}" if high < float("inf") else f"{low:g} and more"
         lines.append(f"| {bounds} | {len(alike):,} | {f'{statistics.mean(alike):.0%}' if alike else '-'} |")
@@ -117,29 +127,25 @@ def benchmark(args):
         if report["settings"] != settings:
             print(f"{args.out} holds runs with other settings: {report['settings']}", file=sys.stderr)
             return 2
-    done = {(run["system"], run["seed"]) for run in report["runs"] if "marks" in run}
-    wanted = [(system, seed) for seed in args.seeds for system in args.systems]
-    wanted = [] if args.report_only else [run for run in wanted if run not in done]
+
+    def key(run):
+        return run["system"], run["seed"]
+
+    wanted = [{"system": system, "seed": seed} for seed in args.seeds for system in args.systems]
+    wanted = [] if args.report_only else missing(report, wanted, key)
     with tempfile.TemporaryDirectory() as folder:
         data = pathlib.Path(folder, "train.npz")
         if wanted:
             call(_worker(args, "data", data))
-        for system, seed in wanted:
-            run = {"system": system, "seed": seed, "date": datetime.date.today().isoformat()}
-            run["busy_before"] = busy_fraction()
+
+        def measure(run):
+            run |= {"date": datetime.date.today().isoformat(), "busy_before": busy_fraction()}
             if run["busy_before"] > 0.1:
                 print("Other processes are busy, which slows PyTorch most: no fair comparison.", file=sys.stderr)
-            try:
-                run |= _run(args, system, seed, data)
-                report["versions"] |= run.pop("versions")
-            except RunError as error:
-                run["error"] = str(error)
-            report["runs"] = [other for other in report["runs"] if (other["system"], other["seed"]) != (system, seed)]
-            report["runs"].append(run)
-            # After each run, so that an interruption leaves what is done.
-            args.out.parent.mkdir(parents=True, exist_ok=True)
-            args.out.write_text(json.dumps(report, indent=1) + "\n")
-            print(json.dumps(run), file=sys.stderr, flush=True)
+            run |= _run(args, run["system"], run["seed"], data)
+            report["versions"] |= run.pop("versions")
+
+        run_each(report, args.out, wanted, key, measure)
     show(args, report)
     return int(any("error" in run for run in report["runs"]))
 

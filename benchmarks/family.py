@@ -22,7 +22,7 @@ import sys
 import textwrap
 import time
 
-from processes import RunError, busy_fraction, call, machine, open_recipe, parse_result
+from processes import busy_fraction, call, machine, missing, open_recipe, parse_result, run_each
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs" / "results"
@@ -57,18 +57,14 @@ def benchmark(args):
     path = RESULTS / "family.json"
     report = json.loads(path.read_text()) if path.exists() else {"runs": []}
     RESULTS.mkdir(parents=True, exist_ok=True)
-    done = {_key(run) for run in report["runs"] if "value" in run}
-    wanted = [{"recipe": recipe, "images": args.images, "seed": seed} for seed in args.seeds for recipe in args.recipes]
-    for run in [] if args.report_only else [run for run in wanted if _key(run) not in done]:
+
+    def measure(run):
+        report.update(machine=machine(), date=datetime.date.today().isoformat())
         run["busy_before"] = busy_fraction()
-        try:
-            run |= _run(args, run["recipe"], run["seed"])
-        except RunError as error:
-            run["error"] = str(error)
-        report["runs"] = [other for other in report["runs"] if _key(other) != _key(run)] + [run]
-        report |= {"machine": machine(), "date": datetime.date.today().isoformat()}
-        path.write_text(json.dumps(report, indent=1) + "\n")
-        print(json.dumps(run), file=sys.stderr, flush=True)
+        run |= _run(args, run["recipe"], run["seed"])
+
+    wanted = [{"recipe": recipe, "images": args.images, "seed": seed} for seed in args.seeds for recipe in args.recipes]
+    run_each(report, path, [] if args.report_only else missing(report, wanted, _key), _key, measure)
     write_page(report)
     return int(any("error" in run for run in report["runs"]))
 

@@ -5,6 +5,7 @@ import os
 import pathlib
 import platform
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -34,6 +35,35 @@ def parse_result(output):
     if not isinstance(result, dict):
         raise RunError(f"the run printed no result. Its last line: {last or '(nothing)'}")
     return result
+
+
+def missing(report, wanted, key):
+    """Returns those of the wanted runs that a report lacks, or has only as an error; `key` tells a run from others."""
+    done = {key(run) for run in report["runs"] if "error" not in run}
+    return [run for run in wanted if key(run) not in done]
+
+
+def run_each(report, path, runs, key, measure):
+    """Adds runs to a report, each in the place of an earlier one of its key.
+
+    The report is written after each run, so that an interruption leaves what is done.
+
+    Args:
+        report: The report, whose `runs` are a list of facts.
+        path: Where it is written.
+        runs: What is known of each run before.
+        key: Tells a run from others.
+        measure: Adds what comes of a run to it; a `RunError` becomes the run's `error`.
+    """
+    for run in runs:
+        try:
+            measure(run)
+        except RunError as error:
+            run["error"] = str(error)
+        report["runs"] = [other for other in report["runs"] if key(other) != key(run)] + [run]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(report, indent=1) + "\n")
+        print(json.dumps(run), file=sys.stderr, flush=True)
 
 
 def open_recipe(recipe, seed, data_dir):

@@ -21,7 +21,7 @@ import statistics
 import sys
 import tempfile
 
-from processes import RunError, busy_fraction, call, machine, parse_result, write_between
+from processes import busy_fraction, call, machine, missing, parse_result, run_each, write_between
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "samples.md"
@@ -64,19 +64,14 @@ def benchmark(args):
     report: dict = {"machine": machine(), "versions": {}, "runs": []}
     if args.out.exists():
         report = json.loads(args.out.read_text())
-    done = {_key(run) for run in report["runs"] if "value" in run}
-    wanted = [{"row": row, "flags": ROWS[row], "seed": seed} for seed in args.seeds for row in args.rows]
-    for run in [] if args.report_only else [run for run in wanted if _key(run) not in done]:
+
+    def measure(run):
         run |= {"date": datetime.date.today().isoformat(), "busy_before": busy_fraction()}
-        try:
-            run |= _run(args, run)
-            report["versions"] |= run.pop("versions")
-        except RunError as error:
-            run["error"] = str(error)
-        report["runs"] = [other for other in report["runs"] if _key(other) != _key(run)] + [run]
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(report, indent=1) + "\n")
-        print(json.dumps(run), file=sys.stderr, flush=True)
+        run |= _run(args, run)
+        report["versions"] |= run.pop("versions")
+
+    wanted = [{"row": row, "flags": ROWS[row], "seed": seed} for seed in args.seeds for row in args.rows]
+    run_each(report, args.out, [] if args.report_only else missing(report, wanted, _key), _key, measure)
     text = table(report["runs"])
     print(text)
     if args.out.resolve().parent == PAGE.with_suffix("") and report["runs"]:

@@ -254,7 +254,7 @@ def test_family_goes_on_where_it_stopped_and_writes_its_page(family, monkeypatch
     def run(args, recipe, seed):
         done.append((recipe, seed))
         if (recipe, seed) == ("wgan", 0) and len(done) < 4:
-            raise family.RunError("exit code 1: killed")
+            raise sys.modules["processes"].RunError("exit code 1: killed")
         return family_run(recipe, seed, 2.0 + seed, images=args.images)
 
     monkeypatch.setattr(family, "_run", run)
@@ -395,7 +395,7 @@ def test_what_helped_goes_on_where_it_stopped_and_writes_its_page(what_helped, t
     def fake_run(args, run):
         order.append((run["row"], run["seed"]))
         if order == [("as it is", 0)]:
-            raise what_helped.RunError("exit code 1: out of memory")
+            raise sys.modules["processes"].RunError("exit code 1: out of memory")
         return {"value": 2.0, "grain": 1.0, "grid": 1.0, "versions": {"tensorflow": "2"}}
 
     monkeypatch.setattr(what_helped, "_run", fake_run)
