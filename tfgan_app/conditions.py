@@ -32,6 +32,7 @@ __all__ = [
     "Constant",
     "are_numbers",
     "check_class_names",
+    "condition_of",
     "did_you_mean",
     "is_missing",
 ]
@@ -529,6 +530,13 @@ class Constant(layers.Layer):
 
     def compute_output_shape(self, input_shape: BatchShape) -> BatchShape:
         return (input_shape[0], input_shape[1] + 1)
+
+
+def condition_of(
+    num_classes: int | None, attributes: Attributes | None, class_names: Sequence[str] | None = None
+) -> Condition | None:
+    """Returns the condition that classes or the attributes in their place make, None where there are neither."""
+    return attributes if attributes is not None or num_classes is None else Classes(num_classes, class_names)
 
 
 def did_you_mean(name: str, known: Sequence[str], otherwise: Sequence[str] = ()) -> str:

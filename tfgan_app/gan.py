@@ -13,7 +13,7 @@ from tfgan_app import modalities
 from tfgan_app.base.errors import UsageError
 from tfgan_app.base.latents import draw_latents, slerp, truncate_normal
 from tfgan_app.base.networks import apply, final_activations, first_activations, float32_copy, images_of
-from tfgan_app.conditions import Attributes, Classes, Condition
+from tfgan_app.conditions import Attributes, Classes, Condition, condition_of
 from tfgan_app.data.batches import check_samples, parts
 from tfgan_app.exportable import Exportable
 from tfgan_app.layers.batch_norm import mean_statistics, measured_statistics
@@ -294,7 +294,7 @@ class GAN(Exportable, Sampler):
                 f"{cls.__name__} must be told what to draw: `num_classes=10`, or `attributes=` with "
                 "`tfgan_app.conditions.Attributes`. Received: neither"
             )
-        return attributes if num_classes is None else Classes(num_classes)
+        return condition_of(num_classes, attributes)
 
     @property
     def image_shape(self) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfgan_app.base import pictures
 from tfgan_app.base.errors import UsageError
 from tfgan_app.base.latents import draw_latents, moved
-from tfgan_app.conditions import Attributes, Classes, Condition, are_numbers
+from tfgan_app.conditions import Attributes, Condition, are_numbers, condition_of
 from tfgan_app.modalities import Modality
 from tfgan_app.modalities.modality import Array
 
@@ -54,9 +54,7 @@ class Sampler:
     @property
     def condition(self) -> Condition | None:
         """What it is told of each sample, None for an unconditional sampler."""
-        if self.attributes is not None or self.num_classes is None:
-            return self.attributes
-        return Classes(self.num_classes, self.class_names)
+        return condition_of(self.num_classes, self.attributes, self.class_names)
 
     @property
     def told_by(self) -> str:

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfgan_app.base.errors import DataError
 from tfgan_app.base.randomness import stream, uniform
-from tfgan_app.conditions import Attributes, Classes, Condition
+from tfgan_app.conditions import Attributes, Condition, condition_of
 from tfgan_app.data.records import Records, part_bounds, prefetched
 from tfgan_app.data.trees import counted
 from tfgan_app.modalities import Images, Modality
@@ -59,9 +59,7 @@ class ImageSet:
     @property
     def condition(self) -> Condition | None:
         """What batches hold beside images, None where they hold nothing."""
-        if self.attributes is not None or self.class_names is None:
-            return self.attributes
-        return Classes(len(self.class_names), self.class_names)
+        return condition_of(self.num_classes, self.attributes, self.class_names)
 
     @property
     def modality(self) -> Modality:

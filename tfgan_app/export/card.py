@@ -8,7 +8,7 @@ from typing import Any
 
 from tfgan_app.base.files import PathLike, local_path
 from tfgan_app.base.versions import versions
-from tfgan_app.conditions import Attributes, are_numbers
+from tfgan_app.conditions import NUMBER, Attributes, are_numbers
 from tfgan_app.export.formats import ENDINGS, inputs
 
 __all__ = ["card_path", "carded", "model_card"]
@@ -137,8 +137,7 @@ def _drawing(facts, folder, files, range_):
         arguments += f", labels=tf.range(16) % {classes}"
     if told:
         kind = "conditional on attributes"
-        row = Attributes.from_config(told).in_turn(1)[0]
-        given = [f"conditions = tf.constant([[{_numbers(row)}]] * 16)  # {told['examples'][0]}"]
+        given = [f"conditions = tf.constant([[{_row(told)}]] * 16)  # {told['examples'][0]}"]
         arguments += ", conditions=conditions"
     return [
         f"Draws {name} of shape {tuple(facts['shape'])}{_kind(facts)} from {facts['latent_dim']} latents, {kind}.",
@@ -220,8 +219,7 @@ def _files(facts, files):
     if facts["num_classes"] is not None:
         arguments.append(f'"labels": np.arange({num}, dtype=np.int32) % {facts["num_classes"]}')
     if facts.get("attributes"):
-        row = Attributes.from_config(facts["attributes"]).in_turn(1)[0]
-        arguments.append(f'"conditions": np.array([[{_numbers(row)}]] * {num}, np.float32)')
+        arguments.append(f'"conditions": np.array([[{_row(facts["attributes"])}]] * {num}, np.float32)')
     given = ["arguments = {", *(f"    {argument}," for argument in arguments), "}"]
     for file in files:
         if file.endswith(ENDINGS["onnx"]):
@@ -246,9 +244,7 @@ def _classes(names):
 
 def _attributes(config):
     """Returns the columns that a model is told, as a cell of a table."""
-    return ", ".join(" ".join(str(column).split()) for column in Attributes.from_config(config).columns).replace(
-        "|", "\\|"
-    )
+    return _cell(", ".join(map(str, Attributes.from_config(config).columns)))
 
 
 def _conditions(config):
@@ -260,16 +256,22 @@ def _conditions(config):
             meaning, values = "1 for yes, 0 for no", "0, 1"
             if column.categories:
                 meaning = "1 where it is this one, else 0"
-            elif column.kind == "number":
+            elif column.kind == NUMBER:
                 meaning = f"({column.name} - {column.mean:.6g}) / {column.deviation:.6g}"
                 values = f"{column.name} {column.low:g} to {column.high:g}"
-            cells = [f"{number} `{name}`", meaning, values]
-            lines.append(f"| {' | '.join(' '.join(cell.split()).replace('|', chr(92) + '|') for cell in cells)} |")
+            lines.append(f"| {' | '.join(map(_cell, [f'{number} `{name}`', meaning, values]))} |")
             number += 1
     return [*lines, ""]
 
 
-def _numbers(row):
+def _cell(text):
+    """Returns a text as a table has it: in a line, without a bar of its own."""
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _row(config):
+    """Returns the numbers of a row of conditions, that of the first example."""
+    (row,) = Attributes.from_config(config).in_turn(1)
     return ", ".join(f"{float(number):.6g}" if number % 1 else f"{float(number):.1f}" for number in row)
 
 
